@@ -1,0 +1,2 @@
+//! The program `mailroot`.
+fn main() {}

@@ -1,0 +1,158 @@
+//! What can happen to the queue, and what it can ask for.
+
+use crate::badmail::BadmailJob;
+use crate::config::VirtualServer;
+use crate::envelope::{Envelope, Failure, QueueId};
+use crate::parcel::{ConnectionId, Outcome, Parcel, Place};
+use crate::record::Record;
+use crate::spool::{Note, ParkJob};
+use std::sync::Arc;
+
+/// A message that the spool holds.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// Its id.
+    pub id: QueueId,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// Where its content is.
+    pub place: Place,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Committed just now, or found in the journal at start.
+    Accepted(Vec<Accepted>),
+    /// Found in the Queue folder at start; comes in slices.
+    Found(Vec<Accepted>),
+    /// The Queue folder has been read to its end.
+    FoundAll,
+    /// These are parked: files and the journal's note are durable.
+    Parked(Vec<QueueId>),
+    /// These could not be parked, and why; they stay in the journal.
+    ParkFailed(Vec<QueueId>, String),
+    /// A parked message's envelope, asked for with [`Effect::Load`].
+    Loaded(QueueId, Result<Envelope, String>),
+    /// One parcel was tried.
+    Attempted {
+        /// Over this connection; `None` for Drop.
+        connection: Option<ConnectionId>,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// The connection is over. A parcel that it held and did not try comes back in `unsent`: with the failures if
+    /// no host could be reached, with none if it may simply be given to another connection.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+        /// The parcel that was not tried: message, and per recipient why.
+        unsent: Option<(QueueId, Vec<(u32, Failure)>)>,
+    },
+    /// The report about these recipients is accepted (durable), or none was wanted by the time it was made.
+    Reported {
+        /// The message that failed.
+        id: QueueId,
+        /// Its recipients that the report names.
+        recipients: Vec<u32>,
+    },
+    /// The report could not be accepted now; try again later.
+    ReportFailed {
+        /// The message that failed.
+        id: QueueId,
+        /// Its recipients.
+        recipients: Vec<u32>,
+        /// Why.
+        why: String,
+    },
+    /// The message lies in Badmail for these recipients (durable).
+    Badmailed {
+        /// The message.
+        id: QueueId,
+        /// Its recipients.
+        recipients: Vec<u32>,
+    },
+    /// Badmail could not be written; try again later.
+    BadmailFailed {
+        /// The message.
+        id: QueueId,
+        /// Its recipients.
+        recipients: Vec<u32>,
+        /// Why.
+        why: String,
+    },
+    /// A new configuration holds from now on.
+    Configured(Arc<VirtualServer>),
+    /// Time has passed.
+    Tick,
+    /// No new attempts from now on: the service is stopping.
+    Drain,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Open a connection to the parcel's next hop and try the parcel over it.
+    Connect {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// The first parcel.
+        parcel: Parcel,
+    },
+    /// Try this parcel over an open connection.
+    Deliver {
+        /// Which.
+        connection: ConnectionId,
+        /// The next parcel.
+        parcel: Parcel,
+    },
+    /// Say QUIT and close.
+    Quit {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Write the parcel into the Drop folder.
+    Drop(Parcel),
+    /// Put the message into Badmail.
+    Badmail(BadmailJob),
+    /// Compose a report and accept it as a new message.
+    Report(ReportJob),
+    /// Tell the journal.
+    Note(Note),
+    /// Move messages out of the journal into the Queue folder.
+    Park(Vec<ParkJob>),
+    /// Replace a parked message's envelope.
+    Update(QueueId, Arc<Envelope>),
+    /// Remove a parked message.
+    Remove(QueueId),
+    /// Read a parked message's envelope.
+    Load(QueueId),
+    /// Write a line into the log, and count.
+    Record(Record),
+}
+
+/// A report to make.
+#[derive(Clone, Debug)]
+pub struct ReportJob {
+    /// The message it is about.
+    pub id: QueueId,
+    /// Its envelope.
+    pub envelope: Arc<Envelope>,
+    /// Its content.
+    pub place: Place,
+    /// Which report.
+    pub kind: ReportKind,
+}
+
+/// Which report, about which recipients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReportKind {
+    /// Failed for good.
+    Failed(Vec<(u32, Failure)>),
+    /// Late; the last trouble, if there was one.
+    Delayed(Vec<(u32, Option<Failure>)>),
+    /// Handed to a host that makes no reports itself, by that host's words.
+    Relayed(Vec<(u32, Box<str>)>),
+    /// Written to Drop.
+    Delivered(Vec<u32>),
+}

@@ -1,0 +1,2 @@
+//! House rules as a test (`xtask tidy`) and generated documents.
+fn main() {}
