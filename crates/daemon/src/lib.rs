@@ -1,0 +1,17 @@
+//! Deeds: sockets, clocks, disks, signals; the program `mailroot` is [`cli::main`] and nothing else.
+//!
+//! Whatever decides lives in `relay`, whatever speaks SMTP lives in `smtp`; here their values are carried out. The
+//! crate is a library only so that tests and benchmarks can reach its rooms; it promises nothing to other programs.
+//!
+//! *Coming in*: [`cli`] reads the command line, [`service`] starts and stops the whole, [`listen`] accepts connections,
+//! [`inbound`] drives one session each, [`desk`] answers its questions.
+//!
+//! *Beside them*: [`log`] writes what happened, [`clock`] tells the time.
+
+pub mod cli;
+pub mod clock;
+pub mod desk;
+pub mod inbound;
+pub mod listen;
+pub mod log;
+pub mod service;
