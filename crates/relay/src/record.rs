@@ -1,11 +1,113 @@
-//! What happened, for the log and the counters.
+//! What happened: one value for the log, the counters and, later, the console.
+//!
+//! A record prints as one line of `key=value` pairs after the name of what happened:
+//!
+//! ```text
+//! delivered id=00063f1c2d3e4f50 to=carol@example.com by="mx.example.com [192.0.2.1]:25" said="250 2.0.0 Ok" after=12ms
+//! ```
+//!
+//! What a stranger chose (addresses, names, replies, file names) stands in these lines, so they are written for hostile
+//! values: a line is always one line of printable ASCII; a value with a space, a quote, a backslash or an equals sign is
+//! quoted; what is not printable ASCII is escaped (`\n`, `\x1b`, `\u{2028}`); and a value is cut at [`VALUE_MAX`]
+//! octets, followed by `+` and the number of octets that were left out. So no value can end its line, pose as another key, or
+//! steer a terminal. Secrets are never part of a record.
+//!
+//! Writes nothing and counts nothing itself: the daemon adds the time and the virtual server, and writes the line.
 
-use crate::envelope::{Failure, QueueId};
-use smtp::address::Mailbox;
+use crate::badmail::BadmailReason;
+use crate::envelope::{Envelope, Failure, FailureKind, Origin, QueueId};
+use smtp::address::{Mailbox, ReversePath};
+use smtp::reply::Reply;
+use smtp::time::Timestamp;
+use std::fmt::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+
+/// Octets of one value that a line shows.
+pub const VALUE_MAX: usize = 400;
+
+/// How much an operator wants to read.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// What the operator must know: starts, stops, alarms, destinations that are down, mail that nobody will get.
+    Quiet,
+    /// Also what happens to each message.
+    Info,
+    /// Also each connection.
+    Debug,
+}
 
 /// One thing that happened. Counters are folds of these, so that log and counters cannot disagree.
 #[derive(Clone, Debug)]
 pub enum Record {
+    /// A virtual server accepts mail from now on.
+    Started {
+        /// Where it listens.
+        listen: Vec<SocketAddr>,
+        /// Its folder.
+        home: Box<str>,
+    },
+    /// A new configuration holds.
+    Configured,
+    /// A virtual server has stopped: everything that it had accepted is on disk or delivered.
+    Stopped,
+    /// Something is wrong that the operator should mend; mail goes on as well as it can.
+    Alarm {
+        /// What is wrong, and what to do, in a sentence for people.
+        text: Box<str>,
+    },
+    /// A client has connected.
+    Connected {
+        /// From where.
+        peer: SocketAddr,
+        /// To which of our addresses.
+        local: SocketAddr,
+    },
+    /// A client's session is over.
+    Disconnected {
+        /// From where.
+        peer: SocketAddr,
+        /// Messages that were accepted in it.
+        messages: u64,
+        /// How it ended: `quit`, `vanished`, `timeout` …
+        how: Box<str>,
+    },
+    /// A message was accepted over SMTP: it is on disk, and the client is told 250.
+    Accepted {
+        /// Its name from now on.
+        id: QueueId,
+        /// The sender.
+        from: ReversePath,
+        /// Octets, our trace lines included.
+        size: u64,
+        /// How many recipients.
+        recipients: usize,
+        /// The client's address.
+        peer: IpAddr,
+        /// What the client called itself.
+        helo: Box<str>,
+    },
+    /// A message was accepted from a file in Pickup.
+    PickedUp {
+        /// Its name from now on.
+        id: QueueId,
+        /// The file's name.
+        file: Box<str>,
+        /// The sender.
+        from: ReversePath,
+        /// Octets, our trace lines included.
+        size: u64,
+        /// How many recipients.
+        recipients: usize,
+    },
+    /// A client was refused something.
+    Refused {
+        /// The client's address.
+        peer: IpAddr,
+        /// What it asked for: `connect`, `MAIL FROM:<…>`, `RCPT TO:<…>`, `DATA` …
+        command: Box<str>,
+        /// What it was told.
+        reply: Reply,
+    },
     /// A recipient's mail was taken over by the next hop, or written to Drop.
     Delivered {
         /// The message.
@@ -28,7 +130,7 @@ pub enum Record {
         /// Why.
         failure: Box<Failure>,
         /// When it is tried again.
-        again: smtp::time::Timestamp,
+        again: Timestamp,
     },
     /// A recipient failed for good.
     Failed {
@@ -51,7 +153,7 @@ pub enum Record {
         /// The message.
         id: QueueId,
         /// Why.
-        reason: crate::badmail::BadmailReason,
+        reason: BadmailReason,
     },
     /// A destination does not answer; nothing goes to it until then.
     DestinationDown {
@@ -60,7 +162,7 @@ pub enum Record {
         /// Why.
         failure: Box<Failure>,
         /// Until when.
-        until: smtp::time::Timestamp,
+        until: Timestamp,
         /// How many messages wait for it.
         waiting: usize,
     },
@@ -69,4 +171,428 @@ pub enum Record {
         /// Which.
         destination: Box<str>,
     },
+}
+
+impl Record {
+    /// The record of a message just accepted; `None` if it is a report, of which [`Record::Reported`] tells.
+    #[must_use]
+    pub fn accepted(id: QueueId, envelope: &Envelope) -> Option<Record> {
+        let (from, size, recipients) = (envelope.sender.clone(), envelope.size, envelope.recipients.len());
+        match &envelope.origin {
+            Origin::Smtp { peer, helo } => {
+                Some(Record::Accepted { id, from, size, recipients, peer: *peer, helo: helo.clone() })
+            }
+            Origin::Pickup { file } => Some(Record::PickedUp { id, file: file.clone(), from, size, recipients }),
+            Origin::Report { .. } => None,
+        }
+    }
+
+    /// From which level on the log shows it.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Record::Started { .. }
+            | Record::Configured
+            | Record::Stopped
+            | Record::Alarm { .. }
+            | Record::Badmailed { .. }
+            | Record::DestinationDown { .. }
+            | Record::DestinationUp { .. } => Level::Quiet,
+            Record::Accepted { .. }
+            | Record::PickedUp { .. }
+            | Record::Refused { .. }
+            | Record::Delivered { .. }
+            | Record::Deferred { .. }
+            | Record::Failed { .. }
+            | Record::Reported { .. } => Level::Info,
+            Record::Connected { .. } | Record::Disconnected { .. } => Level::Debug,
+        }
+    }
+
+    /// Appends the line, without time and line end.
+    pub fn print(&self, out: &mut String) {
+        match self {
+            Record::Started { .. } | Record::Configured | Record::Stopped | Record::Alarm { .. } => {
+                self.print_life(out)
+            }
+            Record::Connected { .. }
+            | Record::Disconnected { .. }
+            | Record::Accepted { .. }
+            | Record::PickedUp { .. }
+            | Record::Refused { .. } => self.print_receiving(out),
+            Record::Delivered { .. }
+            | Record::Deferred { .. }
+            | Record::Failed { .. }
+            | Record::Reported { .. }
+            | Record::Badmailed { .. }
+            | Record::DestinationDown { .. }
+            | Record::DestinationUp { .. } => self.print_delivery(out),
+        }
+    }
+
+    fn print_life(&self, out: &mut String) {
+        match self {
+            Record::Started { listen, home } => {
+                let mut line = Line::new(out, "started");
+                for address in listen {
+                    line = line.field("listen", address);
+                }
+                line.field("home", home);
+            }
+            Record::Configured => drop(Line::new(out, "configured")),
+            Record::Stopped => drop(Line::new(out, "stopped")),
+            Record::Alarm { text } => drop(Line::new(out, "alarm").field("text", text)),
+            _ => {}
+        }
+    }
+
+    fn print_receiving(&self, out: &mut String) {
+        match self {
+            Record::Connected { peer, local } => {
+                Line::new(out, "connected").field("peer", peer).field("local", local);
+            }
+            Record::Disconnected { peer, messages, how } => {
+                Line::new(out, "disconnected").field("peer", peer).field("messages", messages).field("how", how);
+            }
+            Record::Accepted { id, from, size, recipients, peer, helo } => {
+                Line::new(out, "accepted")
+                    .field("id", id)
+                    .sender(from)
+                    .field("size", size)
+                    .field("recipients", recipients)
+                    .field("peer", peer)
+                    .field("helo", helo);
+            }
+            Record::PickedUp { id, file, from, size, recipients } => {
+                Line::new(out, "picked_up")
+                    .field("id", id)
+                    .sender(from)
+                    .field("size", size)
+                    .field("recipients", recipients)
+                    .field("file", file);
+            }
+            Record::Refused { peer, command, reply } => {
+                Line::new(out, "refused").field("peer", peer).field("command", command).field("reply", reply);
+            }
+            _ => {}
+        }
+    }
+
+    fn print_delivery(&self, out: &mut String) {
+        match self {
+            Record::Delivered { id, to, by, said, after_ms } => {
+                let line = Line::new(out, "delivered").field("id", id).field("to", to).field("by", by);
+                line.field("said", said).field("after", &format_args!("{after_ms}ms"));
+            }
+            Record::Deferred { id, to, failure, again } => {
+                let line = Line::new(out, "deferred").field("id", id).field("to", to);
+                line.failure(failure).field("again", &again.rfc3339());
+            }
+            Record::Failed { id, to, failure } => {
+                Line::new(out, "failed").field("id", id).field("to", to).failure(failure);
+            }
+            Record::Reported { id, recipients } => {
+                Line::new(out, "reported").field("id", id).field("recipients", recipients);
+            }
+            Record::Badmailed { id, reason } => {
+                Line::new(out, "badmailed").field("id", id).field("reason", &badmail_word(*reason));
+            }
+            Record::DestinationDown { destination, failure, until, waiting } => {
+                let line = Line::new(out, "destination_down").field("destination", destination).failure(failure);
+                line.field("until", &until.rfc3339()).field("waiting", waiting);
+            }
+            Record::DestinationUp { destination } => {
+                Line::new(out, "destination_up").field("destination", destination);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = String::with_capacity(160);
+        self.print(&mut line);
+        f.write_str(&line)
+    }
+}
+
+fn badmail_word(reason: BadmailReason) -> &'static str {
+    match reason {
+        BadmailReason::BadPickupFile => "bad_pickup_file",
+        BadmailReason::NdrOfDsn => "ndr_of_dsn",
+        BadmailReason::HopCountExceeded => "hop_count_exceeded",
+        BadmailReason::NoRecipients => "no_recipients",
+        BadmailReason::GeneralFailure => "general_failure",
+    }
+}
+
+fn trouble_word(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "refused",
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::Dns => "dns",
+        FailureKind::Unsupported => "unsupported",
+        FailureKind::Quota => "quota",
+        FailureKind::Local => "local",
+        FailureKind::Loop => "loop",
+        FailureKind::Expired => "expired",
+        FailureKind::Operator => "operator",
+    }
+}
+
+/// A log line being written: a name, then `key=value` pairs of which no value can do harm.
+pub struct Line<'a> {
+    out: &'a mut String,
+}
+
+impl<'a> Line<'a> {
+    /// Begins a line with the name of what happened.
+    #[must_use]
+    pub fn new(out: &'a mut String, name: &'static str) -> Line<'a> {
+        out.push_str(name);
+        Line { out }
+    }
+
+    /// Appends ` key=value`, the value bounded, and quoted and escaped if it must be.
+    #[allow(clippy::return_self_not_must_use)] // the last pair of a line is appended for its effect
+    pub fn field(self, key: &'static str, value: &dyn fmt::Display) -> Line<'a> {
+        let out = self.out;
+        out.push(' ');
+        out.push_str(key);
+        out.push('=');
+        let start = out.len();
+        // Writing into a String fails only if the value's own Display does; then what came so far is shown.
+        let _ = write!(out, "{value}");
+        if !is_plain(out[start..].as_bytes()) {
+            let raw = out.split_off(start);
+            quote(&raw, out);
+        }
+        Line { out }
+    }
+
+    fn sender(self, from: &ReversePath) -> Line<'a> {
+        match from {
+            ReversePath::Null => self.field("from", &"<>"),
+            ReversePath::Mailbox(mailbox) => self.field("from", mailbox),
+        }
+    }
+
+    fn failure(self, failure: &Failure) -> Line<'a> {
+        let mut line = self.field("trouble", &trouble_word(failure.kind)).field("status", &failure.status);
+        if let Some(host) = &failure.host {
+            line = line.field("by", host);
+        }
+        if let Some(reply) = &failure.reply {
+            line = line.field("said", reply);
+        }
+        line.field("why", &failure.text)
+    }
+}
+
+/// Needs no quotes: short, not empty, printable, and no character that has a meaning in the line.
+fn is_plain(value: &[u8]) -> bool {
+    !value.is_empty()
+        && value.len() <= VALUE_MAX
+        && value.iter().all(|b| matches!(b, b'!'..=b'~') && !matches!(b, b'"' | b'\\' | b'='))
+}
+
+/// Appends `"value"`, escaped, and `+n` if `n` octets of it did not fit.
+fn quote(value: &str, out: &mut String) {
+    let mut left = value.len();
+    out.push('"');
+    for c in value.chars() {
+        if value.len() - left + c.len_utf8() > VALUE_MAX {
+            break;
+        }
+        left -= c.len_utf8();
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(c),
+            '\0'..='\u{7f}' => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+        }
+    }
+    out.push('"');
+    if left > 0 {
+        let _ = write!(out, "+{left}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smtp::reply::EnhancedStatus;
+
+    /// Reads a line back the way a log reader would: the name, then the keys with their unquoted values.
+    fn read(line: &str) -> (String, Vec<(String, String)>) {
+        assert!(line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{line:?} is not one line of printable ASCII");
+        let (name, mut rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut pairs = Vec::new();
+        while !rest.is_empty() {
+            let (key, after) = rest.split_once('=').unwrap();
+            let (value, after) = match after.strip_prefix('"') {
+                Some(quoted) => {
+                    let mut escaped = false;
+                    let end = quoted
+                        .char_indices()
+                        .find(|&(_, c)| {
+                            let end = c == '"' && !escaped;
+                            escaped = c == '\\' && !escaped;
+                            end
+                        })
+                        .unwrap()
+                        .0;
+                    let (value, after) = (&quoted[..end], &quoted[end + 1..]);
+                    (value, after.trim_start_matches(|c: char| c == '+' || c.is_ascii_digit()))
+                }
+                None => after.split_at(after.find(' ').unwrap_or(after.len())),
+            };
+            pairs.push((key.to_owned(), value.to_owned()));
+            rest = after.strip_prefix(' ').unwrap_or_else(|| {
+                assert_eq!(after, "", "in {line}");
+                ""
+            });
+        }
+        (name.to_owned(), pairs)
+    }
+
+    fn keys(record: &Record) -> Vec<String> {
+        read(&record.to_string()).1.into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn failure(text: &str) -> Box<Failure> {
+        Box::new(Failure {
+            kind: FailureKind::Refused,
+            status: EnhancedStatus(4, 2, 2),
+            host: Some(text.into()),
+            reply: Some(Reply::new(452, 2, 2, text.to_owned())),
+            text: text.into(),
+        })
+    }
+
+    /// Every kind of record, with `text` wherever somebody else chooses the words.
+    fn all(text: &str) -> Vec<Record> {
+        let id = QueueId(0x63f1c);
+        let to = Mailbox::parse("\"a b=c\\\" to=x\"@example.com").unwrap();
+        let from = ReversePath::Mailbox(to.clone());
+        let at = Timestamp(1_795_330_800_123);
+        let peer: SocketAddr = "[2001:db8::1]:1025".parse().unwrap();
+        vec![
+            Record::Started { listen: vec![peer, peer], home: text.into() },
+            Record::Configured,
+            Record::Stopped,
+            Record::Alarm { text: text.into() },
+            Record::Connected { peer, local: peer },
+            Record::Disconnected { peer, messages: 3, how: text.into() },
+            Record::Accepted { id, from: from.clone(), size: 12, recipients: 1, peer: peer.ip(), helo: text.into() },
+            Record::PickedUp { id, file: text.into(), from, size: 12, recipients: 1 },
+            Record::Refused { peer: peer.ip(), command: text.into(), reply: Reply::new(550, 7, 1, text.to_owned()) },
+            Record::Delivered { id, to: to.clone(), by: text.into(), said: text.into(), after_ms: 12 },
+            Record::Deferred { id, to: to.clone(), failure: failure(text), again: at },
+            Record::Failed { id, to, failure: failure(text) },
+            Record::Reported { id, recipients: 2 },
+            Record::Badmailed { id, reason: BadmailReason::NdrOfDsn },
+            Record::DestinationDown { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
+            Record::DestinationUp { destination: text.into() },
+        ]
+    }
+
+    #[test]
+    fn lines_read_as_promised() {
+        let id = QueueId(0x0006_3f1c_2d3e_4f50);
+        let to = Mailbox::parse("carol@example.com").unwrap();
+        let line = Record::Delivered {
+            id,
+            to: to.clone(),
+            by: "mx.example.com [192.0.2.1]:25".into(),
+            said: "250 2.0.0 Ok".into(),
+            after_ms: 12,
+        };
+        assert_eq!(
+            line.to_string(),
+            "delivered id=00063f1c2d3e4f50 to=carol@example.com by=\"mx.example.com [192.0.2.1]:25\" said=\"250 2.0.0 Ok\" after=12ms"
+        );
+        let line = Record::Accepted {
+            id,
+            from: ReversePath::Null,
+            size: 10_240,
+            recipients: 2,
+            peer: "192.0.2.7".parse().unwrap(),
+            helo: "[192.0.2.7]".into(),
+        };
+        assert_eq!(
+            line.to_string(),
+            "accepted id=00063f1c2d3e4f50 from=<> size=10240 recipients=2 peer=192.0.2.7 helo=[192.0.2.7]"
+        );
+        let line = Record::Deferred { id, to, failure: failure("full"), again: Timestamp(1_795_330_800_123) };
+        assert_eq!(
+            line.to_string(),
+            "deferred id=00063f1c2d3e4f50 to=carol@example.com trouble=refused status=4.2.2 by=full \
+             said=\"452 4.2.2 full\" why=full again=2026-11-22T07:00:00.123Z"
+        );
+        assert_eq!(Record::Stopped.to_string(), "stopped");
+    }
+
+    #[test]
+    fn no_value_forges_a_line_a_key_or_an_escape_sequence() {
+        let plain: Vec<_> = all("plain").iter().map(keys).collect();
+        let hostile = [
+            "x\r\n2026-11-22T07:00:00.123Z delivered id=1",
+            "x\nfailed id=1",
+            "\x1b[31m\x1b]0;title\x07",
+            "\0\t\x0b\x7f",
+            "\u{85}\u{2028}\u{2029}\u{202e}\u{9b}31m",
+            "a id=2 to=nobody",
+            "\" id=2 x=\"",
+            "\\\" id=2 x=\\\"",
+            "\\",
+            "id=2",
+            "b\u{fc}cher \u{1f4e7}",
+            "",
+        ];
+        for text in hostile {
+            for (record, plain) in all(text).iter().zip(&plain) {
+                assert_eq!(&keys(record), plain, "{record}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_bounded_and_say_what_was_left_out() {
+        for text in ["x".repeat(100_000), "\0".repeat(100_000), "\u{10ffff}".repeat(100_000)] {
+            for record in all(&text) {
+                assert!(record.to_string().len() < 8_192, "{} octets", record.to_string().len());
+            }
+            let line = Record::Alarm { text: text.as_str().into() }.to_string();
+            assert!(line.ends_with(&format!("\"+{}", text.len() - VALUE_MAX)), "{line}");
+        }
+        let fits = "x".repeat(VALUE_MAX);
+        assert_eq!(Record::Alarm { text: fits.as_str().into() }.to_string(), format!("alarm text={fits}"));
+    }
+
+    #[test]
+    fn escapes_can_be_told_apart() {
+        let alarm = |text: &str| Record::Alarm { text: text.into() }.to_string();
+        assert_eq!(alarm("a\r\n\tb"), r#"alarm text="a\r\n\tb""#);
+        assert_eq!(alarm(r"a\r\n\tb"), r#"alarm text="a\\r\\n\\tb""#);
+        assert_eq!(alarm("\x1b\0\u{2028}\u{fc}"), r#"alarm text="\x1b\x00\u{2028}\u{fc}""#);
+        assert_eq!(alarm(""), r#"alarm text="""#);
+    }
+
+    #[test]
+    fn who_reads_what() {
+        assert_eq!(Record::Stopped.level(), Level::Quiet);
+        let debug = all("x").iter().filter(|r| r.level() == Level::Debug).count();
+        assert_eq!(debug, 2, "connections alone are for debugging");
+        assert!(Level::Quiet < Level::Info && Level::Info < Level::Debug);
+    }
 }
