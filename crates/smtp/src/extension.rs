@@ -1,1 +1,151 @@
-//! (see the contract)
+//! EHLO keywords: what this relay offers, and what another server's reply to EHLO is understood to offer.
+//!
+//! One value serves both sides, so that a keyword cannot be spelt in two ways. Keywords that we have no use for are
+//! passed over when they are read. Whether an extension is *used* is decided by the session machines.
+//!
+//! RFC 5321 §4.1.1.1 (EHLO), RFC 1869 §4; RFC 1870, 2034, 2920, 3030, 3461, 6152, 6531. IIS: section 4.1 of its
+//! protocol (the order of the lines).
+
+use crate::reply::Reply;
+
+/// The service extensions that one server offers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extensions {
+    /// PIPELINING: commands may follow one another without waiting (RFC 2920).
+    pub pipelining: bool,
+    /// SIZE: `None` not offered; `Some(None)` offered without a fixed limit; `Some(Some(octets))` the limit
+    /// (RFC 1870).
+    pub size: Option<Option<u64>>,
+    /// 8BITMIME: lines of octets may be sent (RFC 6152).
+    pub eight_bit: bool,
+    /// BINARYMIME: content need not consist of lines (RFC 3030).
+    pub binary: bool,
+    /// CHUNKING: BDAT in place of DATA (RFC 3030).
+    pub chunking: bool,
+    /// DSN: RET, ENVID, NOTIFY and ORCPT (RFC 3461).
+    pub dsn: bool,
+    /// ENHANCEDSTATUSCODES: replies carry a status such as `5.7.1` (RFC 2034).
+    pub enhanced: bool,
+    /// SMTPUTF8: addresses and header fields beyond ASCII (RFC 6531).
+    pub utf8: bool,
+    /// VRFY is listed.
+    pub verify: bool,
+    /// HELP is listed.
+    pub help: bool,
+}
+
+impl Extensions {
+    /// What this relay offers, with its limit for a message in octets.
+    #[must_use]
+    pub const fn ours(size_max: Option<u64>) -> Extensions {
+        Extensions {
+            pipelining: true,
+            size: Some(size_max),
+            eight_bit: true,
+            binary: true,
+            chunking: true,
+            dsn: true,
+            enhanced: true,
+            utf8: true,
+            verify: true,
+            help: true,
+        }
+    }
+
+    /// Reads a server's positive reply to EHLO; its first line is the greeting.
+    ///
+    /// A limit of zero means that there is no fixed limit (RFC 1870 §3), and so does one that is no number: the
+    /// server will then say so when it is given too much.
+    #[must_use]
+    pub fn parse(reply: &Reply) -> Extensions {
+        let mut found = Extensions::default();
+        for line in reply.lines.iter().skip(1) {
+            let mut words = line.split([' ', '=']).filter(|word| !word.is_empty());
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => found.pipelining = true,
+                "SIZE" => found.size = Some(words.next().and_then(limit)),
+                "8BITMIME" => found.eight_bit = true,
+                "BINARYMIME" => found.binary = true,
+                "CHUNKING" => found.chunking = true,
+                "DSN" => found.dsn = true,
+                "ENHANCEDSTATUSCODES" => found.enhanced = true,
+                "SMTPUTF8" => found.utf8 = true,
+                "VRFY" => found.verify = true,
+                "HELP" => found.help = true,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The lines of a reply to EHLO after its greeting.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let size = match self.size {
+            Some(Some(octets)) => format!("SIZE {octets}"),
+            _ => "SIZE".to_owned(),
+        };
+        [
+            (self.size.is_some(), size.as_str()),
+            (self.pipelining, "PIPELINING"),
+            (self.dsn, "DSN"),
+            (self.enhanced, "ENHANCEDSTATUSCODES"),
+            (self.eight_bit, "8BITMIME"),
+            (self.binary, "BINARYMIME"),
+            (self.chunking, "CHUNKING"),
+            (self.utf8, "SMTPUTF8"),
+            (self.verify, "VRFY"),
+            (self.help, "HELP"),
+        ]
+        .into_iter()
+        .filter(|(offered, _)| *offered)
+        .map(|(_, line)| line.to_owned())
+        .collect()
+    }
+}
+
+fn limit(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|octets| *octets > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lines: &[&str]) -> Extensions {
+        let mut reply = Reply::plain(250, "mx.test greets you");
+        reply.lines.extend(lines.iter().map(|line| (*line).to_owned().into()));
+        Extensions::parse(&reply)
+    }
+
+    #[test]
+    fn what_we_offer_is_read_back() {
+        for size in [None, Some(1), Some(u64::MAX)] {
+            let ours = Extensions::ours(size);
+            let lines = ours.lines();
+            assert_eq!(parse(&lines.iter().map(String::as_str).collect::<Vec<_>>()), ours);
+        }
+        assert_eq!(parse(&[]), Extensions::default());
+    }
+
+    #[test]
+    fn odd_spellings_are_understood() {
+        let found = parse(&["size  100", "8BitMime", "AUTH=LOGIN", "XFOO", "", "Chunking", "dsn "]);
+        assert_eq!(found.size, Some(Some(100)));
+        assert!(found.eight_bit && found.chunking && found.dsn);
+        assert!(!found.pipelining && !found.binary && !found.utf8);
+    }
+
+    #[test]
+    fn no_fixed_limit_has_many_forms() {
+        for line in ["SIZE", "SIZE 0", "SIZE lots", "SIZE 99999999999999999999999"] {
+            assert_eq!(parse(&[line]).size, Some(None), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_greeting_offers_nothing() {
+        assert_eq!(Extensions::parse(&Reply::plain(250, "PIPELINING")), Extensions::default());
+    }
+}
