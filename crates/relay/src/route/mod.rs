@@ -1,5 +1,7 @@
 //! Recipient → where it goes: Drop, a next hop, or nowhere.
 
+pub mod mx;
+
 use crate::config::HostPort;
 use smtp::address::Domain;
 use std::net::IpAddr;

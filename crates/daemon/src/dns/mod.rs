@@ -1,0 +1,216 @@
+//! The DNS, asked: mail hosts of a domain, addresses of a host.
+//!
+//! A thin coat over hickory-resolver, which brings retries, UDP then TCP, random ids and ports, and a cache that keeps
+//! negative answers as well. What it adds is the meaning: [`DnsFault`] tells a name that does not exist from a name
+//! without records from a server that did not answer, because the first two return mail to its sender and the third
+//! must never do so. Whatever is in doubt (a lame server's referral, a loop of aliases, an answer without the records
+//! that were asked for) counts as not answered.
+//!
+//! Promises: an answer or a fault within [`LOOKUP_MAX`], whatever the servers do; names beyond ASCII are asked for as
+//! A-labels. Does not: judge or order what it finds ([`relay::route::mx`]), or validate signatures.
+//!
+//! RFC 1035; RFC 2308 (negative answers); RFC 5891 (A-labels); `[dns] servers`, default: the system's.
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use relay::config::Dns;
+use relay::route::mx::{Addresses, Answer, DnsFault, MxRecord};
+use smtp::address::Domain;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// After this a look-up counts as not answered.
+pub const LOOKUP_MAX: Duration = Duration::from_secs(15);
+/// One try at one set of servers; three of them fit into [`LOOKUP_MAX`].
+const TRY_MAX: Duration = Duration::from_millis(4_500);
+/// Tries after the first one.
+const RETRIES: usize = 2;
+/// Answers in the cache.
+const CACHE_MAX: u64 = 16_384;
+/// An answer is kept at least so long, that a TTL of 0 does not mean a look-up for each message,
+const TTL_MIN: Duration = Duration::from_secs(1);
+/// at most so long,
+const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// and "there is none" at most so long, that a domain which was just set up gets its mail soon.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Asks the configured name servers. Cheap to clone; clones share the cache.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    inner: TokioResolver,
+}
+
+/// The resolver could not be set up.
+#[derive(Debug)]
+pub struct ResolverError(String);
+
+impl std::fmt::Display for ResolverError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the DNS resolver cannot be set up: {}", self.0)
+    }
+}
+
+impl std::error::Error for ResolverError {}
+
+impl Resolver {
+    /// A resolver for `[dns]`, with an empty cache. Asks nothing yet.
+    ///
+    /// Without servers in the settings and in the system's configuration, a server on this machine is asked, as
+    /// resolv.conf(5) has it.
+    ///
+    /// # Errors
+    /// The resolver cannot be built from these settings.
+    pub fn new(dns: &Dns) -> Result<Resolver, ResolverError> {
+        let mut builder = if dns.servers.is_empty() {
+            TokioResolver::builder_tokio().unwrap_or_else(|_| {
+                let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let config = ResolverConfig::from_name_servers(vec![local]);
+                TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            })
+        } else {
+            let servers = dns.servers.iter().copied().map(server).collect();
+            let config = ResolverConfig::from_name_servers(servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        set_bounds(builder.options_mut());
+        let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
+        Ok(Resolver { inner })
+    }
+
+    /// The MX records of `domain`, in no order.
+    ///
+    /// # Errors
+    /// There are none, and why.
+    pub async fn mx(&self, domain: &Domain) -> Answer<MxRecord> {
+        self.look_up(absolute(domain)?, RecordType::MX, |data| match data {
+            RData::MX(mx) => {
+                let exchange = mx.exchange.to_ascii();
+                let exchange = exchange.strip_suffix('.').unwrap_or(&exchange);
+                Some(MxRecord { preference: mx.preference, exchange: exchange.into() })
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// The addresses of a host which the DNS named; AAAA and A are asked for at the same time.
+    pub async fn addresses(&self, name: &Domain) -> Addresses {
+        self.addresses_of(name, absolute(name)).await
+    }
+
+    /// The addresses of a host which the operator named: a name without a dot is looked for in the system's search
+    /// list as well, as the tools of the system do.
+    pub async fn listed_addresses(&self, name: &Domain) -> Addresses {
+        let query = absolute(name).map(|mut query| {
+            query.set_fqdn(name.as_str().contains('.'));
+            query
+        });
+        self.addresses_of(name, query).await
+    }
+
+    async fn addresses_of(&self, name: &Domain, query: Result<Name, DnsFault>) -> Addresses {
+        let query = match query {
+            Ok(query) => query,
+            Err(fault) => return Addresses { name: name.clone(), v6: Err(fault.clone()), v4: Err(fault) },
+        };
+        let (v6, v4) = tokio::join!(
+            self.look_up(query.clone(), RecordType::AAAA, |data| match data {
+                RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+                _ => None,
+            }),
+            self.look_up(query, RecordType::A, |data| match data {
+                RData::A(a) => Some(IpAddr::V4(a.0)),
+                _ => None,
+            })
+        );
+        Addresses { name: name.clone(), v6, v4 }
+    }
+
+    async fn look_up<T>(&self, name: Name, kind: RecordType, pick: fn(&RData) -> Option<T>) -> Answer<T> {
+        let asked = async {
+            let error = match self.inner.lookup(name.clone(), kind).await {
+                Ok(lookup) => {
+                    let found: Vec<T> = lookup.answers().iter().filter_map(|record| pick(&record.data)).collect();
+                    return if found.is_empty() { Err(unanswered("nonsense in the answer")) } else { Ok(found) };
+                }
+                Err(error) => error,
+            };
+            if has_no_proof(&error) && self.is_alias(&name).await {
+                return Err(unanswered("an alias, CNAME, that leads nowhere"));
+            }
+            Err(fault(&error))
+        };
+        match tokio::time::timeout(LOOKUP_MAX, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(unanswered("time-out")),
+        }
+    }
+
+    async fn is_alias(&self, name: &Name) -> bool {
+        self.inner.lookup(name.clone(), RecordType::CNAME).await.is_ok()
+    }
+}
+
+fn server(address: SocketAddr) -> NameServerConfig {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut connections {
+        connection.port = address.port();
+    }
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+fn set_bounds(options: &mut ResolverOpts) {
+    options.timeout = TRY_MAX;
+    options.attempts = RETRIES;
+    options.cache_size = CACHE_MAX;
+    options.positive_min_ttl = Some(TTL_MIN);
+    options.negative_min_ttl = Some(TTL_MIN);
+    options.positive_max_ttl = Some(TTL_MAX);
+    options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+}
+
+/// The name as the DNS has it, to be asked for as it stands.
+fn absolute(domain: &Domain) -> Result<Name, DnsFault> {
+    let name = if domain.is_ascii() { Name::from_ascii(domain.as_str()) } else { Name::from_utf8(domain.as_str()) };
+    // What cannot be written in the DNS cannot exist there.
+    let mut name = name.map_err(|_| DnsFault::NoSuchName)?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// "No records", but without the zone's SOA to prove it: all that the resolver has to say about a loop of aliases too.
+fn has_no_proof(error: &NetError) -> bool {
+    matches!(error, NetError::Dns(DnsError::NoRecordsFound(none))
+        if none.response_code == ResponseCode::NoError && none.soa.is_none())
+}
+
+fn fault(error: &NetError) -> DnsFault {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => fault_of_none(none),
+        NetError::Dns(DnsError::ResponseCode(code)) => unanswered(&format!("the name server answered: {code}")),
+        NetError::Timeout => unanswered("time-out"),
+        NetError::NoConnections => unanswered("no name server can be reached"),
+        other => unanswered(&other.to_string()),
+    }
+}
+
+fn fault_of_none(none: &NoRecords) -> DnsFault {
+    match none.response_code {
+        ResponseCode::NXDomain => DnsFault::NoSuchName,
+        // Other servers, but neither records nor the zone's SOA: a referral, from a server that does not know.
+        ResponseCode::NoError if none.ns.is_some() && none.soa.is_none() => {
+            unanswered("the name server does not know the domain")
+        }
+        ResponseCode::NoError => DnsFault::NoRecords,
+        code => unanswered(&format!("the name server answered: {code}")),
+    }
+}
+
+fn unanswered(why: &str) -> DnsFault {
+    DnsFault::Unanswered(why.into())
+}
+
