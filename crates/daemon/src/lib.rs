@@ -6,11 +6,14 @@
 //! *Coming in*: [`cli`] reads the command line, [`service`] starts and stops the whole, [`listen`] accepts connections,
 //! [`inbound`] drives one session each, [`desk`] answers its questions.
 //!
+//! *Going out*: [`dns`] finds the hosts that take the mail.
+//!
 //! *Beside them*: [`log`] writes what happened, [`clock`] tells the time.
 
 pub mod cli;
 pub mod clock;
 pub mod desk;
+pub mod dns;
 pub mod inbound;
 pub mod listen;
 pub mod log;

@@ -213,4 +213,3 @@ fn fault_of_none(none: &NoRecords) -> DnsFault {
 fn unanswered(why: &str) -> DnsFault {
     DnsFault::Unanswered(why.into())
 }
-
