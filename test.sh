@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Everything that is tested, in one run: formatting, lints, all tests of all crates (the simulator's fixed seeds among
+# them) and the black-box tests against real peers (Postfix, Dovecot, BIND, swaks, curl, fetchmail).
+#
+# As root on Debian it installs the peers that are missing; it starts no service. What it cannot run it names, and
+# counts as skipped in the last line: `N passed, N failed, N skipped`.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} RUST_BACKTRACE=${RUST_BACKTRACE:-1}
+# Most black-box tests wait for sockets and disks, not for a core.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
+
+say() { printf '\n== %s\n' "$*"; }
+
+# --- peers -----------------------------------------------------------------------------------------------------------
+# program (looked for with the system folders in PATH) and the Debian package that brings it
+peers='postfix=postfix dovecot=dovecot-core doveadm=dovecot-core /usr/lib/dovecot/lmtp=dovecot-lmtpd
+/usr/lib/dovecot/pop3=dovecot-pop3d named=bind9 swaks=swaks curl=curl fetchmail=fetchmail python3=python3
+unshare=util-linux mount=mount'
+export PATH="$PATH:/usr/sbin:/sbin"
+
+missing_packages() {
+  local pair
+  for pair in $peers; do
+    command -v "${pair%%=*}" >/dev/null 2>&1 || echo "${pair#*=}"
+  done | sort -u
+}
+
+install_peers() {
+  local wanted policy=/usr/sbin/policy-rc.d made_policy=
+  wanted=$(missing_packages)
+  [ -n "$wanted" ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "not installed, and not root on Debian: $(echo $wanted)"
+    return 0
+  fi
+  say "installing: $(echo $wanted)"
+  # No service that a package brings may start by itself.
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy" && made_policy=1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq </dev/null || echo "apt-get update failed; trying with the lists that are there"
+  # shellcheck disable=SC2086  # a list of names
+  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $wanted </dev/null >/dev/null ||
+    echo "apt-get install failed"
+  [ -z "$made_policy" ] || rm -f "$policy"
+}
+
+install_peers
+
+# --- what cannot run here --------------------------------------------------------------------------------------------
+# Each module of black-box tests that needs something of the machine is named after it; without it, the module is
+# filtered out, named here and at the end, and its tests are counted as skipped.
+filters=() unable=()
+need() { # MODULE REASON PROGRAM...
+  local module=$1 what=$2 program
+  shift 2
+  for program in "$@"; do
+    if ! command -v "$program" >/dev/null 2>&1; then
+      unable+=("$module: $what ($program is missing)")
+      filters+=(--skip "$module::")
+      return
+    fi
+  done
+}
+need_root() { # MODULE REASON
+  if [ "$(id -u)" != 0 ]; then
+    unable+=("$1: $2 (not root)")
+    filters+=(--skip "$1::")
+  fi
+}
+need with_clients "mail handed in by swaks, smtplib and curl" swaks python3 curl
+need with_bind "hosts found through a real name server" named
+if [ "$(id -u)" = 0 ]; then
+  need with_postfix "a real Postfix as next hop and as client" postfix
+  need with_dovecot "LMTP into a real Dovecot, downloaded over POP3" dovecot doveadm curl fetchmail \
+    /usr/lib/dovecot/lmtp /usr/lib/dovecot/pop3
+  need as_root "full and read-only disks in a mount namespace" unshare mount
+  if command -v unshare >/dev/null 2>&1 && ! unshare -m true 2>/dev/null; then
+    unable+=("as_root: full and read-only disks (this machine gives no mount namespace)")
+    filters+=(--skip "as_root::")
+  fi
+else
+  need_root with_postfix "a real Postfix as next hop and as client"
+  need_root with_dovecot "LMTP into a real Dovecot, downloaded over POP3"
+  need_root as_root "full and read-only disks, foreign files"
+fi
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+failed_checks=0 passed_checks=0 broken=()
+check() { # NAME COMMAND...
+  local name=$1
+  shift
+  say "$name"
+  if "$@" </dev/null; then
+    passed_checks=$((passed_checks + 1))
+  else
+    failed_checks=$((failed_checks + 1))
+    broken+=("$name")
+  fi
+}
+
+check 'cargo fmt --check' cargo fmt --all --check
+check 'cargo clippy' cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+say "cargo test --workspace ${filters[*]:-}"
+cargo test --workspace --locked --no-fail-fast -- ${filters[@]+"${filters[@]}"} </dev/null 2>&1 | tee "$log"
+tests_status=${PIPESTATUS[0]}
+
+# --- the sum ---------------------------------------------------------------------------------------------------------
+sum() { # WORD: adds up what each test binary counted under that word
+  sed -n 's/^test result: .*[^0-9]\([0-9][0-9]*\) '"$1"'.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }'
+}
+passed=$(sum passed) failed=$(sum failed)
+skipped=$(($(sum ignored) + $(sum 'filtered out')))
+
+say 'test binaries'
+grep -E '^( +Running |test result: )' "$log"
+if [ "${#unable[@]}" -gt 0 ]; then
+  say 'not run on this machine'
+  printf '%s\n' "${unable[@]}"
+fi
+if [ "${#broken[@]}" -gt 0 ]; then
+  say 'checks that failed'
+  printf '%s\n' "${broken[@]}"
+fi
+status=0
+[ "$tests_status" -eq 0 ] && [ "$failed" -eq 0 ] && [ "$failed_checks" -eq 0 ] || status=1
+if [ "$tests_status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+  echo 'cargo test did not get through (see above)'
+  failed=$((failed + 1))
+fi
+if [ "$passed" -eq 0 ]; then
+  echo 'no test ran: that is a failure'
+  status=1
+fi
+echo
+echo "$((passed + passed_checks)) passed, $((failed + failed_checks)) failed, $skipped skipped"
+exit $status
