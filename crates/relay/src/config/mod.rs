@@ -1,10 +1,41 @@
 //! What the operator wants: one file, parsed and checked as a whole, kept as a snapshot that never changes.
+//!
+//! [`Config::parse`] turns `mailroot.toml` into a [`Config`] or into all its problems, each with line, caret and what to
+//! write instead. Every setting is declared once, in the file of its property tab, and listed in [`settings::ALL`]. A
+//! bad file yields no configuration at all, so it can never replace a good one.
+//!
+//! Whoever works with a `Config` takes its values for granted: names are parsed, folders absolute, ranges kept, no two
+//! listeners overlap, no relay list is open to the world. Nothing here reads a disk or resolves a name.
+//!
+//! IIS: the property tabs of a virtual server, with the defaults that setup wrote.
+
+pub mod access;
+mod check;
+pub mod delivery;
+pub mod dns;
+pub mod domains;
+pub mod general;
+pub mod identity;
+pub mod messages;
+mod network;
+mod parse;
+pub mod problem;
+pub mod quantity;
+pub mod queue;
+mod read;
+pub mod settings;
+
+pub use parse::{FILE_MAX, SERVERS_MAX};
+pub use problem::Problem;
 
 use smtp::address::{Domain, Host, Mailbox};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Inbound, or outbound, connections of one virtual server where "no limit" is set.
+pub const CONNECTIONS_CEILING: u32 = 20_000;
 
 /// `mailroot.toml`, checked.
 #[derive(Clone, PartialEq, Debug)]
@@ -214,6 +245,12 @@ pub struct DomainPattern {
     pub name: Domain,
     /// It began with `*.`: matches what is below the name, not the name itself.
     pub below: bool,
+}
+
+impl std::fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.below { "*." } else { "" }, self.name)
+    }
 }
 
 /// A remote domain.

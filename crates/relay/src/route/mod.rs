@@ -1,11 +1,139 @@
 //! Recipient → where it goes: Drop, a next hop, or nowhere.
+//!
+//! Decided afresh for each attempt, from the configuration of that moment, so a mended route moves waiting mail too. A remote
+//! domain's route goes before the smart host, the smart host before DNS. Asks no DNS: what MX records say is judged
+//! in [`mx`] when a connection is made. Does not ask who sent the message: that was [`crate::gate`]'s question.
+//!
+//! IIS: Delivery tab, Advanced (smart host, masquerade domain); SMTP domains, Route domain.
 
 pub mod mx;
 
-use crate::config::HostPort;
-use smtp::address::Domain;
+use crate::config::{HostPort, RemoteDomain, RouteTo, SmartHostUse, VirtualServer};
+use crate::domain::Place;
+use crate::envelope::{Failure, FailureKind};
+use smtp::address::{Domain, Host, Mailbox, ReversePath};
+use smtp::reply::EnhancedStatus;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What becomes of a recipient.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Route {
+    /// It goes to the Drop folder.
+    Drop,
+    /// It goes there.
+    Hop(Arc<NextHop>),
+    /// It can go nowhere.
+    Refuse(Failure),
+}
+
+/// Where mail for this recipient goes.
+#[must_use]
+pub fn route(server: &VirtualServer, mailbox: &Mailbox) -> Route {
+    let domain = match mailbox.host() {
+        Host::Literal(ip) => return route_literal(server, *ip),
+        Host::Name(domain) => domain,
+    };
+    match server.place(domain) {
+        Place::Default | Place::Alias => match &server.default_domain.route {
+            None => Route::Drop,
+            // An alias is the default domain under another name, so its mail follows the default domain's records.
+            Some(to) => hop(by_route(server, to, &server.default_domain.name), Protocol::Esmtp),
+        },
+        Place::Remote(remote) => {
+            let hosts = remote.route.as_ref().map(|to| by_route(server, to, domain));
+            hop(hosts.unwrap_or_else(|| by_server(server, domain)), spoken(remote))
+        }
+        Place::Foreign => hop(by_server(server, domain), Protocol::Esmtp),
+    }
+}
+
+fn hop((hosts, lmtp): (Hosts, bool), protocol: Protocol) -> Route {
+    Route::Hop(Arc::new(NextHop { hosts, protocol: if lmtp { Protocol::Lmtp } else { protocol } }))
+}
+
+fn spoken(remote: &RemoteDomain) -> Protocol {
+    if remote.helo_only { Protocol::Helo } else { Protocol::Esmtp }
+}
+
+/// The hosts that a domain's own route names, and whether they speak LMTP.
+fn by_route(server: &VirtualServer, to: &RouteTo, domain: &Domain) -> (Hosts, bool) {
+    match to {
+        RouteTo::Mx => (direct(server, domain, Vec::new()), false),
+        RouteTo::Smtp(host) => (Hosts::Listed(vec![host.clone()]), false),
+        RouteTo::Lmtp(host) => (Hosts::Listed(vec![host.clone()]), true),
+        RouteTo::LmtpUnix(path) => (Hosts::Unix(path.clone()), true),
+    }
+}
+
+/// The hosts for a domain that has no route of its own.
+fn by_server(server: &VirtualServer, domain: &Domain) -> (Hosts, bool) {
+    let delivery = &server.delivery;
+    let hosts = match delivery.smart_host_use {
+        SmartHostUse::Always if !delivery.smart_host.is_empty() => Hosts::Listed(delivery.smart_host.clone()),
+        _ => direct(server, domain, delivery.smart_host.clone()),
+    };
+    (hosts, false)
+}
+
+fn direct(server: &VirtualServer, domain: &Domain, then: Vec<HostPort>) -> Hosts {
+    Hosts::Mx { domain: domain.clone(), port: server.delivery.port, then }
+}
+
+/// An address literal goes to the smart host if that takes everything, else to the address itself, unless that is us.
+fn route_literal(server: &VirtualServer, ip: IpAddr) -> Route {
+    let ip = ip.to_canonical();
+    if server.is_own_address(ip) {
+        return Route::Refuse(Failure {
+            kind: FailureKind::Loop,
+            status: EnhancedStatus(5, 4, 6),
+            host: None,
+            reply: None,
+            text: format!(
+                "{} is an address of this server itself: the mail would go round in circles.",
+                Host::Literal(ip)
+            )
+            .into(),
+        });
+    }
+    let delivery = &server.delivery;
+    let hosts = match delivery.smart_host_use {
+        SmartHostUse::Always if !delivery.smart_host.is_empty() => Hosts::Listed(delivery.smart_host.clone()),
+        _ => Hosts::Literal { ip, port: delivery.port },
+    };
+    hop((hosts, false), Protocol::Esmtp)
+}
+
+impl VirtualServer {
+    /// Is this an address of ours, or one that nobody else can have: loopback, unspecified, link-local, multicast, broadcast? As a
+    /// recipient's address literal it would have us speak with ourselves, or with a service that is not meant for strangers.
+    #[must_use]
+    pub fn is_own_address(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let nobodys = match ip {
+            IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        nobodys
+            || ip.is_loopback()
+            || ip.is_unspecified()
+            || ip.is_multicast()
+            || self.general.listen.iter().any(|listen| listen.ip().to_canonical() == ip)
+    }
+}
+
+/// The sender as the next hop sees it: a local domain is replaced by the masquerade domain, if there is one. The null
+/// sender stays null.
+#[must_use]
+pub fn masquerade(server: &VirtualServer, sender: &ReversePath) -> ReversePath {
+    let masked = |mailbox: &Mailbox| {
+        let mask = server.delivery.masquerade_domain.as_ref()?;
+        let domain = mailbox.host().domain()?;
+        server.place(domain).is_local().then(|| ReversePath::Mailbox(mailbox.at(Host::Name(mask.clone()))))
+    };
+    sender.mailbox().and_then(masked).unwrap_or_else(|| sender.clone())
+}
 
 /// Where the mail of one recipient goes next. Two that are equal share a queue and connections.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -51,4 +179,28 @@ pub enum Protocol {
     Helo,
     /// LHLO, and a reply for each recipient after the message (RFC 2033).
     Lmtp,
+}
+
+impl std::fmt::Display for NextHop {
+    /// For people: `mx example.com:25`, `[192.0.2.1]:25, two.test:25 (lmtp)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.hosts {
+            Hosts::Mx { domain, port, then } => {
+                write!(f, "mx {domain}:{port}")?;
+                if then.is_empty() { Ok(()) } else { write!(f, ", then {}", listed(then)) }?;
+            }
+            Hosts::Listed(hosts) => f.write_str(&listed(hosts))?,
+            Hosts::Literal { ip, port } => write!(f, "{}:{port}", Host::Literal(*ip))?,
+            Hosts::Unix(path) => write!(f, "unix:{}", path.display())?,
+        }
+        match self.protocol {
+            Protocol::Esmtp => Ok(()),
+            Protocol::Helo => f.write_str(" (helo)"),
+            Protocol::Lmtp => f.write_str(" (lmtp)"),
+        }
+    }
+}
+
+fn listed(hosts: &[HostPort]) -> String {
+    hosts.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,199 @@
+//! What the settings mean to each other: names, folders, listeners and loops, within a virtual server and between them.
+//!
+//! Each rule names the place that must change and shows the other one that it clashes with.
+
+use super::parse::{Drafted, folders};
+use super::problem::Problems;
+use super::read::Span;
+use super::{HostPort, RouteTo, SmartHostUse};
+use smtp::address::Host;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+pub(super) fn check(drafts: &[Drafted], problems: &mut Problems<'_>) {
+    names(drafts, problems);
+    homes(drafts, problems);
+    for (i, draft) in drafts.iter().enumerate() {
+        own_folders(draft, problems);
+        for earlier in &drafts[..i] {
+            foreign_folders(draft, earlier, problems);
+        }
+    }
+    listeners(drafts, problems);
+    loops(drafts, problems);
+}
+
+/// Logs, pages and commands tell virtual servers apart by name.
+fn names(drafts: &[Drafted], problems: &mut Problems<'_>) {
+    let mut seen: HashMap<String, &Span> = HashMap::new();
+    for draft in drafts {
+        let name = draft.server.name.trim().to_lowercase();
+        match seen.get(&name) {
+            Some(first) => problems.clash(
+                draft.name.clone(),
+                format!("two virtual servers have the name {:?}", draft.server.name),
+                "give each its own name",
+                Some(((*first).clone(), "the first one")),
+            ),
+            None => {
+                seen.insert(name, &draft.name);
+            }
+        }
+    }
+}
+
+/// Two queues in one folder would eat each other's messages.
+fn homes(drafts: &[Drafted], problems: &mut Problems<'_>) {
+    for (i, draft) in drafts.iter().enumerate() {
+        for earlier in &drafts[..i] {
+            let (home, other) = (&draft.server.home, &earlier.server.home);
+            let text = if home == other {
+                "two virtual servers share one home"
+            } else if touch(home, other) {
+                "the home of one virtual server lies within another's"
+            } else {
+                continue;
+            };
+            let related = Some((earlier.home.clone(), "the other home"));
+            problems.clash(draft.home.clone(), text, "give each virtual server a folder of its own", related);
+        }
+    }
+}
+
+/// Drop and Badmail may lie anywhere, but not in or around a folder that is read as something else.
+fn own_folders(draft: &Drafted, problems: &mut Problems<'_>) {
+    let folders = folders(draft);
+    for (i, (role, path, span)) in folders.iter().enumerate() {
+        for (other_role, other, _) in folders[..i].iter().filter(|(_, other, _)| touch(path, other)) {
+            let text = if path == other {
+                format!("{role} and {other_role} are the same folder, {}", path.display())
+            } else {
+                format!("{role} ({}) and {other_role} ({}) lie within each other", path.display(), other.display())
+            };
+            problems.note(span.clone(), text, format!("give {role} a folder of its own"));
+        }
+    }
+}
+
+/// Of two virtual servers only Drop → Pickup may meet: what one drops, the other picks up.
+fn foreign_folders(draft: &Drafted, earlier: &Drafted, problems: &mut Problems<'_>) {
+    if touch(&draft.server.home, &earlier.server.home) {
+        // Told already; every folder would be told again.
+        return;
+    }
+    for (role, path, span) in &folders(draft) {
+        for (other_role, other, other_span) in &folders(earlier) {
+            let chained = path == other && matches!((*role, *other_role), ("Drop", "Pickup") | ("Pickup", "Drop"));
+            if touch(path, other) && !chained {
+                problems.clash(
+                    span.clone(),
+                    format!("{role} of {:?} meets {other_role} of {:?}", draft.server.name, earlier.server.name),
+                    "give each its own folder",
+                    Some((other_span.clone(), "the other virtual server's")),
+                );
+            }
+        }
+    }
+}
+
+fn touch(a: &Path, b: &Path) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+fn listeners(drafts: &[Drafted], problems: &mut Problems<'_>) {
+    let mut earlier: HashMap<u16, Vec<(SocketAddr, &Span, usize)>> = HashMap::new();
+    for (i, draft) in drafts.iter().enumerate() {
+        for listen in &draft.listen {
+            let here = earlier.entry(listen.value.port()).or_default();
+            if let Some((other, span, of)) = here.iter().find(|(other, ..)| overlap(listen.value, *other)) {
+                let whose = if *of == i { String::new() } else { format!(" of {:?}", drafts[*of].server.name) };
+                problems.clash(
+                    listen.span.clone(),
+                    format!("the listener {} overlaps {other}{whose}", listen.value),
+                    "give it another address or another port",
+                    Some(((*span).clone(), "the other listener")),
+                );
+            }
+            here.push((listen.value, &listen.span, i));
+        }
+    }
+}
+
+/// Would the second of them not be able to bind, or take the first one's connections? IPv6 listeners take IPv6 only.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let (x, y) = (a.ip().to_canonical(), b.ip().to_canonical());
+    a.port() == b.port()
+        && a.port() != 0
+        && x.is_ipv4() == y.is_ipv4()
+        && (x == y || x.is_unspecified() || y.is_unspecified())
+}
+
+/// Refuses a route that leads to the listener of the same virtual server, and smart hosts that lead from one to the
+/// next and back: each message would go round until its hops are used up.
+fn loops(drafts: &[Drafted], problems: &mut Problems<'_>) {
+    for (i, draft) in drafts.iter().enumerate() {
+        for route in &draft.routes {
+            let (RouteTo::Smtp(host) | RouteTo::Lmtp(host)) = &route.value else { continue };
+            if listens(draft, host) {
+                let text = format!("the route {host} is this virtual server itself: mail would go round in circles");
+                problems.note(route.span.clone(), text, "write the host that shall take the mail");
+            }
+        }
+        for host in &draft.smart_host {
+            let Some(next) = drafts.iter().position(|other| listens(other, &host.value)) else { continue };
+            if next == i {
+                let text = format!(
+                    "the smart host {} is this virtual server itself: mail would go round in circles",
+                    host.value
+                );
+                problems.note(host.span.clone(), text, "write another host");
+            } else if comes_back(drafts, next, i) {
+                let text = format!(
+                    "the smart host {} is {:?}, whose smart host leads back here: mail would go round in circles",
+                    host.value, drafts[next].server.name
+                );
+                problems.note(host.span.clone(), text, "write another host for one of them");
+            }
+        }
+    }
+}
+
+/// Do the smart hosts lead from virtual server `from` to `to`?
+fn comes_back(drafts: &[Drafted], from: usize, to: usize) -> bool {
+    let mut seen = vec![false; drafts.len()];
+    let mut open = vec![from];
+    while let Some(at) = open.pop() {
+        if at == to {
+            return true;
+        }
+        if std::mem::replace(&mut seen[at], true) || drafts[at].server.delivery.smart_host_use != SmartHostUse::Always {
+            continue;
+        }
+        for host in &drafts[at].smart_host {
+            open.extend(drafts.iter().position(|other| listens(other, &host.value)));
+        }
+    }
+    false
+}
+
+/// Does the virtual server listen there, as far as its own settings tell?
+fn listens(draft: &Drafted, host: &HostPort) -> bool {
+    let fqdn = &draft.server.delivery.fqdn;
+    draft.listen.iter().map(|listen| listen.value).filter(|listen| listen.port() == host.port).any(|listen| {
+        let ip = listen.ip().to_canonical();
+        match &host.host {
+            Host::Literal(there) => {
+                let there = there.to_canonical();
+                there.is_ipv4() == ip.is_ipv4() && (there == ip || ip.is_unspecified() && is_here(there))
+            }
+            Host::Name(name) if name.as_str() == "localhost" => ip.is_unspecified() || ip.is_loopback(),
+            Host::Name(name) => name == fqdn,
+        }
+    })
+}
+
+/// An address that always means this machine.
+fn is_here(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified()
+}

@@ -1,3 +1,0 @@
-//! Tests of whole decisions: files and scripts in, verdicts out. One binary, because each costs build time.
-
-mod folders;
