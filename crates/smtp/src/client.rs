@@ -1,1 +1,273 @@
-//! (see the contract)
+//! The sending session: a machine that speaks ESMTP, plain SMTP or LMTP to a next hop, and says of each recipient
+//! what became of it.
+//!
+//! The driver owns the socket and the clock. It gives the machine what it reads ([`Session::receive`]), asks for the
+//! next [`Step`] until there is none, carries it out, and asks again when there is input or when
+//! [`Session::deadline`] has come:
+//!
+//! ```text
+//!   new ─ Send(EHLO) ─ Ready ─ begin(transaction) ─ Send(MAIL RCPT RCPT DATA) ─ Content ─ content_sent() ─ Done ─┐
+//!                        ▲                                                                       (Send(RSET))    │
+//!                        └───────────────────────────────────────────────────────────────────────────────────────┘
+//!   anywhere: (Done) ─ Failed         Ready ─ quit() ─ Send(QUIT) ─ Close
+//! ```
+//!
+//! Promises:
+//! - Every transaction that was begun gets exactly one [`Step::Done`] with one result for each recipient, in their
+//!   order, whatever the peer does. A recipient counts as accepted only by the peer's own positive reply to the
+//!   content.
+//! - What the peer says is bounded and cleaned before it is kept; a peer that says what nobody asked is left.
+//! - Nothing is sent that the peer did not offer to understand, and no octet of an address or parameter can end a
+//!   command.
+//! - A batch of commands leaves in one [`Step::Send`] where the peer offers PIPELINING.
+//!
+//! It does not judge (settle does), resolve names, choose hosts, or retry.
+//!
+//! RFC 5321 §3.3, §4.5.3.2 (time-outs), §4.5.4.1; RFC 2033 (LMTP); RFC 2920 (pipelining); RFC 3030 (BDAT); RFC 1870,
+//! 3461, 6152, 6531 (parameters).
+
+mod command;
+mod fit;
+mod inbox;
+mod session;
+mod stuffer;
+mod transfer;
+
+pub use fit::{Fit, fit};
+pub use session::Session;
+pub use stuffer::Stuffer;
+
+use crate::address::{Mailbox, ReversePath};
+use crate::command::{BodyKind, Notify, Ret};
+use crate::reply::{EnhancedStatus, Reply};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How to speak with a next hop, and for how long to wait.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our name after EHLO, HELO or LHLO.
+    pub hello: Box<str>,
+    /// Which protocol.
+    pub protocol: Protocol,
+    /// How long the peer may be silent. No step waits longer than RFC 5321 §4.5.3.2 asks for.
+    pub timeout: Duration,
+}
+
+impl Settings {
+    /// How long the driver may take to write one block of content before it gives the peer up.
+    #[must_use]
+    pub fn block_timeout(&self) -> Duration {
+        self.timeout.min(Duration::from_secs(3 * 60))
+    }
+}
+
+/// How to speak.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// EHLO, and HELO if that is refused.
+    Esmtp,
+    /// HELO at once, no extensions.
+    Helo,
+    /// LHLO, and a reply for each recipient after the content.
+    Lmtp,
+}
+
+/// A message for some recipients, all of whom this peer may have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transaction {
+    /// The sender.
+    pub sender: ReversePath,
+    /// At least one.
+    pub recipients: Vec<Addressee>,
+    /// Octets of the content, exactly.
+    pub size: u64,
+    /// What the content may hold.
+    pub body: BodyKind,
+    /// It needs SMTPUTF8: an address or the header is not ASCII.
+    pub utf8: bool,
+    /// RET=, passed on where the peer offers DSN.
+    pub ret: Option<Ret>,
+    /// ENVID=, as xtext.
+    pub envid: Option<Box<str>>,
+}
+
+/// One recipient of a [`Transaction`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addressee {
+    /// The address.
+    pub address: Mailbox,
+    /// NOTIFY=, passed on where the peer offers DSN.
+    pub notify: Notify,
+    /// ORCPT= as it came.
+    pub orcpt: Option<Box<str>>,
+}
+
+/// What the driver does next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Write these octets. Together with the [`Step::Content`] that may follow at once, if there is one.
+    Send(Bytes),
+    /// Nothing is under way: bring [`Session::begin`] or [`Session::quit`].
+    Ready,
+    /// Write the content, then call [`Session::content_sent`]. While writing, read, and give what comes to
+    /// [`Session::receive`]; if [`Session::next`] then says [`Step::Done`], stop writing.
+    Content(Form),
+    /// What became of each recipient, in the order of the transaction.
+    Done(Vec<Result<Accepted, Rejection>>),
+    /// The connection cannot be used any more: close it. Nothing follows.
+    Failed(Trouble),
+    /// Close the connection: all is said. Nothing follows.
+    Close,
+}
+
+/// How the content goes over the wire.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// Lines, with dots doubled and CRLF.CRLF behind them: see [`Stuffer`].
+    Dotted,
+    /// As it is, exactly as many octets as [`Transaction::size`] says.
+    Chunk,
+}
+
+/// The peer took the message for this recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// Its words.
+    pub reply: Reply,
+    /// It offers DSN and was told when the sender wants a report: the duty to report is now its own (RFC 3461 §5.2.1).
+    pub reports: bool,
+}
+
+/// The peer did not take the message for this recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejection {
+    /// At which step.
+    pub stage: Stage,
+    /// Why.
+    pub why: Why,
+    /// The peer takes no more recipients in one transaction: another transaction, soon, may bring it there
+    /// (RFC 5321 §4.5.3.1.10, where 552 means the same).
+    pub too_many: bool,
+}
+
+/// Why a recipient was not reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// The peer said no.
+    Said(Reply),
+    /// The connection was lost before the peer's answer. If that was at [`Stage::Content`] or [`Stage::Dot`], the
+    /// peer may have taken the message all the same.
+    Lost(Arc<Trouble>),
+    /// The peer lacks what the message needs; it was not asked.
+    Unfit {
+        /// For the report.
+        status: EnhancedStatus,
+        /// One sentence for people.
+        text: Box<str>,
+    },
+}
+
+/// What made a connection unusable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// What kind.
+    pub kind: TroubleKind,
+    /// While what was waited for.
+    pub stage: Stage,
+    /// The peer's words, if it had any.
+    pub reply: Option<Reply>,
+    /// One sentence for people.
+    pub text: Box<str>,
+}
+
+/// Kinds of [`Trouble`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum TroubleKind {
+    /// The peer serves nobody, or not us: it refused at its greeting, at EHLO and HELO, or at RSET.
+    Refused,
+    /// The peer said 421: it closes.
+    Closing,
+    /// The peer closed without a word.
+    Closed,
+    /// The peer was silent for too long.
+    TimedOut,
+    /// What the peer said is not SMTP.
+    NotSmtp,
+    /// The peer answered what was not asked, or out of turn.
+    OutOfTurn,
+    /// The peer's reply does not end.
+    Flood,
+    /// We gave up: the content could not be read, or the driver said QUIT in the middle.
+    GivenUp,
+}
+
+/// The steps of a session, each with its own wait.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Waiting for 220.
+    Greeting,
+    /// EHLO, HELO or LHLO.
+    Hello,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA, waiting for 354.
+    Data,
+    /// The content is being sent.
+    Content,
+    /// All content is sent, waiting for the word that counts.
+    Dot,
+    /// RSET.
+    Reset,
+    /// Nothing is under way.
+    Idle,
+    /// QUIT.
+    Quit,
+}
+
+impl Stage {
+    /// How long RFC 5321 §4.5.3.2 has us wait.
+    fn wait(self) -> Duration {
+        Duration::from_secs(match self {
+            Stage::Greeting | Stage::Hello | Stage::Mail | Stage::Rcpt | Stage::Reset => 5 * 60,
+            Stage::Data => 2 * 60,
+            Stage::Content => 3 * 60,
+            Stage::Dot => 10 * 60,
+            // Nothing depends on the answer.
+            Stage::Quit => 5,
+            Stage::Idle => u64::MAX / 1_000,
+        })
+    }
+}
+
+impl fmt::Display for Stage {
+    /// As in "while waiting for …".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Greeting => "the greeting",
+            Stage::Hello => "the reply to EHLO",
+            Stage::Mail => "the reply to MAIL FROM",
+            Stage::Rcpt => "the reply to RCPT TO",
+            Stage::Data => "the reply to DATA",
+            Stage::Content => "the peer to take the message",
+            Stage::Dot => "the reply to the message",
+            Stage::Reset => "the reply to RSET",
+            Stage::Idle => "nothing in particular",
+            Stage::Quit => "the reply to QUIT",
+        })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match &self.reply {
+            Some(reply) => write!(f, ": {reply}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The machine itself: greeting, EHLO, transactions one after another, RSET between them where it is needed, QUIT.
+
+use super::inbox::{Inbox, NoReply};
+use super::transfer::{Next, Transfer};
+use super::{Fit, Form, Protocol, Settings, Stage, Step, Transaction, Trouble, TroubleKind, command, fit};
+use crate::extension::Extensions;
+use crate::reply::Reply;
+use crate::time::Timestamp;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Characters of a peer's line that the text of a trouble repeats.
+const QUOTED_MAX: usize = 128;
+
+/// One connection to a next hop, from its greeting to its end.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    state: State,
+    inbox: Inbox,
+    /// What the driver has not yet been told.
+    steps: VecDeque<Step>,
+    extensions: Extensions,
+    peer_name: Box<str>,
+    deadline: Timestamp,
+    /// Something was begun or ended since `now` was last known: the deadline is to be set anew.
+    rearm: bool,
+    /// The peer has closed its side.
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Hello(Protocol),
+    Idle,
+    /// Begun by the driver; nothing is said yet.
+    Begun(Box<Transfer>),
+    Transfer(Box<Transfer>),
+    Reset,
+    /// Wanted by the driver; not said yet.
+    QuitWanted,
+    Quit,
+    Over,
+}
+
+impl Session {
+    /// A session over a connection that was just made: waits for the peer's greeting.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, now: Timestamp) -> Session {
+        let mut session = Session {
+            settings,
+            state: State::Greeting,
+            inbox: Inbox::default(),
+            steps: VecDeque::new(),
+            extensions: Extensions::default(),
+            peer_name: Box::default(),
+            deadline: Timestamp::NEVER,
+            rearm: false,
+            ended: false,
+        };
+        session.arm(now);
+        session
+    }
+
+    /// Takes what was read from the peer. Ask [`Session::next`] until it says `None` before reading more.
+    pub fn receive(&mut self, octets: &[u8]) {
+        if !matches!(self.state, State::Over) {
+            self.inbox.push(octets);
+        }
+    }
+
+    /// The peer closed its side, or the connection broke.
+    pub fn receive_end(&mut self) {
+        self.ended = true;
+    }
+
+    /// What the driver has to do next; `None`: bring input, or come back at the deadline.
+    pub fn next(&mut self, now: Timestamp) -> Option<Step> {
+        if std::mem::take(&mut self.rearm) {
+            self.arm(now);
+        }
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                if self.steps.is_empty() {
+                    self.steps = VecDeque::new();
+                }
+                return Some(step);
+            }
+            if !self.turn(now) {
+                return None;
+            }
+        }
+    }
+
+    /// When to call [`Session::next`] at the latest. Never, while content is being written: the driver bounds each
+    /// write by [`Settings::block_timeout`].
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// What the peer offers; known after the first [`Step::Ready`].
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// What the peer calls itself in its reply to EHLO: whoever it is, if it is our own name we speak with ourselves.
+    #[must_use]
+    pub fn peer_name(&self) -> &str {
+        &self.peer_name
+    }
+
+    /// Begins a transaction; allowed after [`Step::Ready`]. A [`Step::Done`] follows, whatever happens.
+    pub fn begin(&mut self, transaction: Transaction) {
+        let mut transfer = Box::new(Transfer::new(transaction, &self.extensions, self.settings.protocol));
+        if !matches!(self.state, State::Idle) {
+            let text = "the connection was not ready for another message".into();
+            let trouble = Trouble { kind: TroubleKind::GivenUp, stage: Stage::Idle, reply: None, text };
+            self.steps.push_back(Step::Done(transfer.results(Some(&Arc::new(trouble)))));
+            return;
+        }
+        if let Fit::Refused { status, text } = fit(&self.extensions, transfer.transaction()) {
+            transfer.unfit(status, &text);
+        } else if fit(&self.extensions, transfer.transaction()) == Fit::NeedsSevenBit {
+            let text = "The next mail server takes 7-bit lines only, and the message was not converted.";
+            transfer.unfit(crate::reply::EnhancedStatus(5, 6, 3), text);
+        }
+        self.state = State::Begun(transfer);
+    }
+
+    /// All of the content that [`Step::Content`] asked for is written. Call it before giving in what was read after.
+    pub fn content_sent(&mut self) {
+        if let State::Transfer(transfer) = &mut self.state {
+            transfer.content_sent();
+            self.rearm = true;
+        }
+    }
+
+    /// The content cannot be had, or not to its end: the connection must be cut, so that no half message is taken.
+    pub fn content_failed(&mut self, why: &str) {
+        if matches!(self.state, State::Transfer(_)) {
+            self.fail(TroubleKind::GivenUp, None, why.into());
+        }
+    }
+
+    /// Ends the session: with QUIT when nothing is under way, else at once.
+    pub fn quit(&mut self) {
+        match self.state {
+            State::Idle => self.state = State::QuitWanted,
+            State::Over | State::QuitWanted | State::Quit => {}
+            _ => self.fail(TroubleKind::GivenUp, None, "the connection was given up by this side".into()),
+        }
+    }
+
+    /// Does one thing; `false` if there is nothing to do.
+    fn turn(&mut self, now: Timestamp) -> bool {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Over => return false,
+            State::QuitWanted => {
+                self.state = State::Quit;
+                self.say("QUIT\r\n".to_owned(), now);
+                return true;
+            }
+            State::Begun(mut transfer) => {
+                let next = transfer.next(&self.extensions);
+                self.state = State::Transfer(transfer);
+                self.go_on(next, now);
+                return true;
+            }
+            state => self.state = state,
+        }
+        match self.inbox.reply() {
+            Ok(Some(reply)) => self.heard(reply, now),
+            Err(NoReply::Garbage(line)) => {
+                let line: String = line.chars().take(QUOTED_MAX).collect();
+                self.fail(TroubleKind::NotSmtp, None, format!("the server said what is no SMTP reply: \"{line}\""));
+            }
+            Err(NoReply::Flood) => {
+                self.fail(TroubleKind::Flood, None, "the server sent a reply without an end".to_owned());
+            }
+            Ok(None) if self.ended => {
+                let text = format!("the server closed the connection while we waited for {}", self.stage());
+                self.fail(TroubleKind::Closed, None, text);
+            }
+            Ok(None) if now >= self.deadline => {
+                let stage = self.stage();
+                let wait = self.wait(stage).as_secs();
+                let text = format!("the server gave no answer within {wait} s while we waited for {stage}");
+                self.fail(TroubleKind::TimedOut, None, text);
+            }
+            Ok(None) => return false,
+        }
+        true
+    }
+
+    fn heard(&mut self, reply: Reply, now: Timestamp) {
+        if reply.code == 421 && !matches!(self.state, State::Quit) {
+            let text = format!("the server closed the session while we waited for {}", self.stage());
+            return self.fail(TroubleKind::Closing, Some(reply), text);
+        }
+        match &mut self.state {
+            State::Greeting if reply.code == 220 => self.hello(self.settings.protocol, now),
+            State::Greeting => self.refused(reply, "the server refused the connection"),
+            State::Hello(protocol) => {
+                let protocol = *protocol;
+                self.heard_hello(protocol, &reply, now);
+            }
+            State::Transfer(transfer) => {
+                let next = transfer.heard(reply, &self.extensions);
+                self.go_on(next, now);
+            }
+            State::Reset if reply.is_positive() => self.idle(),
+            State::Reset => self.refused(reply, "the server refused to begin anew"),
+            State::Idle | State::Begun(_) => {
+                self.fail(TroubleKind::OutOfTurn, Some(reply), "the server spoke without being asked".to_owned());
+            }
+            State::QuitWanted | State::Quit | State::Over => self.close(),
+        }
+    }
+
+    fn heard_hello(&mut self, protocol: Protocol, reply: &Reply, now: Timestamp) {
+        if reply.is_positive() {
+            if protocol != Protocol::Helo {
+                self.extensions = Extensions::parse(reply);
+            }
+            let name = reply.lines.first().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+            self.peer_name = name.into();
+            self.idle();
+        } else if reply.is_permanent() && protocol == Protocol::Esmtp {
+            self.hello(Protocol::Helo, now);
+        } else {
+            self.refused(reply.clone(), "the server refused to speak with us");
+        }
+    }
+
+    fn hello(&mut self, protocol: Protocol, now: Timestamp) {
+        self.state = State::Hello(protocol);
+        self.say(command::hello(protocol, &self.settings.hello), now);
+    }
+
+    fn idle(&mut self) {
+        self.state = State::Idle;
+        self.deadline = Timestamp::NEVER;
+        self.steps.push_back(Step::Ready);
+    }
+
+    /// Carries out what the transaction wants next.
+    fn go_on(&mut self, next: Next, now: Timestamp) {
+        match next {
+            Next::Wait => self.arm(now),
+            Next::Say(commands, content) => {
+                if self.say(commands, now) && content == Some(Form::Chunk) {
+                    self.steps.push_back(Step::Content(Form::Chunk));
+                }
+            }
+            Next::Content(form) => {
+                if !self.surprised() {
+                    self.arm(now);
+                    self.steps.push_back(Step::Content(form));
+                }
+            }
+            Next::OutOfTurn(text, reply) => self.fail(TroubleKind::OutOfTurn, Some(reply), text.to_owned()),
+            Next::Finished => self.finish(now),
+        }
+    }
+
+    /// Everybody has an answer.
+    fn finish(&mut self, now: Timestamp) {
+        let State::Transfer(transfer) = std::mem::replace(&mut self.state, State::Reset) else { return };
+        let reset = transfer.needs_reset();
+        self.steps.push_back(Step::Done(transfer.results(None)));
+        if reset {
+            self.say("RSET\r\n".to_owned(), now);
+        } else {
+            self.idle();
+        }
+    }
+
+    /// Sends commands when no reply is due; `false` if the peer has spoken unasked, which ends the session.
+    fn say(&mut self, commands: String, now: Timestamp) -> bool {
+        if self.surprised() {
+            return false;
+        }
+        self.steps.push_back(Step::Send(commands.into_bytes().into()));
+        self.arm(now);
+        true
+    }
+
+    /// Did the peer speak although no reply was due? Such a reply would be taken for the next command's.
+    fn surprised(&mut self) -> bool {
+        if self.inbox.is_empty() {
+            return false;
+        }
+        match self.inbox.reply() {
+            Ok(Some(reply)) if reply.code == 421 => {
+                self.fail(TroubleKind::Closing, Some(reply), "the server closed the session".to_owned());
+            }
+            Ok(Some(reply)) => {
+                self.fail(TroubleKind::OutOfTurn, Some(reply), "the server spoke without being asked".to_owned());
+            }
+            Ok(None) | Err(_) => {
+                let rest: String = self.inbox.rest().chars().take(QUOTED_MAX).collect();
+                let text = format!("the server spoke without being asked: \"{rest}\"");
+                self.fail(TroubleKind::OutOfTurn, None, text);
+            }
+        }
+        true
+    }
+
+    /// The peer said no to the session as a whole. It still expects a QUIT.
+    fn refused(&mut self, reply: Reply, text: &str) {
+        let kind = if (400..600).contains(&reply.code) { TroubleKind::Refused } else { TroubleKind::NotSmtp };
+        self.steps.push_back(Step::Send(bytes::Bytes::from_static(b"QUIT\r\n")));
+        self.fail(kind, Some(reply), text.to_owned());
+    }
+
+    /// Ends the session in trouble; a transaction under way is answered first.
+    fn fail(&mut self, kind: TroubleKind, reply: Option<Reply>, text: String) {
+        let stage = self.stage();
+        let trouble = Trouble { kind, stage, reply, text: text.into() };
+        self.deadline = Timestamp::NEVER;
+        self.inbox = Inbox::default();
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::QuitWanted | State::Quit => self.steps.push_back(Step::Close),
+            State::Over => {}
+            State::Begun(transfer) | State::Transfer(transfer) => {
+                let shared = Arc::new(trouble);
+                self.steps.push_back(Step::Done(transfer.results(Some(&shared))));
+                self.steps.push_back(Step::Failed(Arc::unwrap_or_clone(shared)));
+            }
+            State::Greeting | State::Hello(_) | State::Idle | State::Reset => {
+                self.steps.push_back(Step::Failed(trouble));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.state = State::Over;
+        self.deadline = Timestamp::NEVER;
+        self.steps.push_back(Step::Close);
+    }
+
+    fn stage(&self) -> Stage {
+        match &self.state {
+            State::Greeting => Stage::Greeting,
+            State::Hello(_) => Stage::Hello,
+            State::Idle | State::Over => Stage::Idle,
+            State::Begun(transfer) | State::Transfer(transfer) => transfer.stage(),
+            State::Reset => Stage::Reset,
+            State::QuitWanted | State::Quit => Stage::Quit,
+        }
+    }
+
+    fn wait(&self, stage: Stage) -> std::time::Duration {
+        self.settings.timeout.min(stage.wait())
+    }
+
+    fn arm(&mut self, now: Timestamp) {
+        self.deadline = match self.stage() {
+            Stage::Idle | Stage::Content => Timestamp::NEVER,
+            stage => now.plus(self.wait(stage)),
+        };
+    }
+}
