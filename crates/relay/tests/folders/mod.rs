@@ -1,0 +1,6 @@
+//! The Mailroot folders: what Pickup takes, what Drop and Badmail hold.
+
+mod badmail;
+mod drop;
+mod golden;
+mod pickup;

@@ -1,0 +1,3 @@
+//! Tests of whole decisions: files and scripts in, verdicts out. One binary, because each costs build time.
+
+mod folders;
