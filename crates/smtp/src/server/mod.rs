@@ -1,52 +1,43 @@
 //! The receiving session as a state machine that sends, asks and hands over content.
+//!
+//! The driver owns the socket and the clock and loops: octets that arrived go to [`Session::receive`], then
+//! [`Session::next`] is called until it gives `None`, and each [`Step`] is carried out before the next one is
+//! fetched. While [`Session::wants_input`] is false the driver does not read, which is all the back-pressure there is;
+//! by [`Session::deadline`] it calls `next` again even if nothing arrived.
+//!
+//! What is promised:
+//! - A message is acknowledged by [`Session::queued`] alone, which takes the proof that it is on disk.
+//! - Refused content is read to its true end, or the connection is closed: nothing in it is ever run as a command.
+//! - Each accepted sender leads to exactly one of: `queued`, [`Step::Abandon`], or [`Step::Close`].
+//! - The replies of a pipelined batch leave in one [`Step::Send`].
+//! - Everything that a peer can make grow has a limit ([`Settings`] and the constants beside it); an idle session holds
+//!   no buffer.
+//!
+//! What it does not do: it judges no peer, sender or recipient (it asks), counts no hops, writes no trace line and
+//! stores nothing. AUTH, STARTTLS, ETRN and TURN are not offered.
+//!
+//! RFC 5321 §3, §4; RFC 1870, 2034, 2920, 3030, 3461, 6152, 6531. IIS: General and Messages tabs, section 4 of its
+//! protocol.
 
-use crate::address::Domain;
-use crate::body::BareNewlines;
-use crate::command::{MailFrom, RcptTo};
+mod commands;
+mod content;
+mod replies;
+mod settings;
+
+pub use settings::{
+    COMMANDS_MAX, CONTENT_GRACE, CONTENT_RATE_MIN, DISCARD_MIN, DISCARD_UNLIMITED, ERRORS_MAX, INPUT_MAX, LINE_MAX,
+    PIECE_MIN, RECIPIENTS_MAX, REFUSALS_MAX, REPLIES_MAX, SESSION_SIZE_MAX, SIZE_MAX, SWALLOW_MAX, Settings, TIMEOUT,
+};
+
+use crate::command::{BodyKind, MailFrom, RcptTo};
+use crate::line::LineCutter;
 use crate::reply::Reply;
 use crate::time::Timestamp;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use content::{Chunk, Content, Discard, Skip};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Protocol errors before 421, unless set otherwise.
-pub const ERRORS_MAX: u32 = 20;
-/// Commands without a message before 421, unless set otherwise.
-pub const COMMANDS_MAX: u32 = 100;
-/// Senders and recipients refused without a message before 421, unless set otherwise.
-pub const REFUSALS_MAX: u32 = 50;
-/// Octets a second of content that a peer must keep up, unless set otherwise.
-pub const CONTENT_RATE_MIN: u32 = 500;
-
-/// What one virtual server lets its peers do.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Our name in the greeting and in replies.
-    pub fqdn: Domain,
-    /// Completes a bare local part.
-    pub default_domain: Domain,
-    /// Octets of one message.
-    pub size_max: Option<u64>,
-    /// Octets of all messages of one connection.
-    pub session_size_max: Option<u64>,
-    /// Recipients of one message.
-    pub recipients_max: u32,
-    /// What to do with a bare LF.
-    pub bare_newlines: BareNewlines,
-    /// How long a command, or the next octets of content, may be waited for.
-    pub timeout: Duration,
-    /// How long content may take beside what [`Settings::content_rate_min`] gives it.
-    pub content_grace: Duration,
-    /// Octets a second of content that a peer must keep up.
-    pub content_rate_min: u32,
-    /// Protocol errors in one session.
-    pub errors_max: u32,
-    /// Commands that bring no message forward, since the last message.
-    pub commands_max: u32,
-    /// Senders and recipients refused by policy, since the last message.
-    pub refusals_max: u32,
-}
 
 /// Proof that a message is on disk. Outside tests only the spool's receipt implements it.
 pub trait Durable {
@@ -59,33 +50,33 @@ pub trait Durable {
 pub enum Step {
     /// Write these octets.
     Send(Bytes),
-    /// Decide, then call [`Session::answer`] or [`Session::queued`].
+    /// Decide, then call [`Session::answer`], or [`Session::queued`] after [`Question::Commit`].
     Ask(Question),
-    /// Content of the message that was begun.
+    /// Content of the message that was begun, as it is to be stored.
     Body(Bytes),
-    /// The transaction died: forget sender, recipients and content.
+    /// The transaction died: forget its sender, its recipients and its content.
     Abandon,
-    /// Close the connection. Nothing follows.
+    /// Close the connection, and forget what is open. Nothing follows.
     Close(Closing),
 }
 
 /// What the session cannot decide.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Question {
-    /// The peer introduced itself.
+    /// The peer introduced itself. [`Answer::Accept`] or [`Answer::Refuse`].
     Hello {
         /// What it calls itself: visible ASCII, otherwise unchecked.
         host: Box<str>,
         /// EHLO, not HELO.
         esmtp: bool,
     },
-    /// May this sender send?
+    /// May this sender send? [`Answer::Accept`] or [`Answer::Refuse`].
     Sender(MailFrom),
-    /// May this recipient be written to?
+    /// May this recipient be written to? [`Answer::Accept`] or [`Answer::Refuse`].
     Recipient(RcptTo),
-    /// Is there room for a message?
+    /// Is there room for the message whose content comes now? [`Answer::Begun`] or [`Answer::Refuse`].
     Begin,
-    /// The content is complete: make it durable, then call [`Session::queued`].
+    /// The content is complete: make it durable. [`Session::queued`] or [`Answer::Refuse`].
     Commit,
 }
 
@@ -113,7 +104,7 @@ pub enum Closing {
     Refused,
     /// A limit was reached.
     Limit,
-    /// The peer broke the protocol in a way that leaves no safe way on.
+    /// The peer broke the protocol in a way that leaves no safe way on, or does not speak it.
     Protocol,
     /// We shut down.
     Drained,
@@ -122,53 +113,380 @@ pub enum Closing {
 /// One connection, from our greeting to its end.
 #[derive(Debug)]
 pub struct Session {
-    greeting: Option<Bytes>,
+    settings: Arc<Settings>,
+    peer: IpAddr,
+    /// What came and is not used up yet.
+    input: BytesMut,
+    /// Octets that the allocation behind `input` may have, so that a small rest does not keep a large one.
+    allocated: usize,
+    cutter: LineCutter,
+    /// What goes out with the next `Send`.
+    replies: Vec<u8>,
+    phase: Phase,
+    asked: Option<Asked>,
+    /// HELO or EHLO was accepted.
+    greeted: bool,
+    transaction: Option<Transaction>,
+    tally: Tally,
+    /// While content is read, from its first octet to its last.
+    pace: Option<Pace>,
+    /// When the peer last brought the session forward.
+    since: Timestamp,
+    /// The peer will send no more.
+    input_ended: bool,
+    draining: bool,
+    /// [`Step::Abandon`] is due.
+    abandoned: bool,
+}
+
+/// What the octets that come next are.
+#[derive(Debug)]
+enum Phase {
+    /// A command line.
+    Command,
+    /// Not looked at: HELO or EHLO was read, and is to be asked about.
+    Hello { host: Box<str>, esmtp: bool },
+    /// Content after DATA.
+    Dotted(Content),
+    /// Content after BDAT.
+    Chunk(Content, Chunk),
+    /// All content is handed over: Commit is to be asked.
+    Complete,
+    /// Refused content after DATA.
+    Discard(Discard),
+    /// A refused chunk.
+    Skip(Skip),
+    /// Nothing: replies go out, then the connection ends.
+    Closing(Closing),
+    /// Nothing: it has ended.
+    Closed,
+}
+
+/// The open question, with what its answer needs.
+#[derive(Debug)]
+enum Asked {
+    Hello { esmtp: bool },
+    Sender { transaction: Transaction, address: Box<str> },
+    Recipient { address: Box<str> },
+    Begin { chunk: Option<Chunk> },
+    Commit,
+}
+
+/// From an accepted MAIL on.
+#[derive(Debug)]
+struct Transaction {
+    body: BodyKind,
+    utf8: bool,
+    /// Accepted ones.
+    recipients: u32,
+    /// A recipient was refused.
+    refused: bool,
+    /// Content between two chunks.
+    chunks: Option<Content>,
+}
+
+/// What is counted against the limits of [`Settings`].
+#[derive(Default, Debug)]
+struct Tally {
+    /// Protocol errors in this session.
+    errors: u32,
+    /// Commands that brought no message forward, since the last message.
+    commands: u32,
+    /// Senders, recipients and messages refused, since the last message.
+    refusals: u32,
+    /// Octets of content in this session, refused content too.
+    content: u64,
+}
+
+/// How fast content comes.
+#[derive(Debug)]
+struct Pace {
+    begun: Timestamp,
+    octets: u64,
+}
+
+/// What became of a look at the input.
+enum Progress {
+    /// Something was used up: look again.
+    Made,
+    /// The driver is needed.
+    Step(Step),
+    /// More input is needed, or the session is over.
+    Starved,
 }
 
 impl Session {
-    /// Begins with the greeting.
+    /// A peer connected; the first step is our greeting.
     #[must_use]
     pub fn new(settings: Arc<Settings>, peer: IpAddr, now: Timestamp) -> Session {
-        let _ = (peer, now);
-        Session { greeting: Some(format!("421 4.3.2 {} is being built\r\n", settings.fqdn).into()) }
+        let greeting = replies::greeting(&settings);
+        Session::greet(settings, peer, &greeting, Phase::Command, now)
     }
-    /// Greets with a refusal and closes.
+
+    /// A peer connected that is not let in: it is greeted with `reply`, 421 or 554, and that is all.
     #[must_use]
     pub fn refuse(settings: Arc<Settings>, peer: IpAddr, reply: &Reply, now: Timestamp) -> Session {
-        let _ = (settings, peer, now);
-        let mut wire = Vec::new();
-        reply.print(&mut wire);
-        Session { greeting: Some(wire.into()) }
+        Session::greet(settings, peer, reply, Phase::Closing(Closing::Refused), now)
     }
-    /// Takes octets from the peer.
+
+    fn greet(settings: Arc<Settings>, peer: IpAddr, greeting: &Reply, phase: Phase, now: Timestamp) -> Session {
+        let cutter = LineCutter::new(LINE_MAX, settings.bare_newlines);
+        let mut session = Session {
+            settings,
+            peer,
+            input: BytesMut::new(),
+            allocated: 0,
+            cutter,
+            replies: Vec::new(),
+            phase,
+            asked: None,
+            greeted: false,
+            transaction: None,
+            tally: Tally::default(),
+            pace: None,
+            since: now,
+            input_ended: false,
+            draining: false,
+            abandoned: false,
+        };
+        session.reply(greeting);
+        session
+    }
+
+    /// Takes octets from the peer. Only to be called while [`Session::wants_input`].
     pub fn receive(&mut self, octets: &[u8]) {
-        let _ = octets;
+        if self.is_over() {
+            // A peer that we are closing on may still be talking.
+        } else if self.input.is_empty() {
+            self.input = BytesMut::from(octets);
+            self.allocated = octets.len();
+        } else {
+            self.input.extend_from_slice(octets);
+            self.allocated = self.allocated.max(self.input.len());
+        }
     }
-    /// May the driver read from the peer now?
+
+    /// May the driver read from the peer now? Not while a question is open, nor when enough waits already.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        true
+        self.asked.is_none() && !self.input_ended && !self.is_over() && self.input.len() < INPUT_MAX
     }
-    /// The peer closed its side.
-    pub fn receive_end(&mut self) {}
+
+    /// The peer closed its side. What it sent before is still carried out and answered.
+    pub fn receive_end(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// We shut down: the session ends with 421 before the next command, but a message whose content has begun is
+    /// still taken.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
     /// The next step; `None`: bring input, an answer, or time.
     pub fn next(&mut self, now: Timestamp) -> Option<Step> {
-        let _ = now;
-        self.greeting.take().map(Step::Send)
+        while self.asked.is_none() && self.replies.len() < REPLIES_MAX {
+            if std::mem::take(&mut self.abandoned) {
+                return Some(Step::Abandon);
+            }
+            match self.advance() {
+                Progress::Made => self.since = now,
+                Progress::Step(step) => {
+                    self.since = now;
+                    return Some(step);
+                }
+                Progress::Starved => break,
+            }
+        }
+        if self.asked.is_some() {
+            return None;
+        }
+        self.release();
+        if !self.replies.is_empty() {
+            return Some(Step::Send(std::mem::take(&mut self.replies).into()));
+        }
+        self.end().map(Step::Close).or_else(|| self.time_out(now))
     }
-    /// Answers the open question.
+
+    /// Answers the open question. An answer that does not fit it counts as a local error.
     pub fn answer(&mut self, answer: Answer) {
-        let _ = answer;
+        let Some(asked) = self.asked.take() else { return };
+        match (asked, answer) {
+            (Asked::Hello { esmtp }, Answer::Accept) => {
+                self.greeted = true;
+                self.reply(&replies::hello(&self.settings, self.peer, esmtp));
+            }
+            (Asked::Sender { transaction, address }, Answer::Accept) => {
+                self.transaction = Some(transaction);
+                self.reply(&replies::sender_accepted(&address));
+            }
+            (Asked::Recipient { address }, Answer::Accept) => {
+                self.transaction.iter_mut().for_each(|transaction| transaction.recipients += 1);
+                self.reply(&replies::recipient_accepted(&address));
+            }
+            (Asked::Begin { chunk }, Answer::Begun) => self.begin_content(chunk),
+            (asked, Answer::Refuse(reply)) => self.refused(asked, reply),
+            (asked, _) => self.refused(asked, replies::local_error()),
+        }
     }
-    /// The message is durable: the only way to the 250 after it.
+
+    /// Answers [`Question::Commit`]: the message is durable. The only way to the 250 after a message.
     pub fn queued<R: Durable>(&mut self, receipt: &R) {
-        let _ = receipt.id();
+        if !matches!(self.asked, Some(Asked::Commit)) {
+            return;
+        }
+        self.asked = None;
+        self.transaction = None;
+        self.tally.commands = 0;
+        self.tally.refusals = 0;
+        self.reply(&replies::queued(&receipt.id()));
     }
+
     /// Call [`Session::next`] again by then.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
-        Timestamp::NEVER
+        if self.asked.is_some() || self.is_over() {
+            return Timestamp::NEVER;
+        }
+        let idle = self.since.plus(self.settings.timeout);
+        match (&self.pace, self.settings.content_rate_min) {
+            (None, _) | (_, 0) => idle,
+            (Some(pace), rate) => {
+                let earned = Duration::from_millis(pace.octets.saturating_mul(1_000) / u64::from(rate));
+                idle.min(pace.begun.plus(self.settings.content_grace).plus(earned))
+            }
+        }
     }
-    /// We shut down: 421 at the next border between commands.
-    pub fn drain(&mut self) {}
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_) | Phase::Closed)
+    }
+
+    /// Uses up some input. The phase is taken out; who goes on in it puts it back.
+    fn advance(&mut self) -> Progress {
+        match std::mem::replace(&mut self.phase, Phase::Command) {
+            Phase::Command => self.command(),
+            Phase::Hello { host, esmtp } => self.ask(Question::Hello { host, esmtp }, Asked::Hello { esmtp }),
+            Phase::Dotted(content) => self.dotted(content),
+            Phase::Chunk(content, chunk) => self.chunk(content, chunk),
+            Phase::Complete => {
+                self.pace = None;
+                self.ask(Question::Commit, Asked::Commit)
+            }
+            Phase::Discard(discard) => self.discard(discard),
+            Phase::Skip(skip) => self.skip(skip),
+            over @ (Phase::Closing(_) | Phase::Closed) => {
+                self.phase = over;
+                self.input.clear();
+                Progress::Starved
+            }
+        }
+    }
+
+    fn ask(&mut self, question: Question, asked: Asked) -> Progress {
+        self.asked = Some(asked);
+        Progress::Step(Step::Ask(question))
+    }
+
+    /// A question was answered with no.
+    fn refused(&mut self, asked: Asked, reply: Reply) {
+        match asked {
+            _ if reply.code == 421 => self.close(&reply, Closing::Refused),
+            Asked::Hello { .. } | Asked::Sender { .. } => self.decline(&reply),
+            Asked::Recipient { .. } => {
+                self.transaction.iter_mut().for_each(|transaction| transaction.refused = true);
+                self.decline(&reply);
+            }
+            Asked::Begin { chunk: None } | Asked::Commit => {
+                self.abandon();
+                self.reply(&reply);
+            }
+            Asked::Begin { chunk: Some(chunk) } => {
+                self.abandon();
+                self.skip_chunk(chunk.octets, reply);
+            }
+        }
+    }
+
+    /// Ends the transaction, if there is one, without a message.
+    fn abandon(&mut self) {
+        self.abandoned |= self.transaction.take().is_some();
+    }
+
+    /// Nothing is left to do: is it time to close?
+    fn end(&mut self) -> Option<Closing> {
+        let why = match self.phase {
+            Phase::Closing(why) => why,
+            Phase::Closed => return None,
+            _ if self.input_ended => Closing::PeerClosed,
+            _ => return None,
+        };
+        self.phase = Phase::Closed;
+        Some(why)
+    }
+
+    fn time_out(&mut self, now: Timestamp) -> Option<Step> {
+        if now < self.deadline() {
+            return None;
+        }
+        self.close(&replies::timed_out(&self.settings), Closing::TimedOut);
+        Some(Step::Send(std::mem::take(&mut self.replies).into()))
+    }
+
+    /// Keeps no more memory than what waits needs.
+    fn release(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.allocated = 0;
+        } else if self.input.len() < self.allocated / 2 {
+            self.input = BytesMut::from(self.input.as_ref());
+            self.allocated = self.input.len();
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        reply.print(&mut self.replies);
+    }
+
+    /// The last reply, then the end; what is open is forgotten.
+    fn close(&mut self, reply: &Reply, why: Closing) {
+        self.reply(reply);
+        self.transaction = None;
+        self.abandoned = false;
+        self.pace = None;
+        self.phase = Phase::Closing(why);
+    }
+
+    /// Answers a protocol error, or ends the session if there were too many.
+    fn protest(&mut self, reply: &Reply) {
+        self.tally.errors += 1;
+        if self.tally.errors > self.settings.errors_max {
+            self.close(&replies::too_many_errors(&self.settings), Closing::Limit);
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// Answers what policy or content made us refuse, or ends the session if there was too much.
+    fn decline(&mut self, reply: &Reply) {
+        self.tally.refusals += 1;
+        if self.tally.refusals > self.settings.refusals_max {
+            self.close(&replies::too_many_refusals(&self.settings), Closing::Limit);
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// Answers a command that brings no message forward, or ends the session if there were too many.
+    fn indulge(&mut self, reply: &Reply) {
+        self.tally.commands += 1;
+        if self.tally.commands > self.settings.commands_max {
+            self.close(&replies::too_many_commands(&self.settings), Closing::Limit);
+        } else {
+            self.reply(reply);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

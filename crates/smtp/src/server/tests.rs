@@ -1,0 +1,112 @@
+//! What a transcript cannot show: sizes, buffers, and which replies leave together.
+
+use super::*;
+use crate::address::Domain;
+
+const START: Timestamp = Timestamp(1_000_000);
+
+struct Receipt;
+
+impl Durable for Receipt {
+    fn id(&self) -> String {
+        "q1".to_owned()
+    }
+}
+
+fn session() -> Session {
+    let name = |text| Domain::parse(text).unwrap();
+    let settings = Settings::new(name("mx.test"), name("contoso.test"));
+    let mut session = Session::new(Arc::new(settings), IpAddr::from([192, 0, 2, 1]), START);
+    assert!(matches!(session.next(START), Some(Step::Send(_))));
+    session
+}
+
+/// Carries out all steps, saying yes to every question; what was sent, each `Send` by itself, and content.
+fn drive(session: &mut Session, octets: &[u8]) -> (Vec<String>, Vec<Bytes>) {
+    assert!(session.wants_input());
+    session.receive(octets);
+    let (mut sent, mut content) = (Vec::new(), Vec::new());
+    while let Some(step) = session.next(START) {
+        match step {
+            Step::Send(octets) => sent.push(String::from_utf8(octets.to_vec()).unwrap()),
+            Step::Body(piece) => content.push(piece),
+            Step::Ask(Question::Begin) => session.answer(Answer::Begun),
+            Step::Ask(Question::Commit) => session.queued(&Receipt),
+            Step::Ask(_) => session.answer(Answer::Accept),
+            Step::Abandon | Step::Close(_) => {}
+        }
+    }
+    (sent, content)
+}
+
+fn holds_nothing(session: &Session) -> bool {
+    session.input.capacity() == 0 && session.replies.capacity() == 0
+}
+
+#[test]
+fn a_session_is_small_and_holds_nothing_when_idle() {
+    let size = size_of::<Session>();
+    assert!(size <= 512, "{size} octets");
+    let mut session = session();
+    assert!(holds_nothing(&session));
+    drive(&mut session, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+    assert!(holds_nothing(&session));
+    drive(&mut session, &[b"x".repeat(100_000).as_slice(), b"\r\n.\r\n"].concat());
+    assert!(holds_nothing(&session));
+    drive(&mut session, &b"NOOP\r\n".repeat(50));
+    assert!(holds_nothing(&session));
+    drive(&mut session, &[b"NOOP\r\n".repeat(30).as_slice(), b"NO"].concat());
+    assert!(session.input.capacity() <= 16, "the beginning of a command does not keep what came before it");
+}
+
+#[test]
+fn the_replies_of_a_batch_leave_together() {
+    let mut session = session();
+    let (sent, _) = drive(&mut session, b"EHLO c.test\r\n");
+    assert_eq!(sent.len(), 1);
+    let (sent, _) =
+        drive(&mut session, b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nRCPT TO:<e@d.test>\r\nDATA\r\n");
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].lines().count(), 4);
+    let batch = b"x\r\n.\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nBDAT 3 LAST\r\nx\r\nQUIT\r\n";
+    let (sent, content) = drive(&mut session, batch);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].lines().map(|line| &line[..3]).collect::<Vec<_>>(), ["250", "250", "250", "250", "221"]);
+    assert_eq!(content, [b"x\r\n".as_slice(), b"x\r\n"]);
+}
+
+#[test]
+fn many_replies_leave_in_portions() {
+    let mut session = session();
+    let (sent, _) = drive(&mut session, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\n");
+    assert_eq!(sent.len(), 1);
+    let (sent, _) = drive(&mut session, &b"RCPT TO:<c@d.test>\r\n".repeat(3_000));
+    assert!(sent.len() > 1);
+    assert!(sent.iter().all(|send| send.len() < REPLIES_MAX + 600));
+    assert_eq!(sent.concat().lines().count(), 3_000);
+}
+
+#[test]
+fn content_in_small_pieces_is_gathered() {
+    let mut session = session();
+    drive(&mut session, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+    let text = b"0123456789\r\n".repeat(1_000);
+    let mut pieces = Vec::new();
+    for octet in text.chunks(1) {
+        pieces.extend(drive(&mut session, octet).1);
+    }
+    pieces.extend(drive(&mut session, b".\r\n").1);
+    assert!(pieces.len() <= text.len() / PIECE_MIN + 1);
+    assert_eq!(pieces.concat(), text);
+}
+
+#[test]
+fn content_does_not_keep_what_came_with_it() {
+    let mut session = session();
+    drive(&mut session, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+    let (_, content) = drive(&mut session, &[b"x\r\n.\r\n".as_slice(), &b"NOOP\r\n".repeat(50)].concat());
+    let piece = content[0].clone();
+    drop(content);
+    let kept = piece.try_into_mut().unwrap().capacity();
+    assert!(kept <= 16, "{kept} octets for three");
+}
