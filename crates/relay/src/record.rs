@@ -99,6 +99,19 @@ pub enum Record {
         /// How many recipients.
         recipients: usize,
     },
+    /// A message came to nothing after its content had begun: the client vanished or took it back, or it was refused.
+    Abandoned {
+        /// The name it would have had.
+        id: QueueId,
+        /// The sender.
+        from: ReversePath,
+        /// Octets that had come.
+        size: u64,
+        /// How many recipients.
+        recipients: usize,
+        /// The client's address.
+        peer: IpAddr,
+    },
     /// A client was refused something.
     Refused {
         /// The client's address.
@@ -200,6 +213,7 @@ impl Record {
             | Record::DestinationUp { .. } => Level::Quiet,
             Record::Accepted { .. }
             | Record::PickedUp { .. }
+            | Record::Abandoned { .. }
             | Record::Refused { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
@@ -213,12 +227,13 @@ impl Record {
     pub fn print(&self, out: &mut String) {
         match self {
             Record::Started { .. } | Record::Configured | Record::Stopped | Record::Alarm { .. } => {
-                self.print_life(out)
+                self.print_life(out);
             }
             Record::Connected { .. }
             | Record::Disconnected { .. }
             | Record::Accepted { .. }
             | Record::PickedUp { .. }
+            | Record::Abandoned { .. }
             | Record::Refused { .. } => self.print_receiving(out),
             Record::Delivered { .. }
             | Record::Deferred { .. }
@@ -270,6 +285,10 @@ impl Record {
                     .field("size", size)
                     .field("recipients", recipients)
                     .field("file", file);
+            }
+            Record::Abandoned { id, from, size, recipients, peer } => {
+                let line = Line::new(out, "abandoned").field("id", id).sender(from).field("size", size);
+                line.field("recipients", recipients).field("peer", peer);
             }
             Record::Refused { peer, command, reply } => {
                 Line::new(out, "refused").field("peer", peer).field("command", command).field("reply", reply);
@@ -364,7 +383,7 @@ impl<'a> Line<'a> {
         let start = out.len();
         // Writing into a String fails only if the value's own Display does; then what came so far is shown.
         let _ = write!(out, "{value}");
-        if !is_plain(out[start..].as_bytes()) {
+        if !is_plain(&out.as_bytes()[start..]) {
             let raw = out.split_off(start);
             quote(&raw, out);
         }
@@ -494,7 +513,8 @@ mod tests {
             Record::Connected { peer, local: peer },
             Record::Disconnected { peer, messages: 3, how: text.into() },
             Record::Accepted { id, from: from.clone(), size: 12, recipients: 1, peer: peer.ip(), helo: text.into() },
-            Record::PickedUp { id, file: text.into(), from, size: 12, recipients: 1 },
+            Record::PickedUp { id, file: text.into(), from: from.clone(), size: 12, recipients: 1 },
+            Record::Abandoned { id, from, size: 12, recipients: 1, peer: peer.ip() },
             Record::Refused { peer: peer.ip(), command: text.into(), reply: Reply::new(550, 7, 1, text.to_owned()) },
             Record::Delivered { id, to: to.clone(), by: text.into(), said: text.into(), after_ms: 12 },
             Record::Deferred { id, to: to.clone(), failure: failure(text), again: at },
