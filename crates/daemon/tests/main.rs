@@ -1,0 +1,10 @@
+//! The relay seen from outside: the built program, run as an operator runs it, among clients and servers that others wrote.
+//!
+//! All on loopback, each test on addresses of its own. The modules `with_*` and `as_root` need something of the machine
+//! (`./test.sh` installs it, or names them as skipped); the others need nothing but the program.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+mod with_bind;
+mod with_dovecot;
+mod with_postfix;
