@@ -1,0 +1,65 @@
+//! Mail handed in by the clients that people use: swaks, Python's smtplib, curl.
+
+use crate::harness::Site;
+use crate::harness::mail::{assert_same, tricky, values};
+use crate::harness::relay::{Relay, Settings};
+use crate::harness::tools::{curl, python, swaks};
+
+#[test]
+fn swaks_curl_and_smtplib_reach_drop_whole() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let sent = tricky("drop by swaks");
+    let output = swaks(&site, relay.at, "a@apps.test", "b@local.test", &sent, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_same(&relay.wait_for_drop("drop by swaks"), &sent, "Drop");
+    let sent = tricky("drop by curl");
+    curl(&site, relay.at, "a@apps.test", &["b@local.test", "c@local.test"], &sent);
+    assert_same(&relay.wait_for_drop("drop by curl"), &sent, "Drop");
+    let sent = tricky("drop by smtplib");
+    python(&site, relay.at, &sent, "s.sendmail('a@apps.test', ['b@local.test'], content)");
+    assert_same(&relay.wait_for_drop("drop by smtplib"), &sent, "Drop");
+}
+
+#[test]
+fn swaks_pipelines() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let sent = tricky("pipelined");
+    let output = swaks(&site, relay.at, "a@apps.test", "b@local.test,c@local.test", &sent, &["--pipeline"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let dropped = relay.wait_for_drop("pipelined");
+    assert_same(&dropped, &sent, "Drop");
+    assert_eq!(values(&dropped, "x-receiver").len(), 2);
+}
+
+#[test]
+fn smtplib_speaks_eight_bits_and_utf8() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let program = "
+from email.message import EmailMessage
+from email import policy
+m = EmailMessage(policy=policy.SMTPUTF8)
+m['From'] = 'Jörg <jörg@apps.test>'
+m['To'] = 'Müller <müller@local.test>'
+m['Subject'] = 'Grüße aus Köln'
+m.set_content('Schöne Grüße\\n', cte='8bit')
+s.ehlo()
+print(sorted(s.esmtp_features))
+s.send_message(m)
+s.mail('x@apps.test', ['BODY=8BITMIME', 'SIZE=100'])
+s.rset()
+print(s.verify('bob')[0], s.help()[:3], s.noop()[0])
+";
+    let said = python(&site, relay.at, b"", program);
+    for keyword in
+        ["8bitmime", "binarymime", "chunking", "dsn", "enhancedstatuscodes", "pipelining", "size", "smtputf8"]
+    {
+        assert!(said.contains(&format!("'{keyword}'")), "{keyword} is not offered: {said}");
+    }
+    assert!(said.contains("252"), "{said}");
+    let dropped = relay.wait_for_drop("Schöne Grüße");
+    let text = String::from_utf8_lossy(&dropped).into_owned();
+    assert!(text.contains("müller@local.test") && text.contains("Grüße aus Köln"), "{text}");
+}
