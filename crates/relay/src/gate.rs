@@ -57,13 +57,14 @@ pub fn sender(server: &VirtualServer, peer: IpAddr, authenticated: bool, sender:
 pub fn recipient(server: &VirtualServer, peer: IpAddr, authenticated: bool, mailbox: &Mailbox) -> Result<(), Reply> {
     let trusted = may_relay(&server.access.relay, peer, authenticated);
     let place = match mailbox.host() {
-        Host::Literal(ip) if trusted && server.is_own_address(*ip) => {
-            let text = format!("{mailbox} is an address of this server itself; write a domain after the @");
-            return Err(Reply::new(550, 1, 2, text));
-        }
         Host::Literal(_) => Place::Foreign,
         Host::Name(domain) => server.place(domain),
     };
+    if let (true, Host::Literal(ip)) = (trusted, mailbox.host())
+        && let Some(fault) = server.literal_fault(*ip)
+    {
+        return Err(Reply::new(550, 1, 2, format!("Unable to send to {mailbox}: {fault}; write a domain after the @")));
+    }
     if trusted {
         return Ok(());
     }
@@ -73,7 +74,10 @@ pub fn recipient(server: &VirtualServer, peer: IpAddr, authenticated: bool, mail
         Place::Foreign => false,
     };
     if !is_open {
-        let text = format!("Unable to relay for {mailbox}; {} is not in this server's relay list", peer.to_canonical());
+        let text = format!(
+            "Unable to relay for {mailbox}: {} is not allowed to send to other domains here; ask the administrator",
+            peer.to_canonical()
+        );
         return Err(Reply::new(550, 7, 1, text));
     }
     if hides_route(mailbox.local()) {

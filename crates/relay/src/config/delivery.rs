@@ -176,7 +176,7 @@ pub static SMART_HOST: Setting = Setting {
     default: Preset::Text("[]"),
     range: Range::Any,
     help: "Hosts that take our outbound mail, tried in order; one alone may be written without the list's brackets. An address \
-stands in square brackets and is not looked up, a name is looked up as a host (no MX). A remote domain's `route` goes first.",
+stands in square brackets (IPv4 may do without) and is not looked up; a name is looked up as a host, not as a domain (no MX). A remote domain's `route` goes first.",
 };
 
 /// `delivery.smart_host_use`

@@ -5,7 +5,7 @@ use super::read::{Fault, Placed, Reader, Span, Table, tidy};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
 use super::{DefaultDomain, DomainPattern, HostPort, RemoteDomain, RouteTo};
 use smtp::address::{AddressError, Domain, Host, Mailbox};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeValue;
@@ -344,40 +344,51 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, Fault> {
     })
 }
 
-/// `name`, `[address]`, either with `:port`; without one it is `port`, which must then be there.
+/// `name`, `[address]`, either with `:port`; without one it is `port`, which must then be there. An IPv4 address needs no
+/// brackets, since no name looks like one.
 pub(super) fn host_port(text: &str, port: Option<u16>) -> Result<HostPort, Fault> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Err(Fault::new("an address stands in brackets", format!("write \"[{ip}]\"")));
-    }
     if text.contains([',', ';', ' ']) {
         return Err(Fault::new("it is more than one host", "write a list: [\"one.example.com\", \"two.example.com\"]"));
     }
+    if text.contains('@') {
+        return Err(Fault::new(
+            "a user and a password do not belong here",
+            "write the host alone, with or without a port",
+        ));
+    }
     if text.contains("://") {
         return Err(Fault::new("it is no host", "write the name, with or without a port: \"relay.example.com:25\""));
+    }
+    if let Ok(ip) = text.parse::<Ipv6Addr>() {
+        return Err(Fault::new("an IPv6 address stands in brackets", format!("write \"[{ip}]\" or \"[{ip}]:25\"")));
     }
     let (host, written) = match text.rsplit_once(':') {
         Some((host, number)) if !number.ends_with(']') => (host, Some(number)),
         _ => (text, None),
     };
     let port = match written {
-        None => {
-            port.ok_or_else(|| Fault::new("the port is missing", format!("write \"{text}:24\" or its own port")))?
-        }
+        None => port
+            .ok_or_else(|| Fault::new("the port is missing", format!("write \"lmtp://{text}:24\", or its own port")))?,
         Some(number) => number.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
             Fault::new("what follows the colon is no port", "write a port from 1 to 65535, or leave it out")
         })?,
     };
-    if host.parse::<IpAddr>().is_ok() {
-        return Err(Fault::new("an address stands in brackets", format!("write \"[{host}]:{port}\"")));
+    let host = host_of(host)?;
+    if matches!(&host, Host::Literal(ip) if ip.is_unspecified() || ip.is_multicast()) {
+        return Err(Fault::new("no host has this address", "write the host's own address"));
     }
-    Ok(HostPort { host: host_of(host)?, port })
+    Ok(HostPort { host, port })
 }
 
-/// A name or an address in brackets; the tag `IPv6:` may be left out.
+/// A name or an address in brackets, where the tag `IPv6:` may be left out; an IPv4 address also without.
 fn host_of(text: &str) -> Result<Host, Fault> {
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if let Some(Ok(ip)) = inner.map(str::parse::<Ipv6Addr>) {
-        return Ok(Host::Literal(IpAddr::V6(ip)));
+    let address: Option<IpAddr> = match inner {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    };
+    if let Some(ip) = address {
+        return Ok(Host::Literal(ip.to_canonical()));
     }
     Host::parse(text).map_err(|error| {
         Fault::new(
@@ -399,18 +410,19 @@ fn route(text: &str, port: u16) -> Result<RouteTo, Fault> {
             Err(Fault::new("the socket's path does not begin at the root", "write \"lmtp+unix:/run/dovecot/lmtp\""))
         };
     }
-    match text.split_once("://") {
-        Some(("smtp", host)) => Ok(RouteTo::Smtp(host_port(host.trim_end_matches('/'), Some(port))?)),
-        Some(("lmtp", host)) => Ok(RouteTo::Lmtp(host_port(host.trim_end_matches('/'), None)?)),
-        Some((scheme, host)) => Err(Fault::new(
+    let Some((scheme, host)) = text.split_once("://") else {
+        let hint = format!(
+            "write \"mx\", \"smtp://host:port\", \"lmtp://host:port\" or \"lmtp+unix:/path\"; for a host \"smtp://{text}\""
+        );
+        return Err(Fault::new("it is no route", hint));
+    };
+    let host = host.trim_end_matches('/');
+    match scheme {
+        "smtp" => Ok(RouteTo::Smtp(host_port(host, Some(port))?)),
+        "lmtp" => Ok(RouteTo::Lmtp(host_port(host, None)?)),
+        _ => Err(Fault::new(
             format!("{scheme}:// is not among the routes"),
             format!("write \"smtp://{host}\" or \"lmtp://{host}\""),
-        )),
-        None => Err(Fault::new(
-            "it is no route",
-            format!(
-                "write \"mx\", \"smtp://host:port\", \"lmtp://host:port\" or \"lmtp+unix:/path\"; for a host \"smtp://{text}\""
-            ),
         )),
     }
 }

@@ -12,6 +12,7 @@
 pub mod access;
 mod check;
 pub mod delivery;
+mod describe;
 pub mod dns;
 pub mod domains;
 pub mod general;
@@ -23,6 +24,7 @@ pub mod problem;
 pub mod quantity;
 pub mod queue;
 mod read;
+mod sample;
 pub mod settings;
 
 pub use parse::{FILE_MAX, SERVERS_MAX};

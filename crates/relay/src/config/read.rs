@@ -112,7 +112,7 @@ impl<'s> Reader<'s> {
         let value = table.get(setting.key());
         if value.is_none() && setting.default == Preset::Required {
             let text = format!("`{}` is missing", setting.key());
-            let hint = format!("write {}: {}", setting.key(), settings::shape(setting.unit));
+            let hint = format!("write {} = …: {}", setting.key(), wanted(setting, setting.unit));
             self.problems.note(table.span(), text, hint);
         }
         value
@@ -120,7 +120,7 @@ impl<'s> Reader<'s> {
 
     fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, setting: &Setting, unit: Unit) {
         let text = format!("`{}` is {}", setting.name, kind(value.get_ref()));
-        self.problems.note(value.span(), text, format!("write {}", settings::shape(unit)));
+        self.problems.note(value.span(), text, format!("write {}", wanted(setting, unit)));
     }
 
     /// A size, a time or a count; `None` means no limit.
@@ -233,7 +233,7 @@ impl<'s> Reader<'s> {
         if text.trim().is_empty() || text.chars().any(char::is_control) {
             let what = if text.trim().is_empty() { "empty" } else { "not plain text: it has control characters" };
             let text = format!("`{}` is {what}", setting.name);
-            self.problems.note(value.span(), text, format!("write {}", settings::shape(unit)));
+            self.problems.note(value.span(), text, format!("write {}", wanted(setting, unit)));
             return None;
         }
         Some(Placed { value: text, span: value.span() })
@@ -245,9 +245,8 @@ impl<'s> Reader<'s> {
         let text = self.text(table, setting)?;
         let found = words.iter().position(|word| *word == text.value);
         if found.is_none() {
-            let listed: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
             let problem = format!("`{}` cannot be {:?}", setting.name, text.value);
-            self.problems.note(text.span, problem, format!("write {}", listed.join(" or ")));
+            self.problems.note(text.span, problem, format!("write {}", any_of(words)));
         }
         found
     }
@@ -359,11 +358,23 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "text",
         DeValue::Integer(_) => "a number",
         DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a yes-or-no value",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// What a value of the setting looks like, for a hint.
+fn wanted(setting: &Setting, unit: Unit) -> String {
+    match setting.range {
+        Allowed::OneOf(words) => any_of(words),
+        _ => settings::shape(unit).replace('`', ""),
+    }
+}
+
+fn any_of(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
 }
 
 /// The number that a value begins with, whatever follows.
@@ -392,22 +403,33 @@ fn quantity_hint(number: Option<String>, setting: &Setting, unit: Unit) -> Strin
     }
 }
 
-/// The known key that was most likely meant, or all of them.
+/// The known key that was most likely meant, or where the key belongs, or all that are known.
 fn suggestion(key: &str, known: &[&str]) -> String {
     let lower = key.to_lowercase();
     let close = known
         .iter()
-        .map(|name| (distance(&lower, name), name))
+        .map(|name| (if sorted(&lower) == sorted(name) { 0 } else { distance(&lower, name) }, name))
         .filter(|(d, name)| *d <= 1 + name.len() / 4)
         .min_by_key(|(d, _)| *d);
     if let Some((_, name)) = close {
         return format!("did you mean `{name}`?");
+    }
+    let tab = Tab::ALL.iter().find(|tab| tab.table().trim_matches(['[', ']']) == format!("virtual_server.{lower}"));
+    if let Some(tab) = tab {
+        return format!("write {} below its [[virtual_server]]", tab.table());
     }
     let elsewhere = settings::ALL.iter().find(|setting| setting.key() == lower && setting.tab != Tab::Server);
     if let Some(setting) = elsewhere {
         return format!("`{}` belongs to {}", setting.key(), setting.tab.table());
     }
     format!("known here: {}", known.join(", "))
+}
+
+/// The words of a key in order, as `max_size` and `size_max` have the same.
+fn sorted(key: &str) -> Vec<&str> {
+    let mut words: Vec<_> = key.split(['_', '-']).collect();
+    words.sort_unstable();
+    words
 }
 
 /// How many letters must be changed, added or left out (Levenshtein); `a` cut at 40 letters.
@@ -434,6 +456,8 @@ mod tests {
     fn a_slip_of_the_pen_is_recognised() {
         assert_eq!(suggestion("size_max_", &["size_max", "badmail"]), "did you mean `size_max`?");
         assert_eq!(suggestion("Listen", &["listen"]), "did you mean `listen`?");
+        assert_eq!(suggestion("max-size", &["size_max"]), "did you mean `size_max`?");
+        assert_eq!(suggestion("general", &["dns"]), "write [virtual_server.general] below its [[virtual_server]]");
         assert_eq!(suggestion("size_max", &["listen"]), "`size_max` belongs to [virtual_server.messages]");
         assert_eq!(suggestion("frobnicate", &["listen", "timeout"]), "known here: listen, timeout");
         assert_eq!(distance("kitten", "sitting"), 3);

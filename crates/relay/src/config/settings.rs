@@ -255,7 +255,7 @@ Defaults are those which the old service's setup wrote, unless they are unsafe t
 #[must_use]
 pub fn shape(unit: Unit) -> String {
     match unit {
-        Unit::Text => "text".to_owned(),
+        Unit::Text => "text in quotes".to_owned(),
         Unit::Size => "a size, as `\"2 MB\"`".to_owned(),
         Unit::Time => "a time, as `\"15 min\"`".to_owned(),
         Unit::Count => "a number, as `20`".to_owned(),

@@ -84,18 +84,13 @@ fn direct(server: &VirtualServer, domain: &Domain, then: Vec<HostPort>) -> Hosts
 /// An address literal goes to the smart host if that takes everything, else to the address itself, unless that is us.
 fn route_literal(server: &VirtualServer, ip: IpAddr) -> Route {
     let ip = ip.to_canonical();
-    if server.is_own_address(ip) {
-        return Route::Refuse(Failure {
-            kind: FailureKind::Loop,
-            status: EnhancedStatus(5, 4, 6),
-            host: None,
-            reply: None,
-            text: format!(
-                "{} is an address of this server itself: the mail would go round in circles.",
-                Host::Literal(ip)
-            )
-            .into(),
-        });
+    if let Some(fault) = server.literal_fault(ip) {
+        let (kind, status) = match fault {
+            LiteralFault::Ourselves => (FailureKind::Loop, EnhancedStatus(5, 4, 6)),
+            LiteralFault::NoHost => (FailureKind::Dns, EnhancedStatus(5, 1, 2)),
+        };
+        let text = format!("Mail cannot be sent to {}: {fault}.", Host::Literal(ip)).into();
+        return Route::Refuse(Failure { kind, status, host: None, reply: None, text });
     }
     let delivery = &server.delivery;
     let hosts = match delivery.smart_host_use {
@@ -105,21 +100,38 @@ fn route_literal(server: &VirtualServer, ip: IpAddr) -> Route {
     hop((hosts, false), Protocol::Esmtp)
 }
 
+/// Why no mail is sent to an address literal.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum LiteralFault {
+    /// It is this machine: the mail would come back.
+    Ourselves,
+    /// No mail server can have it: link-local (where clouds keep their secrets), multicast, broadcast, `0.0.0.0/8`.
+    NoHost,
+}
+
+impl std::fmt::Display for LiteralFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ourselves => "this address is this server itself",
+            Self::NoHost => "no mail server has this address",
+        })
+    }
+}
+
 impl VirtualServer {
-    /// Is this an address of ours, or one that nobody else can have: loopback, unspecified, link-local, multicast, broadcast? As a
-    /// recipient's address literal it would have us speak with ourselves, or with a service that is not meant for strangers.
+    /// Why no mail is sent to `user@[ip]`, as far as our own settings tell; `None` if it may be.
     #[must_use]
-    pub fn is_own_address(&self, ip: IpAddr) -> bool {
+    pub fn literal_fault(&self, ip: IpAddr) -> Option<LiteralFault> {
         let ip = ip.to_canonical();
-        let nobodys = match ip {
+        let is_ours = || self.general.listen.iter().any(|listen| listen.ip().to_canonical() == ip);
+        if ip.is_loopback() || ip.is_unspecified() || is_ours() {
+            return Some(LiteralFault::Ourselves);
+        }
+        let is_nobodys = match ip {
             IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
             IpAddr::V6(ip) => ip.is_unicast_link_local(),
         };
-        nobodys
-            || ip.is_loopback()
-            || ip.is_unspecified()
-            || ip.is_multicast()
-            || self.general.listen.iter().any(|listen| listen.ip().to_canonical() == ip)
+        (is_nobodys || ip.is_multicast()).then_some(LiteralFault::NoHost)
     }
 }
 

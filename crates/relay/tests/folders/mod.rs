@@ -2,5 +2,5 @@
 
 mod badmail;
 mod drop;
-mod golden;
+pub mod golden;
 mod pickup;

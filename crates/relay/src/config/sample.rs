@@ -1,0 +1,115 @@
+//! The configuration that `mailroot try` writes: complete, commented, safe, and a start for one's own.
+//!
+//! A line that begins with `#` and a letter or bracket is a setting switched off; taking the `#` away gives a file that still parses.
+
+use super::Config;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+impl Config {
+    /// A file for one virtual server with this home and these listeners, that relays for this machine and nobody else.
+    #[must_use]
+    pub fn sample(home: &Path, listen: &[SocketAddr]) -> String {
+        let listen: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
+        TEMPLATE
+            .replace("@HOME@", &quoted(&home.to_string_lossy()))
+            .replace("@LISTEN@", &format!("[{}]", listen.join(", ")))
+    }
+}
+
+/// A TOML string of any text.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+const TEMPLATE: &str = r##"# mailroot.toml
+#
+# `mailroot check --config FILE` says what is wrong with this file, and in words what it does.
+# A line that begins with # and a key is a setting at its default, or an example: take the # away to use it.
+# Every setting, with its range and the name it had in the old dialogs, is described in docs/settings.md.
+
+#[dns]
+#servers = ["127.0.0.1:53"]                    # default: the system's
+
+[[virtual_server]]
+name = "Default SMTP Virtual Server"
+home = @HOME@
+
+  # The General tab
+  [virtual_server.general]
+  listen = @LISTEN@
+  #connections_max = 1000                      # inbound, at a time; or "unlimited"
+  #timeout = "10 min"                          # of silence
+  #bare_newlines = "reject"                    # "normalize" for old devices that end lines with a bare LF
+
+  # The Access tab: who may send to domains that are not ours
+  [virtual_server.access]
+  relay = { only = ["127.0.0.1", "::1"] }      # add your own networks: "10.0.0.0/8"
+
+  # The Messages tab
+  [virtual_server.messages]
+  #size_max = "2 MB"
+  #session_size_max = "10 MB"
+  #messages_per_connection = 20                # outbound
+  #recipients_max = 100
+  #ndr_copy_to = "postmaster@example.com"      # default: nobody
+  #badmail = "Badmail"                         # default: Badmail in the home folder
+
+  # The Delivery tab
+  [virtual_server.delivery]
+  #fqdn = "relay.example.com"                  # default: the machine's name
+  #retry = ["15 min", "30 min", "1 h", "4 h"]
+  #glitch_retry = { every = "60 s", times = 3 }
+  #delay_notice = "12 h"
+  #expiry = "2 days"
+  #local_delay_notice = "12 h"
+  #local_expiry = "2 days"
+  #connections_max = 1000
+  #connections_per_domain_max = 100
+  #timeout = "10 min"
+  #port = 25
+  #hop_count_max = 15
+  #masquerade_domain = "example.com"           # default: none
+  #smart_host = ["smtp.example.com:25", "[192.0.2.1]"]   # default: none; mail goes to the hosts that DNS names
+  #smart_host_use = "always"                   # or "after_direct"
+
+  # Bounds of the queue
+  [virtual_server.queue]
+  #memory_max = "64 MB"
+  #journal_max = "256 MB"
+  #free_space_min = "100 MB"
+  #stream_over = "1 MB"
+  #messages_max = 1000000
+
+  # The default domain: its mail goes to the Drop folder, or to a mail server that `route` names.
+  [[virtual_server.domain]]
+  name = "mailroot.test"
+  kind = "default"
+  #drop = "Drop"                               # default: Drop in the home folder
+  #quota = "20 MB"                             # default: ten times size_max
+  #route = "lmtp://127.0.0.1:24"
+
+  #[[virtual_server.domain]]
+  #name = "example.org"
+  #kind = "alias"
+
+  #[[virtual_server.domain]]
+  #name = "*.branch.example.com"
+  #kind = "remote"
+  #allow_relay = true                          # everybody may send to it
+  #route = "smtp://mail.branch.example.com:25" # "mx", "smtp://…", "lmtp://host:port" or "lmtp+unix:/path"
+  #helo_only = false
+"##;

@@ -1,0 +1,127 @@
+//! Defaults: those that the old service's setup wrote, and the sample file.
+
+use super::{drawn, parse};
+use relay::config::{Config, DefaultDomain, Delivery, GlitchRetry, QueueBounds, RelayList, SmartHostUse, settings};
+use smtp::address::Domain;
+use smtp::body::BareNewlines;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_name_and_a_home_are_enough() {
+    let config = parse("[[virtual_server]]\nname = \"one\"\nhome = \"mailroot\"\n").unwrap();
+    assert!(config.dns.servers.is_empty());
+    let server = &config.servers[0];
+    assert_eq!(server.home, PathBuf::from("/etc/mailroot/mailroot"));
+
+    let general = &server.general;
+    assert_eq!(general.listen, ["0.0.0.0:25".parse().unwrap()]);
+    assert_eq!((general.connections_max, general.timeout), (Some(1_000), 10 * MINUTE));
+    assert_eq!(general.bare_newlines, BareNewlines::Reject);
+
+    assert_eq!(server.access.relay.list, RelayList::Only(Vec::new()));
+    assert!(server.access.relay.authenticated);
+
+    let messages = &server.messages;
+    assert_eq!((messages.size_max, messages.session_size_max), (Some(2 << 20), Some(10 << 20)));
+    assert_eq!((messages.messages_per_connection, messages.recipients_max), (Some(20), 100));
+    assert_eq!(messages.ndr_copy_to, None);
+    assert_eq!(messages.badmail, server.home.join("Badmail"));
+
+    let fqdn = Domain::parse("relay.example.com").unwrap();
+    assert_eq!(
+        server.delivery,
+        Delivery {
+            retry: vec![15 * MINUTE, 30 * MINUTE, 60 * MINUTE, 240 * MINUTE],
+            glitch_retry: GlitchRetry { every: MINUTE, times: 3 },
+            delay_notice: 12 * 60 * MINUTE,
+            expiry: 48 * 60 * MINUTE,
+            local_delay_notice: 12 * 60 * MINUTE,
+            local_expiry: 48 * 60 * MINUTE,
+            connections_max: Some(1_000),
+            connections_per_domain_max: Some(100),
+            timeout: 10 * MINUTE,
+            port: 25,
+            hop_count_max: 15,
+            masquerade_domain: None,
+            fqdn: fqdn.clone(),
+            smart_host: Vec::new(),
+            smart_host_use: SmartHostUse::Always,
+        }
+    );
+    assert_eq!(
+        server.queue,
+        QueueBounds {
+            memory_max: 64 << 20,
+            journal_max: 256 << 20,
+            free_space_min: 100 << 20,
+            stream_over: 1 << 20,
+            messages_max: 1_000_000,
+        }
+    );
+    assert_eq!(
+        server.default_domain,
+        DefaultDomain { name: fqdn, route: None, drop: server.home.join("Drop"), quota: Some(20 << 20) }
+    );
+    assert!(server.aliases.is_empty() && server.remotes.is_empty());
+}
+
+#[test]
+fn some_defaults_follow_from_other_settings() {
+    let messages = |lines: &str| {
+        let text = format!("[[virtual_server]]\nname = \"one\"\nhome = \"m\"\n[virtual_server.messages]\n{lines}");
+        let server = parse(&text).unwrap().servers[0].clone();
+        (server.messages.session_size_max, server.default_domain.quota)
+    };
+    assert_eq!(messages("size_max = \"50 MB\""), (Some(50 << 20), Some(500 << 20)));
+    assert_eq!(messages("size_max = \"1 MB\""), (Some(10 << 20), Some(10 << 20)));
+    assert_eq!(messages("size_max = \"none\""), (None, None));
+    assert_eq!(messages("session_size_max = \"Unlimited\""), (None, Some(20 << 20)));
+}
+
+#[test]
+fn the_machines_name_must_be_one() {
+    let text = "[[virtual_server]]\nname = \"one\"\nhome = \"m\"\n";
+    for bad in ["", "my host", "192.0.2.1", "-"] {
+        let problems = Config::parse(text, "/m.toml", bad).unwrap_err();
+        assert!(problems[0].text.contains("`delivery.fqdn` is missing"), "{}", problems[0]);
+        assert!(Config::parse(&format!("{text}delivery.fqdn = \"a.test\""), "/m.toml", bad).is_ok());
+    }
+    let server = Config::parse(text, "/m.toml", "Host").unwrap().servers[0].clone();
+    assert_eq!(server.delivery.fqdn.as_str(), "host");
+    assert!(server.describe().iter().any(|line| line.contains("set delivery.fqdn")));
+}
+
+/// The sample parses as it is, and with every setting switched on; and no setting is missing in it.
+#[test]
+fn the_sample_is_whole() {
+    let sample = Config::sample(Path::new("/tmp/a \"b\" \\ c"), &["127.0.0.1:2525".parse().unwrap()]);
+    let config = parse(&sample).unwrap_or_else(|problems| panic!("{}", drawn(&problems, &sample)));
+    assert_eq!(config.servers[0].home, PathBuf::from("/tmp/a \"b\" \\ c"));
+    assert_eq!(config.servers[0].general.listen, ["127.0.0.1:2525".parse().unwrap()]);
+
+    let on: Vec<String> = sample
+        .lines()
+        .map(|line| match line.trim_start().strip_prefix('#') {
+            Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => setting.to_owned(),
+            _ => line.to_owned(),
+        })
+        .collect();
+    let on = on.join("\n");
+    let full = parse(&on).unwrap_or_else(|problems| panic!("{}", drawn(&problems, &on)));
+    let (bare, full) = (&config.servers[0], &full.servers[0]);
+    assert_eq!((&bare.general, &bare.access, bare.queue), (&full.general, &full.access, full.queue));
+    let mut delivery = full.delivery.clone();
+    delivery.smart_host.clear();
+    delivery.masquerade_domain = None;
+    assert_eq!(delivery, bare.delivery);
+
+    for setting in
+        settings::ALL.iter().filter(|setting| setting.key() != "all_except" && setting.key() != "authenticated")
+    {
+        let written = on.contains(&format!("{} = ", setting.key()));
+        assert!(written, "{} is not in the sample", setting.name);
+    }
+}

@@ -1,0 +1,80 @@
+//! Any text is answered with a configuration or with problems that can be drawn: no text brings the reader down.
+
+use super::{drawn, parse};
+use relay::config::{FILE_MAX, SERVERS_MAX, problem::PROBLEMS_MAX};
+
+const GOOD: &str = include_str!("good/everything.toml");
+
+/// Whatever the text: problems can be drawn, lie within it, come in order, and are not more than the bound.
+fn survives(text: &str) {
+    if let Err(problems) = parse(text) {
+        assert!(!problems.is_empty() && problems.len() <= PROBLEMS_MAX + 1);
+        assert!(problems.is_sorted_by_key(|problem| problem.span.start));
+        assert!(!drawn(&problems, text).is_empty());
+    }
+}
+
+#[test]
+fn cut_files_are_survived() {
+    for (end, _) in GOOD.char_indices().step_by(3) {
+        survives(&GOOD[..end]);
+    }
+}
+
+#[test]
+fn damaged_files_are_survived() {
+    for (at, c) in GOOD.char_indices().step_by(7) {
+        for other in ["", "\"", "\0", "0", "[", "=", "é", "\n"] {
+            survives(&format!("{}{other}{}", &GOOD[..at], &GOOD[at + c.len_utf8()..]));
+        }
+    }
+}
+
+#[test]
+fn values_of_any_kind_are_survived_everywhere() {
+    for (at, line) in GOOD.match_indices('\n').filter_map(|(at, _)| Some((at, GOOD[at + 1..].lines().next()?))) {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        let end = at + 1 + line.len();
+        for value in [
+            "1",
+            "-1",
+            "0x10",
+            "1.5",
+            "nan",
+            "true",
+            "\"x\"",
+            "\"\"",
+            "[]",
+            "[[]]",
+            "[1, \"x\"]",
+            "{}",
+            "{ a = 1 }",
+            "1979-05-27",
+            "99999999999999999999",
+            "\"99999999999999999999 GB\"",
+            "\"\\u0000\"",
+            "\"\u{202e}\"",
+        ] {
+            survives(&format!("{}\n{key} = {value}{}", &GOOD[..at], &GOOD[end..]));
+        }
+    }
+}
+
+#[test]
+fn everything_is_bounded() {
+    survives(&"x".repeat(FILE_MAX + 1));
+    survives(&"[".repeat(100_000));
+    survives(&format!("a = {}", "[".repeat(100_000)));
+    survives(&format!("a = {}", "{a=".repeat(100_000)));
+    survives(&"[[virtual_server]]\n".repeat(SERVERS_MAX + 1));
+    survives(&"[[virtual_server]]\nx = 1\n".repeat(SERVERS_MAX));
+    let problems = parse(&"= 1\n".repeat(10_000)).unwrap_err();
+    assert_eq!(problems.len(), PROBLEMS_MAX + 1);
+    assert!(problems[PROBLEMS_MAX].text.contains("more problems are not shown"), "{}", problems[PROBLEMS_MAX].text);
+}
+
+#[test]
+fn a_text_that_was_not_parsed_cannot_be_drawn_upon() {
+    let problems = parse("[[virtual_server]]\nname = 1\n").unwrap_err();
+    assert!(problems[0].render("").starts_with("error: /etc/mailroot/mailroot.toml:"));
+}

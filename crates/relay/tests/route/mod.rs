@@ -1,0 +1,43 @@
+//! Plays the scripts of `tests/route`.
+//!
+//! `to ADDRESS` asks where a recipient's mail goes, `from ADDRESS` as what the next hop sees a sender (`<>` for none).
+
+use crate::script::play;
+use relay::config::VirtualServer;
+use relay::route::{self, Route};
+use smtp::address::{Mailbox, ReversePath};
+
+#[test]
+fn scripts() {
+    play("route", |server, _: &mut (), line| Some(answer(server, line)));
+}
+
+fn answer(server: &VirtualServer, line: &str) -> String {
+    match line.split_once(' ').unwrap() {
+        ("to", address) => match route::route(server, &Mailbox::parse(address).unwrap()) {
+            Route::Drop => "drop".to_owned(),
+            Route::Hop(hop) => hop.to_string(),
+            Route::Refuse(failure) => format!("{:?} {} {}", failure.kind, failure.status, failure.text),
+        },
+        ("from", address) => {
+            let sender = Mailbox::parse(address).map_or(ReversePath::Null, ReversePath::Mailbox);
+            format!("<{}>", route::masquerade(server, &sender))
+        }
+        _ => panic!("{line:?}"),
+    }
+}
+
+/// The scheduler keeps one queue for equal next hops.
+#[test]
+fn recipients_of_one_destination_get_equal_hops() {
+    let text = "[[virtual_server]]\nname = \"x\"\nhome = \"/x\"\n[[virtual_server.domain]]\nname = \"*.b.test\"\n\
+                kind = \"remote\"\nroute = \"smtp://B.test:2525\"\n";
+    let config = relay::config::Config::parse(text, "/x.toml", "relay.test").unwrap();
+    let hop = |address: &str| match route::route(&config.servers[0], &Mailbox::parse(address).unwrap()) {
+        Route::Hop(hop) => hop,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(hop("a@one.b.test"), hop("b@two.b.test"));
+    assert_eq!(hop("a@c.test"), hop("B@C.TEST."));
+    assert_ne!(hop("a@c.test"), hop("a@d.test"));
+}
