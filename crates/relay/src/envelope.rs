@@ -1,6 +1,14 @@
 //! `Envelope`: sender, recipients and each one's `Fate`; its text on disk.
 //!
-//! The text (`ID.env`) is for people as well: one `name: value` a line, versioned, ended by an `end` line.
+//! The text (`ID.env`, and the same in the journal) is for people as well: one `name: value` a line, versioned, ended
+//! by an `end` line. [`Envelope::print`] writes it, [`Envelope::parse`] reads it back; what it looks like stands there.
+
+mod parse;
+mod print;
+#[cfg(test)]
+mod property;
+
+pub use parse::NotAnEnvelope;
 
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify, Ret};

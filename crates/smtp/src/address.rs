@@ -74,7 +74,12 @@ impl Domain {
         if !text.split('.').all(is_label) || is_dotted_quad(text) {
             return Err(AddressError::Domain);
         }
-        Ok(Domain(text.to_lowercase().into()))
+        let lower = text.to_lowercase();
+        // A few letters grow: what was accepted must read back from the disk.
+        if lower.len() > text.len() && (lower.len() > DOMAIN_MAX || !lower.split('.').all(is_label)) {
+            return Err(AddressError::TooLong);
+        }
+        Ok(Domain(lower.into()))
     }
 
     /// The name in lower case without trailing dot.
@@ -421,6 +426,8 @@ mod tests {
             assert!(Domain::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Domain::parse(&"a".repeat(64)).is_err());
+        assert_eq!(Domain::parse(&"İ".repeat(31)), Err(AddressError::TooLong), "two octets each become three");
+        assert_eq!(domain(domain("İx.test").as_str()), domain("İx.test"));
         assert!(Domain::parse(&["a"; 129].join(".")).is_err());
     }
 
