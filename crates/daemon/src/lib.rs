@@ -8,13 +8,17 @@
 //!
 //! *Going out*: [`dns`] finds the hosts that take the mail.
 //!
+//! *Between them*: [`store`] keeps what was accepted on disk, through [`files`].
+//!
 //! *Beside them*: [`log`] writes what happened, [`clock`] tells the time.
 
 pub mod cli;
 pub mod clock;
 pub mod desk;
 pub mod dns;
+pub mod files;
 pub mod inbound;
 pub mod listen;
 pub mod log;
 pub mod service;
+pub mod store;

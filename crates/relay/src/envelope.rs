@@ -17,7 +17,7 @@ use smtp::time::Timestamp;
 use std::fmt;
 
 /// A message's name, in the log, in Received, on disk: 16 hexadecimal digits. Rises with time on one server.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct QueueId(pub u64);
 
 impl fmt::Display for QueueId {

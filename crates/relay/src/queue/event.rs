@@ -32,6 +32,9 @@ pub enum Event {
     Parked(Vec<QueueId>),
     /// These could not be parked, and why; they stay in the journal.
     ParkFailed(Vec<QueueId>, String),
+    /// The journal has grown past its bound: these, its oldest, are to be parked, whatever they wait for. Comes again while
+    /// the journal is too large; ids that are gone by now, or on their way, are to be passed over.
+    ParkOldest(Vec<QueueId>),
     /// A parked message's envelope, asked for with [`Effect::Load`].
     Loaded(QueueId, Result<Envelope, String>),
     /// One parcel was tried.

@@ -1,0 +1,114 @@
+//! A message's content on its way out: from memory without I/O, else from the disk in pieces.
+
+use super::Shared;
+use super::incoming::on_a_thread;
+use crate::files::Files;
+use bytes::Bytes;
+use relay::disk::Disk;
+use relay::envelope::QueueId;
+use relay::parcel::Place;
+use relay::spool::content::read_journal;
+use std::io;
+
+/// Octets read at a time.
+const PIECE: usize = 256 << 10;
+
+/// Content, piece by piece, in order.
+pub struct Content {
+    len: u64,
+    source: Source,
+}
+
+enum Source {
+    Memory(Option<Bytes>),
+    File { disk: Files, file: <Files as Disk>::File, at: u64 },
+}
+
+impl Content {
+    pub(super) fn open(shared: &Shared, id: QueueId, place: &Place) -> io::Result<Content> {
+        match place {
+            Place::Journal { memory: Some(content), .. } => Ok(Content::from(content.clone())),
+            Place::Journal { segment, offset, len, memory: None } => {
+                read_journal(&shared.disk, *segment, *offset, *len).map(|octets| Content::from(Bytes::from(octets)))
+            }
+            Place::File => {
+                let (file, len) = shared.folder.open_content(id)?;
+                Ok(Content { len, source: Source::File { disk: shared.disk.clone(), file, at: 0 } })
+            }
+        }
+    }
+
+    /// All its octets.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Nothing at all?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The next piece; `None` after the last one. Waits for the disk: for threads that may.
+    ///
+    /// # Errors
+    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if the file has become shorter.
+    pub fn next_blocking(&mut self) -> io::Result<Option<Bytes>> {
+        match &mut self.source {
+            Source::Memory(content) => Ok(content.take().filter(|c| !c.is_empty())),
+            Source::File { at, .. } if *at >= self.len => Ok(None),
+            Source::File { disk, file, at } => {
+                let mut octets = vec![0; usize::try_from(self.len - *at).unwrap_or(PIECE).min(PIECE)];
+                if disk.read_at(file, *at, &mut octets)? < octets.len() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                *at += octets.len() as u64;
+                Ok(Some(octets.into()))
+            }
+        }
+    }
+
+    /// The next piece; `None` after the last one.
+    ///
+    /// # Errors
+    /// As [`Content::next_blocking`]; the content cannot be read any further then.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Source::Memory(content) = &mut self.source {
+            return Ok(content.take().filter(|c| !c.is_empty()));
+        }
+        let mut moved = Content { len: self.len, source: std::mem::replace(&mut self.source, Source::Memory(None)) };
+        let (moved, piece) = on_a_thread(move || {
+            let piece = moved.next_blocking();
+            Ok((moved, piece))
+        })
+        .await?;
+        self.source = moved.source;
+        piece
+    }
+
+    /// All of it in one piece, if it is not longer than `max`.
+    ///
+    /// # Errors
+    /// What the disk says; [`io::ErrorKind::FileTooLarge`].
+    pub async fn whole(mut self, max: u64) -> io::Result<Bytes> {
+        if self.len > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let first = self.next().await?.unwrap_or_default();
+        if first.len() as u64 == self.len {
+            return Ok(first);
+        }
+        let mut all = first.to_vec();
+        while let Some(piece) = self.next().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(content: Bytes) -> Content {
+        Content { len: content.len() as u64, source: Source::Memory(Some(content)) }
+    }
+}

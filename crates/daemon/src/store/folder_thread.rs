@@ -1,0 +1,151 @@
+//! The thread that works in the Queue folder: parks, replaces, removes, loads; and reads what was there at start.
+//!
+//! Jobs are done in the order they came; neighbours of one kind share their syncs. Between jobs it reads the folder in
+//! slices.
+
+use super::inbox::Waited;
+use super::journal_thread::Work;
+use super::{FolderJob, Shared};
+use crate::files::Files;
+use relay::envelope::{Envelope, QueueId};
+use relay::queue::Event;
+use relay::spool::folder::FolderError;
+use relay::spool::{ParkJob, Scan};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// Messages parked with one pair of syncs.
+const PARK_BATCH: usize = 256;
+/// Parked messages read at a time at start.
+const SCAN_SLICE: usize = 256;
+/// How long to sleep when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(60);
+
+pub(super) struct FolderThread {
+    pub shared: Arc<Shared>,
+    pub events: Sender<Event>,
+    pub scan: Option<Scan>,
+}
+
+impl FolderThread {
+    pub fn run(mut self) {
+        let mut jobs = Vec::new();
+        loop {
+            let wait = if self.scan.is_some() { Duration::ZERO } else { IDLE };
+            match self.shared.folder_jobs.take(&mut jobs, wait) {
+                Waited::Arrived => self.carry_out(&mut jobs),
+                Waited::TimedOut => {}
+                Waited::Closed => break,
+            }
+            self.read_slice();
+        }
+        // What has been parked last is noted before the journal's thread sees this.
+        self.shared.journal.close();
+    }
+
+    fn read_slice(&mut self) {
+        let Some(mut scan) = self.scan.take() else { return };
+        let mut troubles = Vec::new();
+        let slice = scan.slice::<Files>(&self.shared.disk, &self.shared.folder, SCAN_SLICE, &mut troubles);
+        for trouble in troubles {
+            self.shared.one_less();
+            tracing::error!("damage in the Queue folder: {trouble}");
+        }
+        match slice {
+            Ok(found) if !found.is_empty() => self.send(Event::Found(found)),
+            Ok(_) => {}
+            Err(error) => tracing::error!("the Queue folder: {error}"),
+        }
+        if scan.left() > 0 { self.scan = Some(scan) } else { self.send(Event::FoundAll) }
+    }
+
+    fn carry_out(&mut self, jobs: &mut Vec<FolderJob>) {
+        let mut jobs = jobs.drain(..).peekable();
+        while let Some(job) = jobs.next() {
+            match job {
+                FolderJob::Park(mut all) => {
+                    while let Some(FolderJob::Park(more)) = jobs.next_if(|j| matches!(j, FolderJob::Park(_))) {
+                        all.extend(more);
+                    }
+                    for some in all.chunks(PARK_BATCH) {
+                        self.park(some);
+                    }
+                }
+                FolderJob::Update(id, envelope) => {
+                    let mut all = vec![(id, envelope)];
+                    let mut seen = HashSet::from([id]);
+                    // The same message twice must be two batches: the second replaces the first.
+                    while let Some(FolderJob::Update(id, envelope)) = jobs.next_if(
+                        |j| matches!(j, FolderJob::Update(id, _) if all.len() < PARK_BATCH && seen.insert(*id)),
+                    ) {
+                        all.push((id, envelope));
+                    }
+                    self.update(&all);
+                }
+                FolderJob::Remove(id) => {
+                    let mut all = vec![id];
+                    while let Some(FolderJob::Remove(id)) = jobs.next_if(|j| matches!(j, FolderJob::Remove(_))) {
+                        all.push(id);
+                    }
+                    self.remove(&all);
+                }
+                FolderJob::Load(id) => {
+                    let loaded = self.shared.folder.load(id).map_err(|error| error.to_string());
+                    self.send(Event::Loaded(id, loaded));
+                }
+                FolderJob::RemoveContents(ids) => self.shared.folder.remove_contents(&ids),
+            }
+        }
+    }
+
+    fn park(&self, jobs: &[ParkJob]) {
+        if self.shared.limits.is_poisoned() {
+            return;
+        }
+        match self.shared.folder.park(jobs) {
+            Ok(failed) => {
+                let mut lost = HashSet::new();
+                for error in failed {
+                    tracing::error!("could not be parked: {error}");
+                    if let FolderError::Message(id, why) = error {
+                        lost.insert(id);
+                        self.send(Event::ParkFailed(vec![id], why));
+                    }
+                }
+                let parked = jobs.iter().map(|job| job.id).filter(|id| !lost.contains(id)).collect();
+                self.shared.journal_work(Work::Parked(parked));
+            }
+            Err(error) => self.shared.poison(&error.to_string()),
+        }
+    }
+
+    fn update(&self, envelopes: &[(QueueId, Arc<Envelope>)]) {
+        if !self.shared.limits.is_poisoned() {
+            self.report(self.shared.folder.update(envelopes.iter().map(|(id, envelope)| (*id, &**envelope))));
+        }
+    }
+
+    fn remove(&self, ids: &[QueueId]) {
+        if self.shared.limits.is_poisoned() {
+            return;
+        }
+        for _ in ids {
+            self.shared.one_less();
+        }
+        self.report(self.shared.folder.remove(ids));
+    }
+
+    fn report(&self, outcome: Result<Vec<FolderError>, FolderError>) {
+        match outcome {
+            Ok(failed) => failed.iter().for_each(|error| tracing::error!("the Queue folder: {error}")),
+            Err(error) => self.shared.poison(&error.to_string()),
+        }
+    }
+
+    fn send(&self, event: Event) {
+        // The queue's thread may have ended before us; what it would do, the next start does.
+        let _ = self.events.send(event);
+    }
+}
