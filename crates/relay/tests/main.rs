@@ -6,5 +6,6 @@
 mod config;
 mod folders;
 mod gate;
+mod queue;
 mod route;
 mod script;

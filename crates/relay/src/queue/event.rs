@@ -54,9 +54,9 @@ pub enum Event {
     },
     /// The report about these recipients is accepted (durable), or none was wanted by the time it was made.
     Reported {
-        /// The message that failed.
+        /// The message that the report is about.
         id: QueueId,
-        /// Its recipients that the report names.
+        /// Its recipients that failed ([`ReportKind::failed`]); none for notices of delay or success.
         recipients: Vec<u32>,
     },
     /// The report could not be accepted now; try again later.
@@ -158,4 +158,26 @@ pub enum ReportKind {
     Relayed(Vec<(u32, Box<str>)>),
     /// Written to Drop.
     Delivered(Vec<u32>),
+}
+
+impl ReportKind {
+    /// The recipients that failed, if it is a report of failure: it closes their cases.
+    #[must_use]
+    pub fn failed(&self) -> Vec<u32> {
+        match self {
+            ReportKind::Failed(who) => who.iter().map(|(index, _)| *index).collect(),
+            ReportKind::Delayed(_) | ReportKind::Relayed(_) | ReportKind::Delivered(_) => Vec::new(),
+        }
+    }
+
+    /// All recipients that the report names.
+    #[must_use]
+    pub fn recipients(&self) -> Vec<u32> {
+        match self {
+            ReportKind::Failed(who) => who.iter().map(|(index, _)| *index).collect(),
+            ReportKind::Delayed(who) => who.iter().map(|(index, _)| *index).collect(),
+            ReportKind::Relayed(who) => who.iter().map(|(index, _)| *index).collect(),
+            ReportKind::Delivered(who) => who.clone(),
+        }
+    }
 }

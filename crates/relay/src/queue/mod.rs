@@ -1,5 +1,379 @@
 //! The one owner of what waits: applies one event at a time and says what is to be done.
+//!
+//! [`Queue::apply`] takes an [`Event`] and the time and gives [`Effect`]s: connections to open, parcels to send,
+//! notes for the journal, files to park, reports to make. It reads no clock, waits for nothing and touches no disk:
+//! the daemon (and the simulator) carry effects out and bring the results back as events.
+//!
+//! In the fast lane a message lives in the journal and in memory: accepted, sent, gone. It is parked (moved to the
+//! Queue folder) when an attempt fails for now, or when it is older than [`PARK_AFTER`]; then its envelope leaves
+//! the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
+//!
+//! Rooms: `message` (what is kept), `attempt` (assign, settle), `lane` (park, load), `age` (delays, expiry,
+//! reports). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
+//! [`crate::settle`].
 
+mod age;
+mod attempt;
 mod event;
+mod lane;
+mod message;
 
 pub use event::{Accepted, Effect, Event, ReportJob, ReportKind};
+
+use crate::config::VirtualServer;
+use crate::envelope::{Envelope, Failure, Fate, QueueId};
+use crate::parcel::Place;
+use crate::route::{self, Route};
+use crate::scheduler::{CONNECTIONS_CEILING, DestinationId, Limits, LotName, Scheduler, Target};
+use message::{Lane, Lot, LotState, Message};
+use smtp::time::Timestamp;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A message that is still in the journal at this age is parked.
+pub const PARK_AFTER: Duration = Duration::from_secs(10);
+/// Messages parked in one batch; one batch is under way at a time.
+pub const PARK_BATCH: usize = 256;
+/// Wait before a report or Badmail entry that could not be written is made again, and before a failed parking.
+pub const JOB_RETRY: Duration = Duration::from_secs(60);
+
+/// Something to do at a time.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Alarm {
+    /// A lot's wait is over.
+    Lot(QueueId, u16),
+    /// A destination's wait is over.
+    Destination(u32),
+    /// A message has come to the age of a notice or of its end.
+    Look(QueueId),
+    /// Make the reports again for recipients that failed.
+    Failed(QueueId),
+    /// Park what is too old for the journal.
+    Park,
+}
+
+/// How much waits, for the operator and for limits.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Messages in the queue.
+    pub messages: usize,
+    /// Connections open or opening.
+    pub connections: usize,
+    /// Destinations with mail or connections.
+    pub destinations: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Queue {
+    server: Arc<VirtualServer>,
+    epoch: u32,
+    messages: HashMap<QueueId, Message>,
+    scheduler: Scheduler,
+    /// Names of destinations behind `Alarm::Destination`.
+    alarms: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
+    destination_alarms: HashMap<u32, DestinationId>,
+    next_alarm: u32,
+    /// Messages in the journal, oldest first; may name some that are gone.
+    young: VecDeque<(Timestamp, QueueId)>,
+    /// Messages to park.
+    to_park: VecDeque<QueueId>,
+    parking: usize,
+    park_pause: Option<Timestamp>,
+    draining: bool,
+    effects: Vec<Effect>,
+}
+
+impl Queue {
+    /// An empty queue of one virtual server.
+    #[must_use]
+    pub fn new(server: Arc<VirtualServer>) -> Queue {
+        let limits = limits(&server);
+        Queue {
+            server,
+            epoch: 0,
+            messages: HashMap::new(),
+            scheduler: Scheduler::new(limits),
+            alarms: BinaryHeap::new(),
+            destination_alarms: HashMap::new(),
+            next_alarm: 0,
+            young: VecDeque::new(),
+            to_park: VecDeque::new(),
+            parking: 0,
+            park_pause: None,
+            draining: false,
+            effects: Vec::new(),
+        }
+    }
+
+    /// How much waits.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            messages: self.messages.len(),
+            connections: self.scheduler.connections(),
+            destinations: self.scheduler.destinations(),
+        }
+    }
+
+    /// Ids of all messages that the queue knows (checks and listings).
+    pub fn ids(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.messages.keys().copied()
+    }
+
+    /// Messages whose envelope is in memory: those in the journal, and those under way.
+    #[must_use]
+    pub fn envelopes_in_memory(&self) -> usize {
+        self.messages.values().filter(|m| m.envelope.is_some()).count()
+    }
+
+    /// Is nothing under way? (While draining: all that was in flight has come to its end.)
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.scheduler.connections() == 0 && self.parking == 0 && self.messages.values().all(|m| !m.is_busy())
+    }
+
+    /// When [`Event::Tick`] is wanted at the latest; `None`: nothing is timed.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
+        let young = self.young.front().map(|(arrived, _)| arrived.plus(PARK_AFTER));
+        match (alarm, young) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Takes in what happened at `now`; what is to be done is appended to `effects`.
+    pub fn apply(&mut self, event: Event, now: Timestamp, effects: &mut Vec<Effect>) {
+        std::mem::swap(&mut self.effects, effects);
+        self.take_in(event, now);
+        self.alarms_due(now);
+        self.dispatch(now);
+        self.park(now);
+        std::mem::swap(&mut self.effects, effects);
+    }
+
+    fn take_in(&mut self, event: Event, now: Timestamp) {
+        match event {
+            Event::Accepted(messages) => {
+                for message in messages {
+                    self.accept(message, Lane::Journal, now);
+                }
+            }
+            Event::Found(messages) => {
+                for message in messages {
+                    self.accept(message, Lane::Folder, now);
+                }
+            }
+            Event::FoundAll | Event::Tick => {}
+            Event::Parked(ids) => self.parked(&ids, now),
+            Event::ParkFailed(ids, why) => self.park_failed(&ids, &why, now),
+            Event::ParkOldest(ids) => self.park_oldest(&ids),
+            Event::Loaded(id, envelope) => self.loaded(id, envelope, now),
+            Event::Attempted { connection, outcome } => self.attempted(connection, outcome, now),
+            Event::Closed { connection, unsent } => self.closed(connection, unsent, now),
+            Event::Reported { id, recipients } => self.told(id, &recipients, &Fate::Reported { at: now }, now),
+            Event::Badmailed { id, recipients } => self.told(id, &recipients, &Fate::Badmail { at: now }, now),
+            Event::ReportFailed { id, .. } | Event::BadmailFailed { id, .. } => self.job_failed(id, now),
+            Event::Configured(server) => self.configure(server, now),
+            Event::Drain => self.draining = true,
+        }
+    }
+
+    fn configure(&mut self, server: Arc<VirtualServer>, now: Timestamp) {
+        self.scheduler.reconfigure(limits(&server), now);
+        self.server = server;
+        // Lots are routed anew when their turn comes.
+        self.epoch += 1;
+    }
+
+    fn accept(&mut self, accepted: Accepted, lane: Lane, now: Timestamp) {
+        let Accepted { id, envelope, place } = accepted;
+        if self.messages.contains_key(&id) {
+            return;
+        }
+        let open = envelope.recipients.iter().filter(|r| !r.fate.is_final()).count();
+        let noticed = envelope.recipients.iter().all(|r| r.delay_noticed || r.fate.is_final());
+        let arrived = envelope.arrived;
+        let message = Message {
+            envelope: Some(Arc::new(envelope)),
+            place,
+            lane,
+            arrived,
+            lots: Vec::new(),
+            next_lot: 0,
+            open: u32::try_from(open).unwrap_or(u32::MAX),
+            jobs: 0,
+            loading: false,
+            look: false,
+            watched: false,
+            park_wanted: false,
+            noticed,
+            epoch: self.epoch,
+        };
+        self.messages.insert(id, message);
+        if lane == Lane::Journal {
+            self.young.push_back((now, id));
+        }
+        let everybody: Vec<u32> = (0u32..).take(self.recipients_of(id)).collect();
+        self.make_lots(id, &everybody, now);
+        self.report_failed_again(id, now);
+        if lane == Lane::Folder {
+            self.watch(id);
+        }
+        self.settle_down(id, now);
+    }
+
+    fn recipients_of(&self, id: QueueId) -> usize {
+        self.messages.get(&id).and_then(|m| m.envelope.as_ref()).map_or(0, |e| e.recipients.len())
+    }
+
+    /// Routes these recipients, as far as they are pending, and puts them in their destinations' queues.
+    fn make_lots(&mut self, id: QueueId, recipients: &[u32], now: Timestamp) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let Some(envelope) = message.envelope.clone() else { return };
+        let mut groups: Vec<(Target, Vec<u32>, u16, Timestamp)> = Vec::new();
+        let mut refused: Vec<(u32, Failure)> = Vec::new();
+        for &index in recipients {
+            let Some(recipient) = envelope.recipients.get(index as usize) else { continue };
+            let Fate::Pending { tries, due } = recipient.fate else { continue };
+            let target = match route::route(&self.server, &recipient.address) {
+                Route::Drop => Target::Drop,
+                Route::Hop(hop) => Target::Hop(hop),
+                Route::Refuse(failure) => {
+                    refused.push((index, failure));
+                    continue;
+                }
+            };
+            // Those of one destination travel together; one that waits longer than the others does not hold them up.
+            match groups.iter_mut().find(|(t, _, n, d)| *t == target && *n == tries && *d == due) {
+                Some((_, indexes, _, _)) => indexes.push(index),
+                None => groups.push((target, vec![index], tries, due)),
+            }
+        }
+        for (target, indexes, tries, due) in groups {
+            self.add_lot(id, &target, indexes, tries, due, now);
+        }
+        if !refused.is_empty() {
+            self.fail(id, refused, now);
+        }
+    }
+
+    fn add_lot(
+        &mut self,
+        id: QueueId,
+        target: &Target,
+        recipients: Vec<u32>,
+        tries: u16,
+        due: Timestamp,
+        now: Timestamp,
+    ) {
+        let destination = self.scheduler.enrol(target);
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let name = message.next_lot;
+        message.next_lot = message.next_lot.wrapping_add(1);
+        let ready = due <= now;
+        let state = if ready { LotState::Ready } else { LotState::Waiting(due) };
+        message.lots.push(Lot { name, destination, local: *target == Target::Drop, recipients, tries, state });
+        if ready {
+            self.scheduler.ready(destination, LotName { id, lot: name });
+        } else {
+            self.alarms.push(Reverse((due, Alarm::Lot(id, name))));
+        }
+    }
+
+    fn alarms_due(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, _))) = self.alarms.peek() {
+            if *at > now {
+                break;
+            }
+            let Some(Reverse((_, alarm))) = self.alarms.pop() else { break };
+            match alarm {
+                Alarm::Lot(id, lot) => self.lot_due(LotName { id, lot }, now),
+                Alarm::Destination(name) => {
+                    if let Some(destination) = self.destination_alarms.remove(&name) {
+                        self.scheduler.wake(destination);
+                    }
+                }
+                Alarm::Look(id) => self.look(id, now),
+                Alarm::Failed(id) => self.look_or_load(id, now),
+                Alarm::Park => self.park_pause = None,
+            }
+        }
+    }
+
+    fn lot_due(&mut self, name: LotName, now: Timestamp) {
+        let Some(lot) = self.messages.get_mut(&name.id).and_then(|m| m.lot_mut(name.lot)) else { return };
+        if let LotState::Waiting(due) = lot.state
+            && due <= now
+        {
+            lot.state = LotState::Ready;
+            let destination = lot.destination;
+            self.scheduler.ready(destination, name);
+        }
+    }
+
+    /// Makes a change of fates durable: in the folder now, in the journal as a note.
+    fn persist(&mut self, id: QueueId) {
+        let Some(message) = self.messages.get(&id) else { return };
+        let Some(envelope) = message.envelope.clone() else { return };
+        match message.lane {
+            Lane::Folder => self.effects.push(Effect::Update(id, envelope)),
+            Lane::Journal | Lane::Parking => {
+                self.effects.push(Effect::Note(crate::spool::Note::Fates(id, envelope)));
+            }
+        }
+    }
+
+    /// After something was done for a message: it is gone if nothing is left, else it may leave the memory.
+    fn settle_down(&mut self, id: QueueId, now: Timestamp) {
+        let Some(message) = self.messages.get(&id) else { return };
+        if message.open == 0 && !message.is_busy() && message.lane != Lane::Parking {
+            self.forget(id);
+            return;
+        }
+        self.want_parking(id, now);
+        self.slim(id);
+    }
+
+    fn forget(&mut self, id: QueueId) {
+        let Some(message) = self.messages.remove(&id) else { return };
+        for lot in &message.lots {
+            self.scheduler.discharge(lot.destination);
+        }
+        self.effects.push(match message.lane {
+            Lane::Folder => Effect::Remove(id),
+            Lane::Journal | Lane::Parking => Effect::Note(crate::spool::Note::Gone(id)),
+        });
+    }
+
+    fn fate(envelope: &mut Envelope, index: u32, fate: Fate) -> bool {
+        let Some(recipient) = envelope.recipients.get_mut(index as usize) else { return false };
+        let closes = !recipient.fate.is_final() && fate.is_final();
+        recipient.fate = fate;
+        closes
+    }
+}
+
+fn limits(server: &VirtualServer) -> Limits {
+    Limits {
+        connections_max: server.delivery.connections_max.unwrap_or(CONNECTIONS_CEILING).min(CONNECTIONS_CEILING),
+        per_destination_max: server.delivery.connections_per_domain_max.unwrap_or(CONNECTIONS_CEILING),
+        messages_per_connection: server.messages.messages_per_connection.unwrap_or(u32::MAX),
+    }
+}
+
+/// The hop named in a parcel for Drop: no host.
+fn no_hop() -> Arc<route::NextHop> {
+    Arc::new(route::NextHop { hosts: route::Hosts::Listed(Vec::new()), protocol: route::Protocol::Esmtp })
+}
+
+/// Content held in memory is let go where the disk has it too.
+fn without_memory(place: &mut Place) {
+    if let Place::Journal { memory, .. } = place {
+        *memory = None;
+    }
+}

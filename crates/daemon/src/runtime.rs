@@ -1,0 +1,114 @@
+//! One virtual server at work: its store, queue thread, outbound connections, Drop, Badmail and Pickup.
+//!
+//! Threads of each virtual server: journal and folder (in [`crate::store`]), queue ([`crate::queue_thread`]), local
+//! ([`crate::local`]). They talk by channels and share nothing but the configuration, which never changes in place.
+
+use crate::clock::Clock;
+use crate::dns::Resolver;
+use crate::local::Local;
+use crate::log::Log;
+use crate::outbound::Outbound;
+use crate::queue_thread::{self, Glance, Hands};
+use crate::reporter::Reporter;
+use crate::store::Store;
+use crate::watch::Watch;
+use relay::config::{Dns, VirtualServer};
+use relay::queue::{Event, Queue};
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Why a virtual server does not start: a sentence that says what to do.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running virtual server, without its listeners ([`crate::listen`]).
+pub struct ServerRuntime {
+    store: Store,
+    events: Sender<Event>,
+    glance: Arc<Glance>,
+    reporter: Reporter,
+    watch: Mutex<Option<Watch>>,
+    queue: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl ServerRuntime {
+    /// Opens the home (creating its folders), recovers what it holds, and starts to deliver.
+    ///
+    /// # Errors
+    /// The home cannot be used, another process holds it, or the resolver cannot be set up.
+    pub fn start(
+        server: &Arc<VirtualServer>,
+        dns: &Dns,
+        clock: &Clock,
+        log: &Log,
+        runtime: &Handle,
+    ) -> Result<ServerRuntime, StartError> {
+        let (events, inbox) = mpsc::channel();
+        let store = Store::open(server, clock, log, events.clone()).map_err(|e| StartError(e.to_string()))?;
+        let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
+        let outbound =
+            Outbound::new(server.clone(), resolver, store.clone(), events.clone(), clock.clone(), runtime.clone());
+        let local = Local::start(server.clone(), store.clone(), events.clone(), clock.clone(), log.clone(), runtime.clone());
+        let reporter =
+            Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
+        let watch = Watch::start(server.clone(), store.clone(), local.clone(), clock.clone(), log.clone(), runtime);
+        let hands = Hands { store: store.clone(), outbound, local, reporter: reporter.clone(), log: log.clone() };
+        let glance = Arc::new(Glance::default());
+        let queue = Queue::new(server.clone());
+        let (seen, time) = (glance.clone(), clock.clone());
+        let thread = std::thread::Builder::new()
+            .name("queue".into())
+            .spawn(move || queue_thread::run(queue, &inbox, hands, &time, &seen))
+            .map_err(|e| StartError(format!("the system gives no thread for the queue: {e}")))?;
+        let (watch, queue) = (Mutex::new(Some(watch)), Mutex::new(Some(thread)));
+        Ok(ServerRuntime { store, events, glance, reporter, watch, queue })
+    }
+
+    /// Where sessions hand in messages.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Messages that wait.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.glance.messages.load(Ordering::Relaxed)
+    }
+
+    /// A new configuration holds from now on; home and folders stay as they are.
+    pub fn reconfigure(&self, server: Arc<VirtualServer>) {
+        self.reporter.configure(server.clone());
+        let _ = self.events.send(Event::Configured(server));
+    }
+
+    /// Lets what is under way come to its end, at most for `bound`; what is not done by then stays in the queue on
+    /// disk. To be called after the listeners and their sessions have ended.
+    pub async fn stop(self, bound: Duration) {
+        if let Some(watch) = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            watch.stop();
+        }
+        self.glance.drain();
+        let _ = self.events.send(Event::Drain);
+        let _ = tokio::time::timeout(bound, self.glance.quiet.notified()).await;
+        self.glance.stop();
+        let _ = self.events.send(Event::Tick);
+        let thread = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        self.store.close().await;
+    }
+}

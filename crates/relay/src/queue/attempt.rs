@@ -1,0 +1,329 @@
+//! Assign ready lots to connections, and settle what came of each attempt.
+
+use super::message::{Lane, LotState};
+use super::{Alarm, Queue, no_hop};
+use crate::envelope::{ATTEMPTS_KEPT, Attempt, Envelope, Failure, Fate, QueueId};
+use crate::parcel::{ConnectionId, Outcome, Parcel, Taken};
+use crate::queue::{Effect, ReportJob, ReportKind};
+use crate::record::Record;
+use crate::retry;
+use crate::scheduler::{DestinationId, LotName, Target, Way};
+use crate::settle::{self, Verdict};
+use smtp::time::Timestamp;
+use std::cmp::Reverse;
+
+/// What a ready lot needs before it can travel.
+enum Prepared {
+    Parcel(Parcel),
+    /// Its envelope is being read.
+    Loading,
+    /// It is no more, was routed anew, or waits for its parking.
+    NotNow,
+}
+
+impl Queue {
+    /// Gives work to every destination that has both work and room, in turn.
+    pub(super) fn dispatch(&mut self, now: Timestamp) {
+        if self.draining {
+            return;
+        }
+        while let Some(destination) = self.scheduler.pick(now) {
+            let Some(name) = self.scheduler.take(destination) else { continue };
+            match self.prepare(destination, name, now) {
+                Prepared::Parcel(parcel) => self.send(destination, name, parcel),
+                Prepared::Loading => self.scheduler.loading(destination),
+                Prepared::NotNow => {}
+            }
+        }
+        if let Some(connection) = self.scheduler.reclaim() {
+            self.effects.push(Effect::Quit { connection });
+        }
+    }
+
+    fn prepare(&mut self, destination: DestinationId, name: LotName, now: Timestamp) -> Prepared {
+        let epoch = self.epoch;
+        let Some(message) = self.messages.get_mut(&name.id) else { return Prepared::NotNow };
+        if message.lane == Lane::Parking {
+            // Parking puts its lots in line again when it is done.
+            return Prepared::NotNow;
+        }
+        let (place, stale) = (message.place.clone(), message.epoch != epoch);
+        let Some(envelope) = message.envelope.clone() else {
+            let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };
+            if lot.state != LotState::Ready {
+                return Prepared::NotNow;
+            }
+            lot.state = LotState::Loading;
+            if !message.loading {
+                message.loading = true;
+                self.effects.push(Effect::Load(name.id));
+            }
+            return Prepared::Loading;
+        };
+        if stale {
+            self.route_anew(name.id, now);
+            return Prepared::NotNow;
+        }
+        let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };
+        if lot.state != LotState::Ready || lot.destination != destination {
+            return Prepared::NotNow;
+        }
+        let hop = match self.scheduler.target(destination) {
+            Some(Target::Hop(hop)) => hop.clone(),
+            _ => no_hop(),
+        };
+        lot.state = LotState::Flying;
+        Prepared::Parcel(Parcel { id: name.id, envelope, recipients: lot.recipients.clone(), place, hop })
+    }
+
+    /// The configuration has changed since the message was routed: its resting lots are made again.
+    fn route_anew(&mut self, id: QueueId, now: Timestamp) {
+        let epoch = self.epoch;
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.epoch = epoch;
+        let (flying, resting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut message.lots).into_iter().partition(|l| l.state == LotState::Flying);
+        message.lots = flying;
+        let mut recipients: Vec<u32> = Vec::new();
+        for lot in resting {
+            self.scheduler.discharge(lot.destination);
+            recipients.extend(lot.recipients);
+        }
+        recipients.sort_unstable();
+        self.make_lots(id, &recipients, now);
+    }
+
+    fn send(&mut self, destination: DestinationId, name: LotName, parcel: Parcel) {
+        match self.scheduler.assign(destination, name) {
+            Some(Way::Drop) => self.effects.push(Effect::Drop(parcel)),
+            Some(Way::Open(connection)) => self.effects.push(Effect::Connect { connection, parcel }),
+            Some(Way::Reuse(connection)) => self.effects.push(Effect::Deliver { connection, parcel }),
+            None => {}
+        }
+    }
+
+    /// One parcel was tried.
+    pub(super) fn attempted(&mut self, connection: Option<ConnectionId>, outcome: Outcome, now: Timestamp) {
+        let name = match connection {
+            Some(connection) => self.connection_attempted(connection, &outcome, now),
+            None => self.drop_attempted(outcome.id),
+        };
+        let Some(name) = name else { return };
+        self.settle(name, outcome, now);
+        self.settle_down(name.id, now);
+    }
+
+    fn connection_attempted(&mut self, connection: ConnectionId, outcome: &Outcome, now: Timestamp) -> Option<LotName> {
+        let (destination, carried) = self.scheduler.carried_by(connection)?;
+        let broken = outcome.results.iter().any(|(_, r)| r.as_ref().is_err_and(settle::ends_connection));
+        let took = outcome.results.iter().any(|(_, r)| r.is_ok());
+        if self.scheduler.connection_done(connection, !broken, took) {
+            self.effects.push(Effect::Quit { connection });
+        }
+        // Whatever it said, it answered; what broke in mid-transaction concerns the one message.
+        if !broken {
+            self.destination_answered(destination, now);
+        }
+        carried.filter(|name| name.id == outcome.id)
+    }
+
+    fn drop_attempted(&mut self, id: QueueId) -> Option<LotName> {
+        let message = self.messages.get(&id)?;
+        let lot = message.lots.iter().find(|l| l.local && l.state == LotState::Flying)?;
+        let (name, destination) = (lot.name, lot.destination);
+        self.scheduler.drop_done(destination);
+        Some(LotName { id, lot: name })
+    }
+
+    fn destination_answered(&mut self, destination: DestinationId, _now: Timestamp) {
+        if self.scheduler.answered(destination) {
+            let name = self.name_of(destination);
+            self.effects.push(Effect::Record(Record::DestinationUp { destination: name }));
+        }
+    }
+
+    pub(super) fn name_of(&self, destination: DestinationId) -> Box<str> {
+        self.scheduler.target(destination).map_or_else(|| "?".into(), |target| target.to_string().into())
+    }
+
+    /// Carries out the verdicts on one attempt.
+    fn settle(&mut self, name: LotName, outcome: Outcome, now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&name.id) else { return };
+        let Some(at) = message.lots.iter().position(|l| l.name == name.lot) else { return };
+        let mut lot = message.lots.swap_remove(at);
+        lot.tries = lot.tries.saturating_add(1);
+        let arrived = message.arrived;
+        let single = message.open == 1;
+        let Some(envelope) = message.envelope_mut() else { return };
+        let mut again: Vec<(u32, Timestamp, Failure)> = Vec::new();
+        let mut failed: Vec<(u32, Failure)> = Vec::new();
+        let mut delivered: Vec<(u32, Taken)> = Vec::new();
+        remember(envelope, &outcome);
+        for (index, result) in outcome.results {
+            match result {
+                Ok(taken) => delivered.push((index, taken)),
+                Err(failure) => {
+                    match settle::failure(&failure, lot.tries, arrived, now, lot.local, &self.server.delivery) {
+                        Verdict::Again(due) => again.push((index, due, failure)),
+                        Verdict::Failed(failure) => failed.push((index, failure)),
+                        Verdict::Delivered => {}
+                    }
+                }
+            }
+        }
+        let changed = !(single && failed.is_empty() && again.is_empty());
+        self.deliver(name.id, &delivered, &outcome.host, now);
+        self.put_off(name.id, &lot, again, now);
+        self.scheduler.discharge(lot.destination);
+        if !failed.is_empty() {
+            self.fail(name.id, failed, now);
+        }
+        if changed {
+            self.persist(name.id);
+        }
+    }
+
+    fn deliver(&mut self, id: QueueId, delivered: &[(u32, Taken)], host: &str, now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let after_ms = u64::try_from(now.since(message.arrived).as_millis()).unwrap_or(u64::MAX);
+        let local = host == "drop";
+        let mut relayed = Vec::new();
+        let mut dropped = Vec::new();
+        for (index, taken) in delivered {
+            let Some(envelope) = message.envelope_mut() else { return };
+            let Some(recipient) = envelope.recipients.get(*index as usize) else { continue };
+            let (to, wants_report) = (recipient.address.clone(), recipient.notify.success());
+            if Self::fate(envelope, *index, Fate::Delivered { at: now, by: host.into() }) {
+                message.open = message.open.saturating_sub(1);
+            }
+            let (by, said) = (host.into(), taken.said.clone());
+            self.effects.push(Effect::Record(Record::Delivered { id, to, by, said, after_ms }));
+            if wants_report && local {
+                dropped.push(*index);
+            } else if wants_report && !taken.reports {
+                relayed.push((*index, taken.said.clone()));
+            }
+        }
+        if message.envelope.as_ref().is_none_or(|e| e.sender.is_null()) {
+            return;
+        }
+        if !dropped.is_empty() {
+            self.report(id, ReportKind::Delivered(dropped));
+        }
+        if !relayed.is_empty() {
+            self.report(id, ReportKind::Relayed(relayed));
+        }
+    }
+
+    /// The rest of a lot waits for its next try.
+    fn put_off(
+        &mut self,
+        id: QueueId,
+        lot: &super::message::Lot,
+        again: Vec<(u32, Timestamp, Failure)>,
+        now: Timestamp,
+    ) {
+        let Some(due) = again.iter().map(|(_, due, _)| *due).max() else { return };
+        let Some(target) = self.scheduler.target(lot.destination).cloned() else { return };
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(envelope) = message.envelope_mut() else { return };
+        let mut recipients = Vec::with_capacity(again.len());
+        for (index, _, failure) in again {
+            Self::fate(envelope, index, Fate::Pending { tries: lot.tries, due });
+            if let Some(recipient) = envelope.recipients.get(index as usize) {
+                let to = recipient.address.clone();
+                let failure = Box::new(failure);
+                self.effects.push(Effect::Record(Record::Deferred { id, to, failure, again: due }));
+            }
+            recipients.push(index);
+        }
+        self.add_lot(id, &target, recipients, lot.tries, due, now);
+    }
+
+    /// A connection is over. What it did not try goes back: to another connection, or to wait for its destination.
+    pub(super) fn closed(
+        &mut self,
+        connection: ConnectionId,
+        unsent: Option<(QueueId, Vec<(u32, Failure)>)>,
+        now: Timestamp,
+    ) {
+        let Some((destination, carried)) = self.scheduler.connection_closed(connection) else { return };
+        if let Some(name) = carried {
+            match unsent {
+                Some((id, failures)) if id == name.id && !failures.is_empty() => {
+                    self.not_reached(destination, name, failures, now);
+                    self.settle_down(name.id, now);
+                }
+                _ => self.untried(destination, name),
+            }
+        }
+        self.scheduler.tidy(destination);
+    }
+
+    fn untried(&mut self, destination: DestinationId, name: LotName) {
+        let Some(lot) = self.messages.get_mut(&name.id).and_then(|m| m.lot_mut(name.lot)) else { return };
+        lot.state = LotState::Ready;
+        self.scheduler.ready_first(destination, name);
+    }
+
+    /// No host of the destination could be reached.
+    fn not_reached(
+        &mut self,
+        destination: DestinationId,
+        name: LotName,
+        failures: Vec<(u32, Failure)>,
+        now: Timestamp,
+    ) {
+        let lasting = failures.iter().find(|(_, f)| !f.is_permanent()).map(|(_, f)| f.clone());
+        if let Some(failure) = lasting {
+            self.destination_down(destination, failure, now);
+        }
+        let host = self.name_of(destination);
+        let results = failures.into_iter().map(|(index, failure)| (index, Err(failure))).collect();
+        self.settle(name, Outcome { id: name.id, host, at: now, results }, now);
+    }
+
+    fn destination_down(&mut self, destination: DestinationId, failure: Failure, now: Timestamp) {
+        let Some((failures, waiting)) = self.scheduler.unreachable(destination, now) else { return };
+        let until = now.plus(retry::wait(failures, &self.server.delivery));
+        self.scheduler.close_until(destination, until, failure.clone());
+        let alarm = self.next_alarm;
+        self.next_alarm = self.next_alarm.wrapping_add(1);
+        self.destination_alarms.insert(alarm, destination);
+        self.alarms.push(Reverse((until, Alarm::Destination(alarm))));
+        let destination = self.name_of(destination);
+        let failure = Box::new(failure);
+        self.effects.push(Effect::Record(Record::DestinationDown { destination, failure, until, waiting }));
+    }
+
+    pub(super) fn report(&mut self, id: QueueId, kind: ReportKind) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(envelope) = message.envelope.clone() else { return };
+        message.jobs += 1;
+        self.effects.push(Effect::Report(ReportJob { id, envelope, place: message.place.clone(), kind }));
+    }
+}
+
+/// Adds the attempt to the envelope's history: one line for each different answer.
+fn remember(envelope: &mut Envelope, outcome: &Outcome) {
+    let mut said: Vec<(Box<str>, Vec<u32>)> = Vec::new();
+    if outcome.results.iter().all(|(_, r)| r.is_ok()) && envelope.attempts.is_empty() {
+        // The common case, delivered at once: its record says it all.
+        return;
+    }
+    for (index, result) in &outcome.results {
+        let words: Box<str> = match result {
+            Ok(taken) => taken.said.clone(),
+            Err(failure) => failure.reply.as_ref().map_or_else(|| failure.text.clone(), |r| r.one_line().into()),
+        };
+        match said.iter_mut().find(|(w, _)| *w == words) {
+            Some((_, indexes)) => indexes.push(*index),
+            None => said.push((words, vec![*index])),
+        }
+    }
+    for (said, recipients) in said {
+        envelope.attempts.push(Attempt { at: outcome.at, host: outcome.host.clone(), recipients, said });
+    }
+    let surplus = envelope.attempts.len().saturating_sub(ATTEMPTS_KEPT);
+    envelope.attempts.drain(..surplus);
+}

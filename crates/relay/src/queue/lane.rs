@@ -1,0 +1,174 @@
+//! From the journal to the Queue folder, and envelopes in and out of memory.
+
+use super::message::{Lane, LotState};
+use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, Queue, without_memory};
+use crate::envelope::{Envelope, QueueId};
+use crate::parcel::Place;
+use crate::queue::Effect;
+use crate::record::Record;
+use crate::scheduler::LotName;
+use crate::spool::ParkJob;
+use smtp::time::Timestamp;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+impl Queue {
+    /// A message in the journal that waits for a later try is put in line for parking.
+    pub(super) fn want_parking(&mut self, id: QueueId, _now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let waits = message.lots.iter().any(|l| matches!(l.state, LotState::Waiting(_)));
+        if message.lane == Lane::Journal && waits && !message.park_wanted {
+            message.park_wanted = true;
+            self.to_park.push_back(id);
+        }
+    }
+
+    /// The journal is over its bound: these go first.
+    pub(super) fn park_oldest(&mut self, ids: &[QueueId]) {
+        for id in ids.iter().rev() {
+            let Some(message) = self.messages.get_mut(id) else { continue };
+            if message.lane == Lane::Journal && !message.park_wanted {
+                message.park_wanted = true;
+                self.to_park.push_front(*id);
+            }
+        }
+    }
+
+    /// Starts the next batch, if none is under way.
+    pub(super) fn park(&mut self, now: Timestamp) {
+        while let Some((arrived, id)) = self.young.front().copied() {
+            if arrived.plus(PARK_AFTER) > now {
+                break;
+            }
+            self.young.pop_front();
+            if let Some(message) = self.messages.get_mut(&id)
+                && message.lane == Lane::Journal
+                && !message.park_wanted
+            {
+                message.park_wanted = true;
+                self.to_park.push_back(id);
+            }
+        }
+        if self.parking > 0 || self.park_pause.is_some() || self.to_park.is_empty() {
+            return;
+        }
+        let mut jobs = Vec::new();
+        let mut later = Vec::new();
+        while jobs.len() < PARK_BATCH {
+            let Some(id) = self.to_park.pop_front() else { break };
+            let Some(message) = self.messages.get_mut(&id) else { continue };
+            if message.lane != Lane::Journal {
+                continue;
+            }
+            if message.is_busy() {
+                later.push(id);
+                if later.len() >= PARK_BATCH {
+                    break;
+                }
+                continue;
+            }
+            let Some(envelope) = message.envelope.clone() else { continue };
+            message.lane = Lane::Parking;
+            jobs.push(ParkJob { id, envelope, place: message.place.clone() });
+        }
+        self.to_park.extend(later);
+        if jobs.is_empty() {
+            // All of them are under way; look again when something has come to its end.
+            return;
+        }
+        self.parking = jobs.len();
+        self.effects.push(Effect::Park(jobs));
+    }
+
+    /// The batch is durable.
+    pub(super) fn parked(&mut self, ids: &[QueueId], now: Timestamp) {
+        for id in ids {
+            self.parking = self.parking.saturating_sub(1);
+            let Some(message) = self.messages.get_mut(id) else { continue };
+            message.lane = Lane::Folder;
+            message.place = Place::File;
+            self.line_up_again(*id);
+            self.watch(*id);
+            self.settle_down(*id, now);
+        }
+    }
+
+    /// The batch could not be written: it stays in the journal, and is tried again after a pause.
+    pub(super) fn park_failed(&mut self, ids: &[QueueId], why: &str, now: Timestamp) {
+        self.park_pause = Some(now.plus(JOB_RETRY));
+        self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Park)));
+        self.effects.push(Effect::Record(Record::Alarm {
+            text: format!("{} messages could not be moved to the Queue folder: {why}", ids.len()).into(),
+        }));
+        for id in ids {
+            self.parking = self.parking.saturating_sub(1);
+            if let Some(message) = self.messages.get_mut(id) {
+                message.lane = Lane::Journal;
+                self.to_park.push_back(*id);
+                self.line_up_again(*id);
+            }
+        }
+    }
+
+    /// Lots whose turn came while the message was being parked get in line again.
+    fn line_up_again(&mut self, id: QueueId) {
+        let Some(message) = self.messages.get(&id) else { return };
+        for lot in message.lots.iter().filter(|l| l.state == LotState::Ready) {
+            self.scheduler.ready(lot.destination, LotName { id, lot: lot.name });
+        }
+    }
+
+    /// A parked message that waits keeps no envelope in memory, and one in the journal that waits no content.
+    pub(super) fn slim(&mut self, id: QueueId) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        if message.is_busy() || message.lots.iter().any(|l| l.state == LotState::Loading) {
+            return;
+        }
+        if message.lane == Lane::Folder {
+            message.envelope = None;
+        } else if message.lots.iter().all(|l| matches!(l.state, LotState::Waiting(_))) {
+            without_memory(&mut message.place);
+        }
+    }
+
+    /// A parked message's envelope has been read.
+    pub(super) fn loaded(&mut self, id: QueueId, envelope: Result<Envelope, String>, now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.loading = false;
+        let envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(why) => return self.unreadable(id, &why),
+        };
+        message.open = u32::try_from(envelope.recipients.iter().filter(|r| !r.fate.is_final()).count()).unwrap_or(0);
+        message.envelope = Some(Arc::new(envelope));
+        let look = std::mem::take(&mut message.look);
+        let mut waiting = Vec::new();
+        for lot in message.lots.iter_mut().filter(|l| l.state == LotState::Loading) {
+            lot.state = LotState::Ready;
+            waiting.push((lot.destination, lot.name));
+        }
+        for (destination, lot) in &waiting {
+            self.scheduler.loaded(*destination);
+            self.scheduler.ready_first(*destination, LotName { id, lot: *lot });
+        }
+        if look {
+            self.look_or_load(id, now);
+        } else if waiting.is_empty() {
+            self.settle_down(id, now);
+        }
+    }
+
+    /// Its envelope is gone or damaged: an operator removed it, or the disk lost it. The files stay as they are.
+    fn unreadable(&mut self, id: QueueId, why: &str) {
+        let Some(message) = self.messages.remove(&id) else { return };
+        for lot in &message.lots {
+            if lot.state == LotState::Loading {
+                self.scheduler.loaded(lot.destination);
+            }
+            self.scheduler.discharge(lot.destination);
+        }
+        self.effects.push(Effect::Record(Record::Alarm {
+            text: format!("message {id} left the queue, its envelope cannot be read: {why}").into(),
+        }));
+    }
+}

@@ -1,0 +1,93 @@
+//! One message as the queue keeps it in memory, and its lots.
+//!
+//! A parked message that waits keeps no envelope in memory: what stays is about a hundred octets and does not grow
+//! with the size of the content.
+
+use crate::envelope::Envelope;
+use crate::parcel::Place;
+use crate::scheduler::DestinationId;
+use smtp::time::Timestamp;
+use std::sync::Arc;
+
+/// Which of the spool's lanes holds the message.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Lane {
+    /// The journal.
+    Journal,
+    /// On its way from the journal to the folder; nothing else happens to it meanwhile.
+    Parking,
+    /// The Queue folder.
+    Folder,
+}
+
+/// What a lot is doing.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum LotState {
+    /// Its time has come; it is in its destination's queue.
+    Ready,
+    /// Not before this.
+    Waiting(Timestamp),
+    /// Taken from the queue; its envelope is being read.
+    Loading,
+    /// Under way.
+    Flying,
+}
+
+/// The recipients of a message that share a destination.
+#[derive(Debug)]
+pub(super) struct Lot {
+    pub name: u16,
+    pub destination: DestinationId,
+    pub local: bool,
+    pub recipients: Vec<u32>,
+    pub tries: u16,
+    pub state: LotState,
+}
+
+#[derive(Debug)]
+pub(super) struct Message {
+    /// `None` while the message waits in the folder.
+    pub envelope: Option<Arc<Envelope>>,
+    pub place: Place,
+    pub lane: Lane,
+    pub arrived: Timestamp,
+    pub lots: Vec<Lot>,
+    pub next_lot: u16,
+    /// Recipients without a final fate.
+    pub open: u32,
+    /// Reports and Badmail entries being made.
+    pub jobs: u32,
+    /// Its envelope is being read.
+    pub loading: bool,
+    /// It is to be looked at (delay, expiry) as soon as its envelope is there.
+    pub look: bool,
+    /// An alarm for that look is set.
+    pub watched: bool,
+    /// It has been put in line for parking.
+    pub park_wanted: bool,
+    /// Every sender who wants to hear of a delay has heard.
+    pub noticed: bool,
+    /// The configuration it was routed by.
+    pub epoch: u32,
+}
+
+impl Message {
+    pub(super) fn lot_mut(&mut self, name: u16) -> Option<&mut Lot> {
+        self.lots.iter_mut().find(|l| l.name == name)
+    }
+
+    /// Something outside works on it.
+    pub(super) fn is_busy(&self) -> bool {
+        self.jobs > 0 || self.loading || self.lots.iter().any(|l| l.state == LotState::Flying)
+    }
+
+    /// Its envelope, to be changed; `None` while it is not in memory.
+    pub(super) fn envelope_mut(&mut self) -> Option<&mut Envelope> {
+        self.envelope.as_mut().map(Arc::make_mut)
+    }
+
+    /// Only local lots: the local ages count. Without lots (all under report) the remote ones.
+    pub(super) fn is_local(&self) -> bool {
+        !self.lots.is_empty() && self.lots.iter().all(|l| l.local)
+    }
+}

@@ -1,0 +1,138 @@
+//! Strangers that take our mail: hosts with moods, each behind the real receiving machine.
+
+use crate::chance::Chance;
+use relay::envelope::QueueId;
+use smtp::body::BareNewlines;
+use smtp::reply::Reply;
+use smtp::server::Settings;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a host behaves at the moment.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Mood {
+    /// Takes everything.
+    Kind,
+    /// Nobody answers.
+    Dead,
+    /// Greets with 421.
+    Busy,
+    /// Puts off every sender.
+    DefersSender,
+    /// Puts off a message from a sender it has not seen, once.
+    Greylists,
+    /// Refuses some recipients for good, puts off others.
+    PicksRecipients,
+    /// Refuses some messages after their content.
+    DislikesContent,
+    /// Cuts connections after some octets.
+    Cuts,
+}
+
+const MOODS: [Mood; 8] = [
+    Mood::Kind,
+    Mood::Dead,
+    Mood::Busy,
+    Mood::DefersSender,
+    Mood::Greylists,
+    Mood::PicksRecipients,
+    Mood::DislikesContent,
+    Mood::Cuts,
+];
+
+/// A mail host somewhere in the world.
+#[derive(Debug)]
+pub struct Peer {
+    /// The domain that it serves.
+    pub domain: Box<str>,
+    /// How it behaves.
+    pub mood: Mood,
+    greylisted: HashSet<QueueId>,
+}
+
+impl Peer {
+    /// A kind host.
+    #[must_use]
+    pub fn new(domain: &str) -> Peer {
+        Peer { domain: domain.into(), mood: Mood::Kind, greylisted: HashSet::new() }
+    }
+
+    /// Takes on another mood.
+    pub fn sway(&mut self, chance: &mut Chance) {
+        let pick = chance.below(MOODS.len() as u64 + 3);
+        self.mood = usize::try_from(pick).ok().and_then(|n| MOODS.get(n)).copied().unwrap_or(Mood::Kind);
+    }
+
+    /// The rules of its receiving machine.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        settings(&format!("mx.{}", self.domain), &self.domain)
+    }
+
+    /// What it says to a sender.
+    pub fn judge_sender(&mut self, about: QueueId) -> Option<Reply> {
+        match self.mood {
+            Mood::DefersSender => Some(Reply::new(451, 7, 1, "Not now")),
+            Mood::Greylists if self.greylisted.insert(about) => Some(Reply::new(450, 7, 1, "Come back later")),
+            _ => None,
+        }
+    }
+
+    /// What it says to a recipient.
+    #[must_use]
+    pub fn judge_recipient(&self, chance: &mut Chance) -> Option<Reply> {
+        if self.mood != Mood::PicksRecipients {
+            return None;
+        }
+        match chance.below(4) {
+            0 => Some(Reply::new(550, 1, 1, "No such user")),
+            1 => Some(Reply::new(452, 2, 2, "Mailbox full")),
+            _ => None,
+        }
+    }
+
+    /// What it says to a content.
+    #[must_use]
+    pub fn judge_content(&self, chance: &mut Chance) -> Option<Reply> {
+        if self.mood != Mood::DislikesContent {
+            return None;
+        }
+        match chance.below(3) {
+            0 => Some(Reply::new(554, 6, 0, "We do not like it")),
+            1 => Some(Reply::new(451, 3, 0, "Try again")),
+            _ => None,
+        }
+    }
+
+    /// After how many octets it cuts a new connection.
+    #[must_use]
+    pub fn cuts_after(&self, chance: &mut Chance) -> Option<u64> {
+        (self.mood == Mood::Cuts).then(|| chance.below(3_000))
+    }
+}
+
+/// The rules of a receiving machine of that name.
+#[must_use]
+pub fn settings(fqdn: &str, domain: &str) -> Arc<Settings> {
+    let name = |text: &str| smtp::address::Domain::parse(text).unwrap_or_else(|_| unreachable_name());
+    Arc::new(Settings {
+        fqdn: name(fqdn),
+        default_domain: name(domain),
+        size_max: Some(10_000_000),
+        session_size_max: None,
+        recipients_max: 100,
+        bare_newlines: BareNewlines::Reject,
+        timeout: Duration::from_secs(300),
+        content_grace: Duration::from_secs(300),
+        content_rate_min: 500,
+        errors_max: 20,
+        commands_max: 100,
+        refusals_max: 50,
+    })
+}
+
+#[allow(clippy::panic, reason = "the simulator writes its own names: a bad one is a mistake in it")]
+fn unreachable_name() -> smtp::address::Domain {
+    panic!("a name in the simulator is not a domain name")
+}
