@@ -66,6 +66,13 @@ pub fn ends_connection(failure: &Failure) -> bool {
     failure.kind == FailureKind::Unreachable || failure.reply.as_ref().is_some_and(|r| r.code == 421)
 }
 
+/// Did the other side only say that it takes no more recipients at once? Together with a recipient that it took,
+/// another transaction at once will bring it the rest (RFC 5321 §4.5.3.1.10; IIS: "Limit number of recipients").
+#[must_use]
+pub fn wants_another_transaction(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Refused && failure.status == EnhancedStatus(4, 5, 3)
+}
+
 /// A length of time as people say it, rounded down: `2 days`, `12 h`, `15 min`, `5 s`.
 #[must_use]
 pub fn in_words(time: Duration) -> String {

@@ -159,9 +159,13 @@ impl Queue {
         let mut failed: Vec<(u32, Failure)> = Vec::new();
         let mut delivered: Vec<(u32, Taken)> = Vec::new();
         remember(envelope, &outcome);
+        let some_taken = outcome.results.iter().any(|(_, r)| r.is_ok());
         for (index, result) in outcome.results {
             match result {
                 Ok(taken) => delivered.push((index, taken)),
+                Err(failure) if some_taken && settle::wants_another_transaction(&failure) => {
+                    again.push((index, now, failure));
+                }
                 Err(failure) => {
                     match settle::failure(&failure, lot.tries, arrived, now, lot.local, &self.server.delivery) {
                         Verdict::Again(due) => again.push((index, due, failure)),

@@ -169,7 +169,8 @@ impl World {
         found
     }
 
-    fn answer(&mut self, connection: ConnectionId, parcel: &Parcel, result: Result<Taken, Failure>) {
+    fn answer(&mut self, connection: ConnectionId, parcel: &Parcel, result: impl Into<Result<Taken, Failure>>) {
+        let result = result.into();
         let results = parcel.recipients.iter().map(|i| (*i, result.clone())).collect();
         self.answer_each(connection, parcel, results);
     }
@@ -236,6 +237,25 @@ fn recipients_of_one_destination_travel_together_and_each_has_its_own_outcome() 
     w.answer(connection, &other, took());
     assert!(w.gone.is_empty(), "the report about d is not yet accepted");
     w.apply(Event::Reported { id, recipients: vec![2] });
+    assert_eq!(w.gone, [id]);
+}
+
+#[test]
+fn what_was_too_many_for_one_transaction_follows_in_the_next() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test", "c@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    let mut full = refused(452);
+    full.status = EnhancedStatus(4, 5, 3);
+    w.answer_each(connection, &parcel, vec![(0, took()), (1, Err(full.clone()))]);
+    let (connection, parcel) = w.one_parcel();
+    assert_eq!(parcel.recipients, [1]);
+    // Alone it is an ordinary refusal: it waits, or it would go round without end.
+    w.answer_each(connection, &parcel, vec![(1, Err(full))]);
+    assert!(w.parcels().is_empty() && w.gone.is_empty());
+    w.wait(MINUTE);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, took());
     assert_eq!(w.gone, [id]);
 }
 
