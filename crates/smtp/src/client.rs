@@ -244,21 +244,21 @@ impl Stage {
     }
 }
 
-impl fmt::Display for Stage {
-    /// As in "while waiting for …".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Greeting => "the greeting",
-            Stage::Hello => "the reply to EHLO",
-            Stage::Mail => "the reply to MAIL FROM",
-            Stage::Rcpt => "the reply to RCPT TO",
-            Stage::Data => "the reply to DATA",
-            Stage::Content => "the peer to take the message",
-            Stage::Dot => "the reply to the message",
-            Stage::Reset => "the reply to RSET",
-            Stage::Idle => "nothing in particular",
-            Stage::Quit => "the reply to QUIT",
-        })
+impl Stage {
+    /// As in "the server closed the connection …".
+    fn when(self) -> &'static str {
+        match self {
+            Stage::Greeting => "before it greeted",
+            Stage::Hello => "before it answered EHLO",
+            Stage::Mail => "before it answered MAIL FROM",
+            Stage::Rcpt => "before it answered RCPT TO",
+            Stage::Data => "before it answered DATA",
+            Stage::Content => "in the middle of the message",
+            Stage::Dot => "before it answered for the message",
+            Stage::Reset => "before it answered RSET",
+            Stage::Idle => "between two messages",
+            Stage::Quit => "before it answered QUIT",
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Fit, Form, Protocol, Settings, Stage, Step, Transaction, Trouble, Tr
 use crate::extension::Extensions;
 use crate::reply::Reply;
 use crate::time::Timestamp;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -181,13 +182,13 @@ impl Session {
                 self.fail(TroubleKind::Flood, None, "the server sent a reply without an end".to_owned());
             }
             Ok(None) if self.ended => {
-                let text = format!("the server closed the connection while we waited for {}", self.stage());
+                let text = format!("the server closed the connection {}", self.stage().when());
                 self.fail(TroubleKind::Closed, None, text);
             }
             Ok(None) if now >= self.deadline => {
                 let stage = self.stage();
                 let wait = self.wait(stage).as_secs();
-                let text = format!("the server gave no answer within {wait} s while we waited for {stage}");
+                let text = format!("the server was silent for {wait} s {}", stage.when());
                 self.fail(TroubleKind::TimedOut, None, text);
             }
             Ok(None) => return false,
@@ -197,7 +198,7 @@ impl Session {
 
     fn heard(&mut self, reply: Reply, now: Timestamp) {
         if reply.code == 421 && !matches!(self.state, State::Quit) {
-            let text = format!("the server closed the session while we waited for {}", self.stage());
+            let text = format!("the server closed the session {}", self.stage().when());
             return self.fail(TroubleKind::Closing, Some(reply), text);
         }
         match &mut self.state {
@@ -311,9 +312,15 @@ impl Session {
 
     /// The peer said no to the session as a whole. It still expects a QUIT.
     fn refused(&mut self, reply: Reply, text: &str) {
-        let kind = if (400..600).contains(&reply.code) { TroubleKind::Refused } else { TroubleKind::NotSmtp };
-        self.steps.push_back(Step::Send(bytes::Bytes::from_static(b"QUIT\r\n")));
-        self.fail(kind, Some(reply), text.to_owned());
+        if !(reply.is_transient() || reply.is_permanent()) {
+            return self.fail(
+                TroubleKind::NotSmtp,
+                Some(reply),
+                "the server gave an answer without meaning".to_owned(),
+            );
+        }
+        self.steps.push_back(Step::Send(Bytes::from_static(b"QUIT\r\n")));
+        self.fail(TroubleKind::Refused, Some(reply), text.to_owned());
     }
 
     /// Ends the session in trouble; a transaction under way is answered first.

@@ -303,7 +303,7 @@ impl Transfer {
             }
             return Next::OutOfTurn("the server answered before it had the whole message", reply);
         }
-        self.consumed = self.form == Form::Dotted || reply.is_positive();
+        self.consumed |= self.form == Form::Dotted || reply.is_positive();
         if self.lmtp {
             if let Some(index) = self.taken.pop_front() {
                 self.decide(index, Stage::Dot, &reply);

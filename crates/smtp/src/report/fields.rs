@@ -53,7 +53,7 @@ impl Fields {
         let kind = if about.address.is_ascii() { "rfc822;" } else { "utf-8;" };
         self.add("Final-Recipient", kind, &about.address.to_string(), VALUE_MAX);
         let _ = write!(self.text, "Action: {}\r\nStatus: {}\r\n", report.kind.action(), about.status);
-        if let Some(host) = about.host.as_deref().and_then(|host| host.split_whitespace().next()) {
+        if let Some(host) = about.host.as_deref().and_then(host_name) {
             self.add("Remote-MTA", "dns;", host, VALUE_MAX);
         }
         if let Some(reply) = &about.reply {
@@ -77,6 +77,18 @@ impl Fields {
         self.text.push_str(&broken(&line, WIDTH).join("\r\n "));
         self.text.push_str("\r\n");
     }
+}
+
+/// The name, or the address in brackets, of `name [address]:port`; `None` for what is neither, as a socket's path.
+fn host_name(host: &str) -> Option<&str> {
+    let first = host.split_whitespace().next()?;
+    let end = match first.starts_with('[') {
+        true => first.find(']')? + 1,
+        false => first.find(':').unwrap_or(first.len()),
+    };
+    let name = &first[..end];
+    let is_host = |c: char| c.is_alphanumeric() || "-._[]:".contains(c);
+    (!name.is_empty() && name.chars().all(is_host)).then_some(name)
 }
 
 /// ORCPT's address type and address, decoded; `None` if it is not of that form.
@@ -120,6 +132,22 @@ mod tests {
         assert_eq!(from_xtext("+C3+BC").as_deref(), Some("??"));
         for bad in ["+", "a+2", "+zz", "+2é", ""] {
             assert_eq!(from_xtext(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for (host, name) in [
+            ("mx.test [192.0.2.1]:25", Some("mx.test")),
+            ("mx.test:25", Some("mx.test")),
+            ("[192.0.2.1]:25", Some("[192.0.2.1]")),
+            ("[IPv6:2001:db8::1]:25", Some("[IPv6:2001:db8::1]")),
+            ("mx.test", Some("mx.test")),
+            ("/run/lmtp", None),
+            ("a;b", None),
+            ("", None),
+        ] {
+            assert_eq!(host_name(host), name);
         }
     }
 

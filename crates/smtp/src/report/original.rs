@@ -5,7 +5,7 @@
 //!
 //! RFC 3461 §4.3 and §6.2 (RET); RFC 6522 §4 (text/rfc822-headers); RFC 6533 §6 (message/global).
 
-use super::{HEADER_MAX, Kind, ORIGINAL_MAX, Original, PIECE_MAX, Report};
+use super::{HEADER_MAX, Kind, ORIGINAL_MAX, Original, Report};
 use crate::header::scan;
 use memchr::memchr;
 
@@ -67,9 +67,7 @@ fn mended_header(octets: &[u8]) -> Vec<u8> {
             if line.is_empty() {
                 continue;
             }
-            out.extend(
-                line.iter().take(PIECE_MAX).map(|&b| if b < b' ' && b != b'\t' || b == 0x7f { b'?' } else { b }),
-            );
+            out.extend(line.iter().take(LINE_MAX).map(|&b| if b < b' ' && b != b'\t' || b == 0x7f { b'?' } else { b }));
             out.extend_from_slice(b"\r\n");
         }
     }

@@ -32,8 +32,8 @@ pub(super) fn text(report: &Report<'_>, note: &str) -> String {
             told(&mut out, report, about);
         }
     }
-    let arrived = report.arrived.rfc5322();
-    paragraph(&mut out, &format!("{note} This relay received it at {arrived}."));
+    paragraph(&mut out, &format!("{note} This relay received it on {}.", report.arrived.rfc5322()));
+    out.truncate(out.trim_end().len() + 2);
     out
 }
 
