@@ -137,7 +137,8 @@ pub fn limits(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (path, code) in tree.product() {
         for (number, line) in code.lines().enumerate() {
-            let Some(rest) = line.trim_start().strip_prefix("pub const ") else { continue };
+            let visible = ["pub const ", "pub(crate) const ", "pub(super) const "];
+            let Some(rest) = visible.iter().find_map(|start| line.trim_start().strip_prefix(start)) else { continue };
             let Some((name, _)) = rest.split_once(':') else { continue };
             if name.ends_with("_MAX") && !document.contains(&format!("`{name}`")) {
                 faults.push(Fault::line(path, number + 1, format!("the limit `{name}` is not in docs/limits.md")));

@@ -46,15 +46,24 @@ pub fn verdicts(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-/// Only settle judges an outcome: nobody else in relay or daemon asks whether a failure is for good, or says that a
-/// recipient has failed.
+/// Only settle judges an outcome: nobody else makes a verdict, or says that a message has expired. To look at a verdict
+/// is everybody's right.
 pub fn outcomes(tree: &Tree) -> Vec<Fault> {
-    only_in(
-        tree,
-        &["crates/smtp/", "crates/relay/src/settle", "crates/relay/src/envelope"],
-        &["Fate::Failed(Box::new("],
-        "what an outcome means is said by relay::settle alone (invariant 4)",
-    )
+    let mut faults = Vec::new();
+    for (path, code) in tree.product().filter(|(path, _)| !path.starts_with("crates/relay/src/settle")) {
+        for token in ["Verdict::Failed", "Verdict::Again", "Verdict::Delivered", "kind: FailureKind::Expired"] {
+            for at in words(&code, token) {
+                let line = &code[code[..at].rfind('\n').map_or(0, |n| n + 1)..];
+                let line = line.split('\n').next().unwrap_or_default();
+                let looked_at = line.contains("=>") || line.contains("let ") || line.contains("matches!(");
+                if !looked_at {
+                    let what = format!("`{token}`: what an outcome means is said by relay::settle alone (invariant 4)");
+                    faults.push(Fault::line(path, line_of(&code, at), what));
+                }
+            }
+        }
+    }
+    faults
 }
 
 /// One owner, messages in: words and decisions have no locks, no cells and no globals.
@@ -102,10 +111,14 @@ mod tests {
 
     #[test]
     fn a_second_judge_of_outcomes_is_found() {
-        let settle = ("crates/relay/src/settle.rs", "//! S.\nfn f() { r.fate = Fate::Failed(Box::new(failure)); }\n");
-        let judge = ("crates/relay/src/queue/mod.rs", "//! Q.\nfn f() { r.fate = Fate::Failed(Box::new(failure)); }\n");
-        let matching = ("crates/relay/src/notice.rs", "//! N.\nfn f() { if let Fate::Failed(failure) = &r.fate {} }\n");
-        finds(outcomes, &[settle, matching], &[settle, matching, judge]);
+        let settle = ("crates/relay/src/settle.rs", "//! S.\nfn f() -> Verdict { Verdict::Failed(failure) }\n");
+        let judge = ("crates/relay/src/queue/mod.rs", "//! Q.\nfn f() -> Verdict {\n    Verdict::Again(due)\n}\n");
+        let reader =
+            ("crates/relay/src/queue/age.rs", "//! A.\nfn f() { match v { Verdict::Again(due) => 1, _ => 2 } }\n");
+        finds(outcomes, &[settle, reader], &[settle, reader, judge]);
+        let expiry =
+            ("crates/daemon/src/desk.rs", "//! D.\nfn f() -> Failure { Failure { kind: FailureKind::Expired } }\n");
+        finds(outcomes, &[settle], &[settle, expiry]);
     }
 
     #[test]
