@@ -5,4 +5,5 @@
 
 mod client;
 mod pair;
+mod player;
 mod report;

@@ -438,7 +438,8 @@ impl Session {
         if self.input.is_empty() {
             self.input = BytesMut::new();
             self.allocated = 0;
-        } else if self.input.len() < self.allocated / 2 {
+        } else if self.input.len() < self.allocated {
+            // Less than a line is left, and a buffer that was once split keeps the size that it had.
             self.input = BytesMut::from(self.input.as_ref());
             self.allocated = self.input.len();
         }

@@ -110,3 +110,5 @@ fn content_does_not_keep_what_came_with_it() {
     let kept = piece.try_into_mut().unwrap().capacity();
     assert!(kept <= 16, "{kept} octets for three");
 }
+
+mod robustness;
