@@ -4,7 +4,7 @@ use crate::harness::client::Client;
 use crate::harness::mail::plain;
 use crate::harness::peer::{Peer, Script};
 use crate::harness::relay::{PROGRAM, Relay, Settings};
-use crate::harness::{SOON, Site, run, until, user_id};
+use crate::harness::{Process, SOON, Site, run, until, user_id};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Output};
@@ -14,18 +14,16 @@ fn words(output: &Output) -> String {
 }
 
 /// The relay with its home on a small disk of its own, which only this process sees. `first` is run on the disk before.
-fn on_a_small_disk(site: &Site, relay: &mut Relay, size: &str, first: &str) -> Command {
+fn on_a_small_disk(site: &Site, relay: &Relay, size: &str, first: &str) -> Command {
     let home = relay.home.display();
     fs::create_dir_all(&relay.home).unwrap();
     let script = format!(
         "mount -t tmpfs -o size={size},mode=755 none {home} && {first} exec {PROGRAM} serve --config {}",
         relay.config.display()
     );
-    let mut inner = relay.command();
     let mut command = Command::new("unshare");
     command.args(["-m", "--propagation", "private", "sh", "-c", &script]);
     // The log goes where the relay's own command would have sent it.
-    drop(inner.stdin(std::process::Stdio::null()));
     let log = fs::File::options().create(true).append(true).open(site.folder.join("mailroot.log")).unwrap();
     command.stdout(log.try_clone().unwrap()).stderr(log);
     command
@@ -40,7 +38,7 @@ fn a_disk_that_fills_up_is_refused_early_and_nothing_acknowledged_is_lost() {
         .queue("free_space_min = \"4 MB\"")
         .messages("session_size_max = \"unlimited\"");
     let mut relay = Relay::prepare(&site, &settings);
-    let mut command = on_a_small_disk(&site, &mut relay, "200m", "");
+    let mut command = on_a_small_disk(&site, &relay, "200m", "");
     relay.up_by(&mut command);
     let mut client = Client::greet(relay.at);
     let body = b"0123456789 the quick brown fox jumps over the lazy dog and comes back again......\r\n".repeat(12_000);
@@ -85,10 +83,10 @@ fn a_disk_that_fills_up_is_refused_early_and_nothing_acknowledged_is_lost() {
 #[test]
 fn a_read_only_home_is_named_at_the_start() {
     let site = Site::new();
-    let mut relay = Relay::prepare(&site, &Settings::new(&site));
+    let relay = Relay::prepare(&site, &Settings::new(&site));
     let home = relay.home.display().to_string();
-    let mut command = on_a_small_disk(&site, &mut relay, "8m", &format!("mount -o remount,ro {home} &&"));
-    let status = command.status().unwrap();
+    let mut command = on_a_small_disk(&site, &relay, "8m", &format!("mount -o remount,ro {home} &&"));
+    let status = Process::start(&mut command).ended(SOON, "the start fails");
     assert!(!status.success());
     assert!(relay.log().contains(&home) && relay.log().to_lowercase().contains("read-only"), "{}", relay.log());
 }

@@ -3,7 +3,7 @@
 
 use crate::harness::client::{Client, stuffed};
 use crate::harness::mail::plain;
-use crate::harness::peer::{At, Mood, Peer, Script};
+use crate::harness::peer::{At, Mood, Peer, Script, Taken};
 use crate::harness::relay::{Relay, Settings};
 use crate::harness::{Site, files_ending, has, until};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,10 +118,10 @@ fn nothing_acknowledged_is_lost_on_the_way_to_a_next_hop() {
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() > 100, "only {} messages were sent", acknowledged.len());
     until(Duration::from_secs(90), "all that was acknowledged arrives", || {
-        let arrived: BTreeSet<String> = peer.taken().iter().map(|taken| taken.subject()).collect();
+        let arrived: BTreeSet<String> = peer.taken().iter().map(Taken::subject).collect();
         acknowledged.is_subset(&arrived).then_some(())
     });
-    check(&acknowledged, &counted(peer.taken().iter().map(|taken| taken.subject())), OUTBOUND);
+    check(&acknowledged, &counted(peer.taken().iter().map(Taken::subject)), OUTBOUND);
     relay.stop();
 }
 
@@ -166,10 +166,10 @@ fn waiting_mail_survives_kills_and_its_schedule_with_it() {
     // Only now the next hop comes to life.
     let peer = Peer::start(site.at(2, 2525), Script::offering(&["PIPELINING"]));
     until(Duration::from_secs(90), "all that was acknowledged arrives", || {
-        let arrived: BTreeSet<String> = peer.taken().iter().map(|taken| taken.subject()).collect();
+        let arrived: BTreeSet<String> = peer.taken().iter().map(Taken::subject).collect();
         acknowledged.is_subset(&arrived).then_some(())
     });
-    check(&acknowledged, &counted(peer.taken().iter().map(|taken| taken.subject())), 1);
+    check(&acknowledged, &counted(peer.taken().iter().map(Taken::subject)), 1);
     until(Duration::from_secs(30), "Queue is empty", || relay.queued().0.is_empty().then_some(()));
 }
 
@@ -194,11 +194,11 @@ fn pickup_files_are_neither_lost_nor_doubled_by_a_kill() {
         relay.up();
     }
     until(Duration::from_secs(90), "every file arrives", || {
-        let arrived: BTreeSet<String> = peer.taken().iter().map(|taken| taken.subject()).collect();
+        let arrived: BTreeSet<String> = peer.taken().iter().map(Taken::subject).collect();
         sent.is_subset(&arrived).then_some(())
     });
     until(Duration::from_secs(30), "Pickup is empty", || {
         files_ending(&relay.folder("Pickup"), ".eml").is_empty().then_some(())
     });
-    check(&sent, &counted(peer.taken().iter().map(|taken| taken.subject())), OUTBOUND + 1);
+    check(&sent, &counted(peer.taken().iter().map(Taken::subject)), OUTBOUND + 1);
 }

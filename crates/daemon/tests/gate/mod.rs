@@ -15,59 +15,61 @@ fn closed(site: &Site) -> Settings {
         .remote("partner.test", &["allow_relay = true"])
 }
 
+/// Every way that people have tried to write a foreign address. `IP` is the relay's own address.
+const FORMS: &[&str] = &[
+    "<v@out.example>",
+    "<v%out.example@local.test>",
+    "<v%out.example@[IP]>",
+    "<v%out.example>",
+    "<v%out.example%local.test@local.test>",
+    "<\"v@out.example\">",
+    "<\"v%out.example\">",
+    "<v@out.example@local.test>",
+    "<\"v@out.example\"@local.test>",
+    "<v@out.example@[IP]>",
+    "<\"v@out.example\"@[IP]>",
+    "<@local.test:v@out.example>",
+    "<@[IP]:v@out.example>",
+    "<@local.test,@out.example:v@out.example>",
+    "<out.example!v>",
+    "<out.example!v@local.test>",
+    "<out.example!v@[IP]>",
+    "<local.test!out.example!v>",
+    "<local.test!v%out.example@local.test>",
+    "<v@out.example.>",
+    "<V@OUT.EXAMPLE>",
+    "<v@[198.51.100.7]>",
+    "<v@[IPv6:2001:db8::7]>",
+    "<v@198.51.100.7>",
+    "<v@[3325256711]>",
+    "<v@notlocal.test>",
+    "<v@local.test.out.example>",
+    "<v@sub.local.test>",
+    "<v@.out.example>",
+    "<v@out.example(local.test)>",
+    "<v@out.example,w@local.test>",
+    "<v@out.example;w@local.test>",
+    "<v@out.example w@local.test>",
+    "<v@out.example> <w@local.test>",
+    "<v@out.example\0@local.test>",
+    "<v@out.example:25@local.test>",
+    "<v\\@out.example@local.test>",
+    "v@out.example",
+    "<\"\"@out.example>",
+    "<v\u{FF20}out.example@local.test>",
+    "<v%out\u{3002}example@local.test>",
+    "<v@out\u{3002}example>",
+    "<v@sub.partner.test>",
+    "<postmaster@out.example>",
+];
+
 #[test]
 fn no_address_form_opens_the_relay_to_a_stranger() {
     let site = Site::new();
     let relay = Relay::start(&site, &closed(&site));
     let (out, ip) = ("out.example", relay.at.ip());
-    let forms = [
-        "<v@out.example>",
-        "<v%out.example@local.test>",
-        "<v%out.example@[IP]>",
-        "<v%out.example>",
-        "<v%out.example%local.test@local.test>",
-        "<\"v@out.example\">",
-        "<\"v%out.example\">",
-        "<v@out.example@local.test>",
-        "<\"v@out.example\"@local.test>",
-        "<v@out.example@[IP]>",
-        "<\"v@out.example\"@[IP]>",
-        "<@local.test:v@out.example>",
-        "<@[IP]:v@out.example>",
-        "<@local.test,@out.example:v@out.example>",
-        "<out.example!v>",
-        "<out.example!v@local.test>",
-        "<out.example!v@[IP]>",
-        "<local.test!out.example!v>",
-        "<local.test!v%out.example@local.test>",
-        "<v@out.example.>",
-        "<V@OUT.EXAMPLE>",
-        "<v@[198.51.100.7]>",
-        "<v@[IPv6:2001:db8::7]>",
-        "<v@198.51.100.7>",
-        "<v@[3325256711]>",
-        "<v@notlocal.test>",
-        "<v@local.test.out.example>",
-        "<v@sub.local.test>",
-        "<v@.out.example>",
-        "<v@out.example(local.test)>",
-        "<v@out.example,w@local.test>",
-        "<v@out.example;w@local.test>",
-        "<v@out.example w@local.test>",
-        "<v@out.example> <w@local.test>",
-        "<v@out.example\0@local.test>",
-        "<v@out.example:25@local.test>",
-        "<v\\@out.example@local.test>",
-        "v@out.example",
-        "<\"\"@out.example>",
-        "<v\u{FF20}out.example@local.test>",
-        "<v%out\u{3002}example@local.test>",
-        "<v@out\u{3002}example>",
-        "<v@sub.partner.test>",
-        "<postmaster@out.example>",
-    ];
     let senders = ["<>", "<boss@local.test>", "<root@localhost>", "<root@[127.0.0.1]>", "<x@out.example>", "<bare>"];
-    for (number, form) in forms.iter().enumerate() {
+    for (number, form) in FORMS.iter().enumerate() {
         let form = form.replace("IP", &ip.to_string());
         let sender = senders[number % senders.len()];
         let mut client = Client::connect(relay.at);

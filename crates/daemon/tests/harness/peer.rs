@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The steps at which a script can do something else.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -78,8 +78,6 @@ pub struct Taken {
     pub rcpt: Vec<String>,
     /// The content, dots unstuffed.
     pub content: Vec<u8>,
-    /// When.
-    pub when: Instant,
     /// On which connection, counted from 1.
     pub connection: usize,
 }
@@ -298,7 +296,6 @@ impl<'a> Dialogue<'a> {
                 mail: self.mail.clone(),
                 rcpt: self.rcpt.clone(),
                 content: std::mem::take(&mut self.content),
-                when: Instant::now(),
                 connection: self.number,
             };
             self.shared.taken.lock().unwrap().push(taken);
@@ -331,9 +328,13 @@ impl<'a> Dialogue<'a> {
             }
             Some(Mood::Stall) => {
                 // Until the other side gives up, or the test is over.
-                let mut octet = [0; 512];
-                while !self.shared.over.load(Ordering::SeqCst) && self.reader.read(&mut octet)? > 0 {}
-                Ok(false)
+                let mut octets = [0; 512];
+                loop {
+                    let read = self.reader.read(&mut octets)?;
+                    if read == 0 || self.shared.over.load(Ordering::SeqCst) {
+                        return Ok(false);
+                    }
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use super::{Site, run, run_well};
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// swaks hands in `content` as it is.
@@ -47,20 +47,18 @@ pub fn python(site: &Site, to_server: SocketAddr, content: &[u8], program: &str)
 /// on top, held open and written in pieces.
 pub struct Dotnet {
     file: File,
-    pub path: PathBuf,
 }
 
 impl Dotnet {
     /// Creates the file and writes the addresses.
     pub fn create(pickup: &Path, name: &str, from: &str, to: &[&str]) -> Dotnet {
-        let path = pickup.join(name);
-        let mut file = File::options().write(true).create_new(true).open(&path).unwrap();
+        let mut file = File::options().write(true).create_new(true).open(pickup.join(name)).unwrap();
         let mut text = format!("X-Sender: {from}\r\n");
         for to in to {
             text.push_str(&format!("X-Receiver: {to}\r\n"));
         }
         file.write_all(text.as_bytes()).unwrap();
-        Dotnet { file, path }
+        Dotnet { file }
     }
 
     /// Writes a piece of the content.

@@ -3,7 +3,7 @@
 
 use crate::harness::client::Client;
 use crate::harness::mail::{assert_same, plain, tricky, values};
-use crate::harness::peer::{At, Mood, Peer, Script};
+use crate::harness::peer::{At, Mood, Peer, Script, Taken};
 use crate::harness::relay::{Relay, Settings};
 use crate::harness::{SOON, Site, files, files_ending, has, until};
 use std::fs;
@@ -133,18 +133,19 @@ fn a_next_hop_that_cuts_stalls_or_lies_at_any_step_costs_no_mail() {
         Mood::Say(format!("450 {}", "x".repeat(70_000))),
     ];
     let mut number = 0;
-    for step in steps {
-        for mood in &moods {
-            number += 1;
-            let subject = format!("trouble {number:03}.");
-            peer.play(Script::offering(&["PIPELINING"]).at(step, mood.clone()));
-            Client::greet(relay.at).message("alice@local.test", &["bob@far.test"], &plain(&subject, "bob@far.test"));
-            std::thread::sleep(Duration::from_millis(60));
-        }
+    let mut everything: Vec<(At, Mood)> =
+        steps.into_iter().flat_map(|step| moods.iter().map(move |mood| (step, mood.clone()))).collect();
+    everything.push((At::End, Mood::TakeAndCut));
+    for (step, mood) in everything {
+        number += 1;
+        let subject = format!("trouble {number:03}.");
+        peer.play(Script::offering(&["PIPELINING"]).at(step, mood));
+        Client::greet(relay.at).message("alice@local.test", &["bob@far.test"], &plain(&subject, "bob@far.test"));
+        std::thread::sleep(Duration::from_millis(60));
     }
     peer.play(Script::offering(&["PIPELINING"]));
     until(Duration::from_secs(60), "everything arrives in the end", || {
-        let subjects: std::collections::BTreeSet<String> = peer.taken().iter().map(|taken| taken.subject()).collect();
+        let subjects: std::collections::BTreeSet<String> = peer.taken().iter().map(Taken::subject).collect();
         let lost = (1..=number).filter(|n| !subjects.contains(&format!("trouble {n:03}."))).count();
         (lost == 0).then_some(())
     });
