@@ -43,7 +43,8 @@ impl VirtualServer {
         aliases
             .chain(remotes)
             .filter(|(pattern, _)| pattern.matches(domain))
-            .max_by_key(|(pattern, _)| pattern.weight())
+            // A name written whole is longer than any pattern that matches it.
+            .max_by_key(|(pattern, _)| pattern.name.as_str().len())
             .map_or(Place::Foreign, |(_, place)| place)
     }
 }
@@ -53,10 +54,5 @@ impl DomainPattern {
     #[must_use]
     pub fn matches(&self, domain: &Domain) -> bool {
         if self.below { domain.is_below(&self.name) } else { *domain == self.name }
-    }
-
-    /// Of two patterns that match one name, the one of greater weight counts.
-    fn weight(&self) -> (bool, usize) {
-        (!self.below, self.name.as_str().len())
     }
 }

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 /// # Errors
 /// 421: too many.
 pub fn connect(server: &VirtualServer, connections: usize) -> Result<(), Reply> {
-    let most = server.general.connections_max.unwrap_or(CONNECTIONS_CEILING).min(CONNECTIONS_CEILING);
+    let most = server.general.connections_max.unwrap_or(CONNECTIONS_CEILING);
     if u32::try_from(connections).is_ok_and(|open| open < most) {
         return Ok(());
     }

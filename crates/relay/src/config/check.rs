@@ -5,7 +5,7 @@
 use super::parse::{Drafted, folders};
 use super::problem::Problems;
 use super::read::Span;
-use super::{HostPort, RouteTo, SmartHostUse};
+use super::{HostPort, RouteTo};
 use smtp::address::Host;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -167,7 +167,7 @@ fn comes_back(drafts: &[Drafted], from: usize, to: usize) -> bool {
         if at == to {
             return true;
         }
-        if std::mem::replace(&mut seen[at], true) || drafts[at].server.delivery.smart_host_use != SmartHostUse::Always {
+        if std::mem::replace(&mut seen[at], true) {
             continue;
         }
         for host in &drafts[at].smart_host {

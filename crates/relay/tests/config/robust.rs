@@ -1,7 +1,7 @@
 //! Any text is answered with a configuration or with problems that can be drawn: no text brings the reader down.
 
 use super::{drawn, parse};
-use relay::config::{FILE_MAX, SERVERS_MAX, problem::PROBLEMS_MAX};
+use relay::config::{FILE_MAX, SERVERS_MAX, domains::DOMAINS_MAX, problem::PROBLEMS_MAX};
 
 const GOOD: &str = include_str!("good/everything.toml");
 
@@ -62,11 +62,16 @@ fn values_of_any_kind_are_survived_everywhere() {
 
 #[test]
 fn everything_is_bounded() {
-    survives(&"x".repeat(FILE_MAX + 1));
-    survives(&"[".repeat(100_000));
-    survives(&format!("a = {}", "[".repeat(100_000)));
-    survives(&format!("a = {}", "{a=".repeat(100_000)));
-    survives(&"[[virtual_server]]\n".repeat(SERVERS_MAX + 1));
+    let said = |text: &str| parse(text).unwrap_err()[0].text.clone();
+    assert!(said(&"#".repeat(FILE_MAX + 1)).contains("too large"));
+    assert!(said(&"[[virtual_server]]\n".repeat(SERVERS_MAX + 1)).contains("101 virtual servers"));
+    assert!(!said(&"[[virtual_server]]\n".repeat(SERVERS_MAX)).contains("virtual servers"));
+    let domains = "[[virtual_server.domain]]\n".repeat(DOMAINS_MAX + 1);
+    let many = format!("[[virtual_server]]\nname = \"x\"\nhome = \"x\"\n{domains}");
+    assert!(said(&many).contains("10001 domains"));
+    survives(&"[".repeat(5_000));
+    survives(&format!("a = {}", "[".repeat(5_000)));
+    survives(&format!("a = {}", "{a=".repeat(5_000)));
     survives(&"[[virtual_server]]\nx = 1\n".repeat(SERVERS_MAX));
     let problems = parse(&"= 1\n".repeat(10_000)).unwrap_err();
     assert_eq!(problems.len(), PROBLEMS_MAX + 1);
