@@ -128,8 +128,10 @@ impl Decoder {
         }
         let mut kept = Kept::default();
         let (mut at, mut ended) = (0, false);
+        // Up to here there is something special, so that looking at whole blocks is of no use.
+        let mut mixed = 0;
         while at < input.len() && !ended {
-            let run = self.run(&input[at..]);
+            let run = self.run(input, at, &mut mixed);
             if run > 0 {
                 kept.run(input, at, run);
                 at += run;
@@ -157,25 +159,27 @@ impl Decoder {
         }
     }
 
-    /// How many octets pass as they are: up to the first that needs a second look.
-    fn run(&mut self, octets: &[u8]) -> usize {
-        if self.position != Position::Line || octets.first() == Some(&LF) {
+    /// How many octets from `at` on pass as they are: up to the first that needs a second look. Whole blocks are
+    /// tried first, except before `mixed`.
+    fn run(&mut self, input: &[u8], at: usize, mixed: &mut usize) -> usize {
+        if self.position != Position::Line || input[at] == LF {
             return 0;
         }
-        // A dot at the start of a line matters after DATA alone; otherwise "LF LF", always special, takes its place.
-        let dot = if self.framing == Framing::Dotted { DOT } else { LF };
-        let mut clean = 0;
-        while octets.get(clean..=clean + BLOCK).is_some_and(|block| is_clean(block, dot)) {
-            clean += BLOCK;
+        let mut end = at;
+        if at >= *mixed {
+            while input.get(end..=end + BLOCK).is_some_and(|block| is_clean(block)) {
+                end += BLOCK;
+            }
+            *mixed = end + BLOCK;
         }
-        let pairs = octets[clean..].windows(2).take(BLOCK);
-        clean += pairs.take_while(|pair| !is_special(pair[0], pair[1], dot)).count();
-        self.position = match octets[..clean].last() {
+        let pairs = input[end..input.len().min(*mixed + 1)].windows(2);
+        end += pairs.take_while(|pair| !is_special(pair[0], pair[1])).count();
+        self.position = match input[at..end].last() {
             Some(&CR) => Position::Cr,
             Some(&LF) => Position::Start,
             _ => Position::Line,
         };
-        clean
+        end - at
     }
 
     /// One octet that is not part of a clean run.
@@ -217,15 +221,15 @@ impl Decoder {
 
 /// Is `first` not plain text, or is `second` not what may follow it?
 #[inline]
-fn is_special(first: u8, second: u8, dot: u8) -> bool {
-    ((first == CR) != (second == LF)) | ((first == LF) & (second == dot)) | (first == NUL)
+fn is_special(first: u8, second: u8) -> bool {
+    ((first == CR) != (second == LF)) | ((first == LF) & (second == DOT)) | (first == NUL)
 }
 
 /// Is no octet of the block but its last, which only serves as the follower, special? Without a branch an octet, so
 /// that the compiler looks at many octets at once.
-fn is_clean(block: &[u8], dot: u8) -> bool {
+fn is_clean(block: &[u8]) -> bool {
     let pairs = block[..BLOCK].iter().zip(&block[1..=BLOCK]);
-    pairs.fold(0, |special, (&first, &second)| special | u8::from(is_special(first, second, dot))) == 0
+    pairs.fold(0, |special, (&first, &second)| special | u8::from(is_special(first, second))) == 0
 }
 
 /// The content of one call: the front of the input, moved together, until an insertion needs more room.

@@ -81,9 +81,6 @@ impl Session {
         match error {
             // How many octets follow is not known, so neither is where the next command begins.
             CommandError::Chunk => self.close(&error.reply(), Closing::Protocol),
-            CommandError::Control | CommandError::EightBit if !self.greeted => {
-                self.close(&replies::not_smtp(), Closing::Protocol);
-            }
             CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::NeedsUtf8 => {
                 self.decline(&error.reply());
             }
