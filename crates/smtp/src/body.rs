@@ -167,7 +167,7 @@ impl Decoder {
         }
         let mut end = at;
         if at >= *mixed {
-            while input.get(end..=end + BLOCK).is_some_and(|block| is_clean(block)) {
+            while input.get(end..=end + BLOCK).is_some_and(is_clean) {
                 end += BLOCK;
             }
             *mixed = end + BLOCK;
