@@ -130,8 +130,10 @@ pub struct Session {
     tally: Tally,
     /// While content is read, from its first octet to its last.
     pace: Option<Pace>,
-    /// When the peer last brought the session forward.
+    /// When the peer last brought the session forward; the driver's own time is added to it.
     since: Timestamp,
+    /// When the driver got a step that it has not come back from.
+    away: Option<Timestamp>,
     /// The peer will send no more.
     input_ended: bool,
     draining: bool,
@@ -245,6 +247,7 @@ impl Session {
             tally: Tally::default(),
             pace: None,
             since: now,
+            away: None,
             input_ended: false,
             draining: false,
             abandoned: false,
@@ -285,7 +288,19 @@ impl Session {
 
     /// The next step; `None`: bring input, an answer, or time.
     pub fn next(&mut self, now: Timestamp) -> Option<Step> {
-        while self.asked.is_none() && self.replies.len() < REPLIES_MAX {
+        if self.asked.is_some() {
+            return None;
+        }
+        if let Some(then) = self.away.take() {
+            self.excuse(now.since(then));
+        }
+        let step = self.step(now);
+        self.away = step.as_ref().map(|_| now);
+        step
+    }
+
+    fn step(&mut self, now: Timestamp) -> Option<Step> {
+        while self.replies.len() < REPLIES_MAX {
             if std::mem::take(&mut self.abandoned) {
                 return Some(Step::Abandon);
             }
@@ -298,14 +313,17 @@ impl Session {
                 Progress::Starved => break,
             }
         }
-        if self.asked.is_some() {
-            return None;
-        }
         self.release();
         if !self.replies.is_empty() {
             return Some(Step::Send(std::mem::take(&mut self.replies).into()));
         }
         self.end().map(Step::Close).or_else(|| self.time_out(now))
+    }
+
+    /// So long the driver decided, stored or wrote: the peer could do nothing.
+    fn excuse(&mut self, time: Duration) {
+        self.since = self.since.plus(time);
+        self.pace.iter_mut().for_each(|pace| pace.begun = pace.begun.plus(time));
     }
 
     /// Answers the open question. An answer that does not fit it counts as a local error.

@@ -111,4 +111,37 @@ fn content_does_not_keep_what_came_with_it() {
     assert!(kept <= 16, "{kept} octets for three");
 }
 
+/// Our own slowness is not the peer's: a disk that takes an hour does not time a peer out.
+#[test]
+fn the_time_that_the_driver_takes_is_not_counted() {
+    let hour = Duration::from_secs(3_600);
+    let mut session = session();
+    let mut now = START;
+    session.receive(b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+    for _ in 0..4 {
+        assert!(matches!(session.next(now), Some(Step::Ask(_))));
+        now = now.plus(hour);
+        assert_eq!((session.next(now), session.deadline()), (None, Timestamp::NEVER));
+        session.answer(if session.transaction.as_ref().is_some_and(|t| t.recipients > 0) {
+            Answer::Begun
+        } else {
+            Answer::Accept
+        });
+    }
+    assert!(matches!(session.next(now), Some(Step::Send(_))));
+    now = now.plus(hour);
+    session.receive(&[b"x".repeat(PIECE_MIN).as_slice(), b"\r\n"].concat());
+    assert!(matches!(session.next(now), Some(Step::Body(_))));
+    now = now.plus(hour);
+    assert_eq!(session.next(now), None);
+    now = now.plus(Duration::from_secs(599));
+    session.receive(b".\r\n");
+    assert_eq!(session.next(now), Some(Step::Ask(Question::Commit)));
+    now = now.plus(hour);
+    session.queued(&Receipt);
+    assert!(matches!(session.next(now), Some(Step::Send(_))));
+    assert_eq!(session.next(now), None);
+    assert_eq!(session.deadline(), now.plus(TIMEOUT));
+}
+
 mod robustness;
