@@ -10,6 +10,8 @@
 //!
 //! *Between them*: [`store`] keeps what was accepted on disk, through [`files`].
 //!
+//! *By the folders*: [`watch`] hands in what lies in Pickup, [`local`] writes into Drop and Badmail.
+//!
 //! *Beside them*: [`log`] writes what happened, [`clock`] tells the time.
 
 pub mod cli;
@@ -19,6 +21,8 @@ pub mod dns;
 pub mod files;
 pub mod inbound;
 pub mod listen;
+pub mod local;
 pub mod log;
 pub mod service;
 pub mod store;
+pub mod watch;

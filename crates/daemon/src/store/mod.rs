@@ -64,6 +64,8 @@ struct Shared {
     limits: Limits,
     held: Held,
     last_id: AtomicU64,
+    /// The ids that the journal told of when it was opened, in order.
+    known: Box<[QueueId]>,
     journal: Inbox<Work>,
     folder_jobs: Inbox<FolderJob>,
 }
@@ -169,6 +171,7 @@ impl Store {
             limits: Limits::new(server.queue, (recovery.journal + recovery.folder) as u64),
             held: Held::default(),
             last_id: AtomicU64::new(found.highest.0),
+            known: found.known.into(),
             journal: Inbox::new(),
             folder_jobs: Inbox::new(),
         });
@@ -211,6 +214,21 @@ impl Store {
     /// The reply, for the log: the disk is full or has failed.
     pub fn begin_report(&self) -> Result<QueueId, Reply> {
         self.shared.limits.check_report().map(|()| self.shared.next_id())
+    }
+
+    /// Ids in a row for `count` messages that are handed in one after the other; the first of them.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub fn begin_many(&self, count: u32) -> Result<QueueId, Reply> {
+        self.shared.limits.check().map(|()| self.shared.next_ids(count))
+    }
+
+    /// Was this message accepted in an earlier life? Told of those that the journal still tells of, whatever has become
+    /// of them since; so only for one that was handed in just before that life ended.
+    #[must_use]
+    pub fn knows(&self, id: QueueId) -> bool {
+        self.shared.known.binary_search(&id).is_ok()
     }
 
     /// A place for the content of the message `id`, which [`Store::begin`] gave.
@@ -307,11 +325,17 @@ impl Store {
 
 impl Shared {
     fn next_id(&self) -> QueueId {
+        self.next_ids(1)
+    }
+
+    /// The first of `count` ids in a row, above all that were ever given.
+    fn next_ids(&self, count: u32) -> QueueId {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(since.as_micros()).unwrap_or(0);
-        let next = |last: u64| Some(now.max(last.saturating_add(1)));
+        let first = |last: u64| now.max(last.saturating_add(1));
+        let next = |last: u64| Some(first(last).saturating_add(u64::from(count.max(1)) - 1));
         let last = self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_else(|last| last);
-        QueueId(now.max(last.saturating_add(1)))
+        QueueId(first(last))
     }
 
     /// The folder's thread ends after all who send to it; what comes even later, the next start sweeps.

@@ -36,6 +36,9 @@ pub struct Recovered<D: Disk> {
     pub scan: Scan,
     /// The highest message id of all that was ever here, as far as one can see.
     pub highest: QueueId,
+    /// The ids of all messages that the journal tells of, those that are gone or parked by now among them, in order: whoever
+    /// handed one in and does not remember the answer need not do it again.
+    pub known: Vec<QueueId>,
     /// What the operator must know: damage, and where it was put.
     pub troubles: Vec<String>,
 }
@@ -81,6 +84,7 @@ struct JournalFound {
     /// Files without a frame: made ahead, never used.
     unused: Vec<(u32, u64)>,
     highest: QueueId,
+    known: Vec<QueueId>,
     troubles: Vec<String>,
 }
 
@@ -93,6 +97,9 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
     let mut found = read_journal(disk)?;
     let folder = Folder::new(disk.clone());
     let mut troubles = std::mem::take(&mut found.troubles);
+    let mut known = std::mem::take(&mut found.known);
+    known.sort_unstable();
+    known.dedup();
     let mut messages = Vec::new();
     let mut in_folder = Vec::new();
     let mut ids: Vec<QueueId> = found.messages.keys().copied().collect();
@@ -106,6 +113,7 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
             }
             Whereabouts::Damaged => {
                 found.messages.remove(&id);
+                known.retain(|known| *known != id);
             }
         }
     }
@@ -121,7 +129,7 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
     }
     let scan =
         listing.sweep(disk, |id| messages.binary_search_by_key(&id, |m| m.id).is_ok_and(|i| is_file(&messages[i])));
-    Ok(Recovered { journal, folder, messages, scan, highest, troubles })
+    Ok(Recovered { journal, folder, messages, scan, highest, known, troubles })
 }
 
 fn is_file(message: &Accepted) -> bool {
@@ -221,7 +229,10 @@ fn take_segment(read: segment::Read, found: &mut JournalFound) {
         ));
     }
     for (head, text) in read.frames {
-        found.highest = found.highest.max(if head.kind == Kind::Begin { QueueId(0) } else { head.id });
+        if head.kind != Kind::Begin {
+            found.highest = found.highest.max(head.id);
+            found.known.push(head.id);
+        }
         match head.kind {
             Kind::Begin => {}
             Kind::Accepted => {
