@@ -6,7 +6,7 @@
 //! *Coming in*: [`cli`] reads the command line, [`service`] starts and stops the whole, [`listen`] accepts connections,
 //! [`inbound`] drives one session each, [`desk`] answers its questions.
 //!
-//! *Going out*: [`dns`] finds the hosts that take the mail.
+//! *Going out*: [`outbound`] drives the connections to other servers, [`dns`] finds them.
 //!
 //! *Between them*: [`store`] keeps what was accepted on disk, through [`files`].
 //!
@@ -23,6 +23,7 @@ pub mod inbound;
 pub mod listen;
 pub mod local;
 pub mod log;
+pub mod outbound;
 pub mod service;
 pub mod store;
 pub mod watch;

@@ -11,12 +11,12 @@
 //!
 //! RFC 1035; RFC 2308 (negative answers); RFC 5891 (A-labels); `[dns] servers`, default: the system's.
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use relay::config::Dns;
 use relay::route::mx::{Addresses, Answer, DnsFault, MxRecord};
 use smtp::address::Domain;
@@ -65,17 +65,17 @@ impl Resolver {
     /// # Errors
     /// The resolver cannot be built from these settings.
     pub fn new(dns: &Dns) -> Result<Resolver, ResolverError> {
-        let mut builder = if dns.servers.is_empty() {
-            TokioResolver::builder_tokio().unwrap_or_else(|_| {
-                let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
-                let config = ResolverConfig::from_name_servers(vec![local]);
-                TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            })
+        if dns.servers.is_empty() {
+            let local = || vec![NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+            let builder = TokioResolver::builder_tokio();
+            Resolver::build(builder.unwrap_or_else(|_| builder_of(ResolverConfig::from_name_servers(local()))))
         } else {
             let servers = dns.servers.iter().copied().map(server).collect();
-            let config = ResolverConfig::from_name_servers(servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
+            Resolver::build(builder_of(ResolverConfig::from_name_servers(servers)))
+        }
+    }
+
+    fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Resolver, ResolverError> {
         set_bounds(builder.options_mut());
         let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
         Ok(Resolver { inner })
@@ -155,6 +155,10 @@ impl Resolver {
     }
 }
 
+fn builder_of(config: ResolverConfig) -> ResolverBuilder<TokioRuntimeProvider> {
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+}
+
 fn server(address: SocketAddr) -> NameServerConfig {
     let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
     for connection in &mut connections {
@@ -213,3 +217,8 @@ fn fault_of_none(none: &NoRecords) -> DnsFault {
 fn unanswered(why: &str) -> DnsFault {
     DnsFault::Unanswered(why.into())
 }
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;

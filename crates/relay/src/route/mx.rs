@@ -25,6 +25,9 @@ pub const HOSTS_MAX: usize = 20;
 /// Addresses that are tried for one domain.
 pub const ADDRESSES_MAX: usize = 50;
 
+/// The status of a domain that takes no mail (RFC 7505 §4.2): nobody else will take it either.
+pub const TAKES_NO_MAIL: EnhancedStatus = EnhancedStatus(5, 1, 10);
+
 /// Why a look-up brought no record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DnsFault {
@@ -170,6 +173,12 @@ impl Exchanges {
         self.groups.pop_front()
     }
 
+    /// Are there names that were not asked for yet?
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.addresses_left > 0 && !self.groups.is_empty()
+    }
+
     /// What the look-ups of the names from [`Exchanges::next`] brought → the targets to try now, in order: host after
     /// host, of each the IPv6 and IPv4 addresses in turn. `is_ours` says whether this server listens at an address.
     pub fn found(&mut self, hosts: Vec<Addresses>, is_ours: &dyn Fn(IpAddr) -> bool) -> Vec<Target> {
@@ -240,7 +249,8 @@ fn is_null(exchange: &str) -> bool {
 }
 
 /// IPv6 first, then in turn, so that a family that does not work here costs one time-out and not many.
-fn interleave(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
+#[must_use]
+pub fn interleave(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
     let mut both = Vec::with_capacity(v6.len() + v4.len());
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
     loop {
@@ -283,7 +293,7 @@ fn no_such_domain(domain: &Domain) -> Failure {
 fn takes_no_mail(domain: &Domain) -> Failure {
     dns(
         FailureKind::Dns,
-        EnhancedStatus(5, 1, 10),
+        TAKES_NO_MAIL,
         format!("The domain {domain} takes no mail: its DNS says so with a null MX record."),
     )
 }
@@ -308,3 +318,6 @@ pub fn unresolved(host: &Addresses) -> Failure {
         format!("The next host {name} has no address in the DNS. Check its name in this server's settings."),
     )
 }
+
+#[cfg(test)]
+mod tests;

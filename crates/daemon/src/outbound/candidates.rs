@@ -1,0 +1,243 @@
+//! The hosts of a next hop, one after the other: looked up only when it is their turn.
+//!
+//! Turns a [`NextHop`] into addresses to connect to, best first, and remembers why each of them did not do. When nobody is
+//! left, [`Candidates::failure`] says what to report: something that may work tomorrow before anything that is for good,
+//! because one refusal must not return mail which another host will take.
+//!
+//! After direct delivery the smart hosts have their turn (`smart_host_use = "after_direct"`), also when the DNS knows
+//! no such domain, as the old service did it; not when the domain says that it takes no mail, and not when its mail
+//! would come back to us.
+//!
+//! Order and meaning of MX answers: [`relay::route::mx`]. Connecting: [`super::reach`].
+
+use super::ours::is_ours;
+use crate::dns::Resolver;
+use relay::config::HostPort;
+use relay::envelope::{Failure, FailureKind};
+use relay::route::mx::{self, Exchanges};
+use relay::route::{Hosts, NextHop};
+use smtp::address::{Domain, Host};
+use smtp::reply::EnhancedStatus;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// Where to connect to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Candidate {
+    /// `name [address]:port`, for people.
+    pub label: Box<str>,
+    pub address: Address,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Address {
+    Ip(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Who we are, so that mail is not sent to ourselves.
+#[derive(Debug)]
+pub(super) struct Own<'a> {
+    pub fqdn: &'a Domain,
+    pub listeners: &'a [SocketAddr],
+}
+
+/// See the module.
+pub(super) struct Candidates<'a> {
+    resolver: &'a Resolver,
+    own: Own<'a>,
+    direct: Option<Direct<'a>>,
+    listed: VecDeque<&'a HostPort>,
+    ready: VecDeque<Candidate>,
+    failures: Vec<Failure>,
+}
+
+/// Direct delivery: the MX records of a domain.
+struct Direct<'a> {
+    domain: &'a Domain,
+    port: u16,
+    /// `None` until the MX records have been asked for.
+    exchanges: Option<Exchanges>,
+    /// A host came out of it.
+    tried: bool,
+}
+
+impl<'a> Candidates<'a> {
+    pub(super) fn of(hop: &'a NextHop, resolver: &'a Resolver, own: Own<'a>) -> Candidates<'a> {
+        let mut candidates = Candidates {
+            resolver,
+            own,
+            direct: None,
+            listed: VecDeque::new(),
+            ready: VecDeque::new(),
+            failures: Vec::new(),
+        };
+        match &hop.hosts {
+            Hosts::Mx { domain, port, then } => {
+                candidates.direct = Some(Direct { domain, port: *port, exchanges: None, tried: false });
+                candidates.listed = then.iter().collect();
+            }
+            Hosts::Listed(hosts) => candidates.listed = hosts.iter().collect(),
+            Hosts::Literal { ip, port } => candidates.literal(*ip, *port),
+            Hosts::Unix(path) => {
+                let label = path.display().to_string().into();
+                candidates.ready.push_back(Candidate { label, address: Address::Unix(path.clone()) });
+            }
+        }
+        candidates
+    }
+
+    /// The next one to try.
+    pub(super) async fn next(&mut self) -> Option<Candidate> {
+        loop {
+            if let Some(candidate) = self.ready.pop_front() {
+                return Some(candidate);
+            }
+            if self.direct.is_some() {
+                self.look_up_direct().await;
+            } else {
+                let host = self.listed.pop_front()?;
+                self.look_up_listed(host).await;
+            }
+        }
+    }
+
+    /// May there be others after this one? Then no long time is spent on it.
+    pub(super) fn has_more(&self) -> bool {
+        !self.ready.is_empty()
+            || !self.listed.is_empty()
+            || self.direct.as_ref().and_then(|d| d.exchanges.as_ref()).is_some_and(Exchanges::has_more)
+    }
+
+    /// The last one did not do.
+    pub(super) fn failed(&mut self, failure: Failure) {
+        self.failures.push(failure);
+    }
+
+    /// Why nobody was reached.
+    pub(super) fn failure(mut self) -> Failure {
+        let lasting = self.failures.iter().rposition(|failure| !failure.is_permanent());
+        match lasting.or(self.failures.len().checked_sub(1)) {
+            Some(at) => self.failures.swap_remove(at),
+            // A list without hosts; the settings allow none.
+            None => local_trouble("There is no host to send this to. Check the route in this server's settings."),
+        }
+    }
+
+    async fn look_up_direct(&mut self) {
+        let Some(mut direct) = self.direct.take() else { return };
+        let mut exchanges = match direct.exchanges.take() {
+            Some(exchanges) => exchanges,
+            None => {
+                let answer = self.resolver.mx(direct.domain).await;
+                match Exchanges::read(direct.domain, answer, self.own.fqdn, &mut |n| fastrand::usize(..n)) {
+                    Ok(exchanges) => exchanges,
+                    Err(failure) => return self.give_up_direct(failure),
+                }
+            }
+        };
+        let Some(names) = exchanges.next() else {
+            if !direct.tried {
+                self.give_up_direct(exchanges.failure());
+            }
+            return;
+        };
+        let mut hosts = Vec::with_capacity(names.len());
+        let mut asked = tokio::task::JoinSet::new();
+        for (at, name) in names.into_iter().enumerate() {
+            let resolver = self.resolver.clone();
+            asked.spawn(async move { (at, resolver.addresses(&name).await) });
+        }
+        while let Some(answer) = asked.join_next().await {
+            hosts.extend(answer.ok());
+        }
+        hosts.sort_by_key(|(at, _)| *at);
+        let hosts = hosts.into_iter().map(|(_, addresses)| addresses).collect();
+        let (listeners, port) = (self.own.listeners, direct.port);
+        for target in exchanges.found(hosts, &|ip| is_ours(listeners, SocketAddr::new(ip, port))) {
+            direct.tried = true;
+            let address = SocketAddr::new(target.ip, port);
+            self.ready
+                .push_back(Candidate { label: label(Some(&target.name), address), address: Address::Ip(address) });
+        }
+        direct.exchanges = Some(exchanges);
+        self.direct = Some(direct);
+    }
+
+    fn give_up_direct(&mut self, failure: Failure) {
+        let is_final = failure.kind == FailureKind::Loop || failure.status == mx::TAKES_NO_MAIL;
+        if is_final {
+            self.listed.clear();
+        }
+        self.failures.push(failure);
+    }
+
+    async fn look_up_listed(&mut self, host: &HostPort) {
+        let name = match &host.host {
+            Host::Literal(ip) => return self.literal(*ip, host.port),
+            Host::Name(name) => name,
+        };
+        let addresses = self.resolver.listed_addresses(name).await;
+        let failure = mx::unresolved(&addresses);
+        let ips = mx::interleave(addresses.v6.unwrap_or_default(), addresses.v4.unwrap_or_default());
+        if ips.is_empty() {
+            self.failures.push(failure);
+        }
+        for ip in ips.into_iter().take(mx::ADDRESSES_MAX) {
+            self.push(Some(name), SocketAddr::new(ip, host.port));
+        }
+    }
+
+    fn literal(&mut self, ip: IpAddr, port: u16) {
+        self.push(None, SocketAddr::new(ip, port));
+    }
+
+    fn push(&mut self, name: Option<&Domain>, address: SocketAddr) {
+        let label = label(name, address);
+        if is_ours(self.own.listeners, address) {
+            self.failures.push(loops(&label));
+        } else if mx::is_usable(address.ip()) {
+            self.ready.push_back(Candidate { label, address: Address::Ip(address) });
+        } else {
+            self.failures.push(unusable(&label));
+        }
+    }
+}
+
+fn label(name: Option<&Domain>, address: SocketAddr) -> Box<str> {
+    let (ip, port) = (address.ip(), address.port());
+    match name {
+        Some(name) => format!("{name} [{ip}]:{port}").into(),
+        None => format!("[{ip}]:{port}").into(),
+    }
+}
+
+/// Threats D9: found before a single octet is sent.
+pub(super) fn loops(label: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Loop,
+        status: EnhancedStatus(5, 4, 6),
+        host: Some(label.into()),
+        reply: None,
+        text: format!(
+            "The message would come back to this server: the next hop {label} is this server itself. Check the route \
+             and the smart host in its settings."
+        )
+        .into(),
+    }
+}
+
+fn unusable(label: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Dns,
+        status: EnhancedStatus(5, 4, 4),
+        host: Some(label.into()),
+        reply: None,
+        text: format!("No host can be at the address {label}.").into(),
+    }
+}
+
+fn local_trouble(text: &str) -> Failure {
+    Failure { kind: FailureKind::Local, status: EnhancedStatus(4, 3, 5), host: None, reply: None, text: text.into() }
+}

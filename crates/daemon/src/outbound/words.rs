@@ -1,0 +1,216 @@
+//! What went wrong with a next hop, as a [`Failure`]: kind, status, host, its own words, and a sentence for people.
+//!
+//! Names things, judges nothing: whether and when to try again is `settle`'s to say. The status of a refusal is the
+//! server's own; where it gives none, its code's class with a detail only where the code has one meaning.
+//!
+//! RFC 3463; RFC 5321 §4.2.2, §4.2.3.
+
+use relay::envelope::{Failure, FailureKind};
+use relay::parcel::Taken;
+use smtp::client::{Accepted, Rejection, Stage, Trouble, TroubleKind, Why};
+use smtp::reply::{EnhancedStatus, Reply};
+use std::io;
+use std::time::Duration;
+
+/// The other side took it.
+pub(super) fn taken(accepted: &Accepted) -> Taken {
+    Taken { said: accepted.reply.one_line().into(), reports: accepted.reports }
+}
+
+/// Why `host` did not take it.
+pub(super) fn rejected(rejection: Rejection, host: &str, stalled: bool) -> Failure {
+    match rejection.why {
+        Why::Said(reply) => {
+            let status = if rejection.too_many { EnhancedStatus(4, 5, 3) } else { status_of(&reply) };
+            refusal(host, status, reply, what_was_refused(rejection.stage))
+        }
+        Why::Lost(trouble) => lost(&trouble, host, stalled),
+        Why::Unfit { status, text } => Failure {
+            kind: FailureKind::Unsupported,
+            status,
+            host: Some(host.into()),
+            reply: None,
+            text: format!("{host}: {text}").into(),
+        },
+    }
+}
+
+/// Why the session with `host` ended. `stalled`: it did not take the content in time.
+pub(super) fn lost(trouble: &Trouble, host: &str, stalled: bool) -> Failure {
+    let text = format!("{host}: {}.", trouble.text.trim_end_matches('.'));
+    let (kind, status) = match (trouble.kind, &trouble.reply) {
+        (TroubleKind::Refused | TroubleKind::Closing, Some(reply)) => (FailureKind::Refused, status_of(reply)),
+        (TroubleKind::GivenUp, _) if !stalled => (FailureKind::Local, EnhancedStatus(4, 3, 0)),
+        // The protocol was broken; which side did it does not matter to who waits for mail.
+        (TroubleKind::NotSmtp | TroubleKind::OutOfTurn | TroubleKind::Flood, _) => {
+            (FailureKind::Unreachable, EnhancedStatus(4, 5, 0))
+        }
+        _ => (FailureKind::Unreachable, EnhancedStatus(4, 4, 2)),
+    };
+    Failure { kind, status, host: Some(host.into()), reply: trouble.reply.clone(), text: text.into() }
+}
+
+/// No connection to `host` could be made.
+pub(super) fn not_connected(error: &io::Error, host: &str) -> Failure {
+    // Out of files: our trouble, not the host's.
+    let ours = matches!(error.raw_os_error(), Some(23 | 24));
+    let (kind, status) = if ours {
+        (FailureKind::Local, EnhancedStatus(4, 3, 0))
+    } else {
+        (FailureKind::Unreachable, EnhancedStatus(4, 4, 1))
+    };
+    let text = format!("No connection to {host}: {}.", without_number(error));
+    Failure { kind, status, host: Some(host.into()), reply: None, text: text.into() }
+}
+
+/// `host` did not answer the call.
+pub(super) fn not_answered(wait: Duration, host: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Unreachable,
+        status: EnhancedStatus(4, 4, 1),
+        host: Some(host.into()),
+        reply: None,
+        text: format!("No connection to {host}: no answer within {} s.", wait.as_secs()).into(),
+    }
+}
+
+/// `host` answered the call, but did not get ready for mail in time.
+pub(super) fn not_greeted(wait: Duration, host: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Unreachable,
+        status: EnhancedStatus(4, 4, 2),
+        host: Some(host.into()),
+        reply: None,
+        text: format!("{host}: the server was not ready for mail within {} s.", wait.as_secs()).into(),
+    }
+}
+
+/// Our own trouble with a message.
+pub(super) fn local(text: String) -> Failure {
+    Failure { kind: FailureKind::Local, status: EnhancedStatus(4, 3, 0), host: None, reply: None, text: text.into() }
+}
+
+/// The message cannot be made fit for `host`.
+pub(super) fn unsupported(status: EnhancedStatus, text: String, host: &str) -> Failure {
+    Failure { kind: FailureKind::Unsupported, status, host: Some(host.into()), reply: None, text: text.into() }
+}
+
+fn refusal(host: &str, status: EnhancedStatus, reply: Reply, what: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Refused,
+        status,
+        host: Some(host.into()),
+        text: format!("{host} refused {what}.").into(),
+        reply: Some(reply),
+    }
+}
+
+fn what_was_refused(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Greeting => "the connection",
+        Stage::Hello => "to speak with us",
+        Stage::Mail => "the sender",
+        Stage::Rcpt => "the recipient",
+        Stage::Data | Stage::Content | Stage::Dot => "the message",
+        Stage::Reset | Stage::Idle | Stage::Quit => "to go on",
+    }
+}
+
+fn status_of(reply: &Reply) -> EnhancedStatus {
+    if let Some(status) = reply.status {
+        return status;
+    }
+    match reply.code {
+        421 => EnhancedStatus(4, 3, 2),
+        452 => EnhancedStatus(4, 3, 1),
+        552 => EnhancedStatus(5, 2, 2),
+        400..500 => EnhancedStatus(4, 0, 0),
+        _ => EnhancedStatus(5, 0, 0),
+    }
+}
+
+/// `Connection refused (os error 111)` without its end.
+fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn said(code: u16, status: Option<EnhancedStatus>, stage: Stage) -> Rejection {
+        let reply = Reply { code, status, lines: vec!["no".into()] };
+        Rejection { stage, why: Why::Said(reply), too_many: false }
+    }
+
+    fn trouble(kind: TroubleKind, code: Option<u16>) -> Trouble {
+        let reply = code.map(|code| Reply::plain(code, "bye"));
+        Trouble { kind, stage: Stage::Dot, reply, text: "the server closed the session".into() }
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_servers_status_and_words() {
+        let failure = rejected(said(550, Some(EnhancedStatus(5, 1, 1)), Stage::Rcpt), "mx.test [192.0.2.1]:25", false);
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert_eq!(failure.status, EnhancedStatus(5, 1, 1));
+        assert_eq!(failure.reply.as_ref().unwrap().code, 550);
+        assert_eq!(&*failure.text, "mx.test [192.0.2.1]:25 refused the recipient.");
+    }
+
+    #[test]
+    fn a_refusal_without_status_gets_its_class() {
+        for (code, status) in [
+            (421, "4.3.2"),
+            (450, "4.0.0"),
+            (452, "4.3.1"),
+            (499, "4.0.0"),
+            (500, "5.0.0"),
+            (552, "5.2.2"),
+            (554, "5.0.0"),
+        ] {
+            let failure = rejected(said(code, None, Stage::Dot), "mx", false);
+            assert_eq!(failure.status.to_string(), status, "{code}");
+            assert_eq!(failure.is_permanent(), code >= 500);
+        }
+    }
+
+    #[test]
+    fn too_many_recipients_is_never_for_good() {
+        let many = Rejection { too_many: true, ..said(552, None, Stage::Rcpt) };
+        assert_eq!(rejected(many, "mx", false).status, EnhancedStatus(4, 5, 3));
+    }
+
+    #[test]
+    fn what_breaks_is_for_now() {
+        use TroubleKind::{Closed, Closing, Flood, GivenUp, NotSmtp, OutOfTurn, Refused, TimedOut};
+        for (kind, code, stalled, expected) in [
+            (Closed, None, false, (FailureKind::Unreachable, "4.4.2")),
+            (TimedOut, None, false, (FailureKind::Unreachable, "4.4.2")),
+            (NotSmtp, None, false, (FailureKind::Unreachable, "4.5.0")),
+            (OutOfTurn, Some(250), false, (FailureKind::Unreachable, "4.5.0")),
+            (Flood, None, false, (FailureKind::Unreachable, "4.5.0")),
+            (Closing, Some(421), false, (FailureKind::Refused, "4.3.2")),
+            (Refused, Some(554), false, (FailureKind::Refused, "5.0.0")),
+            (GivenUp, None, false, (FailureKind::Local, "4.3.0")),
+            (GivenUp, None, true, (FailureKind::Unreachable, "4.4.2")),
+        ] {
+            let why = Why::Lost(Arc::new(trouble(kind, code)));
+            let failure = rejected(Rejection { stage: Stage::Dot, why, too_many: false }, "mx", stalled);
+            assert_eq!((failure.kind, &*failure.status.to_string()), expected, "{kind:?}");
+            assert_eq!(failure.reply.map(|r| r.code), code);
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_says_why() {
+        let failure = not_connected(&io::Error::from_raw_os_error(111), "mx.test [192.0.2.1]:25");
+        assert_eq!(&*failure.text, "No connection to mx.test [192.0.2.1]:25: Connection refused.");
+        assert_eq!((failure.kind, failure.status), (FailureKind::Unreachable, EnhancedStatus(4, 4, 1)));
+        assert_eq!(not_connected(&io::Error::from_raw_os_error(24), "mx").kind, FailureKind::Local);
+    }
+}
