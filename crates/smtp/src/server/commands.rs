@@ -116,7 +116,7 @@ impl Session {
             self.protest(&replies::sender_given());
         } else if mail.size.is_some_and(|size| !self.fits_message(size)) {
             self.decline(&replies::too_big(&self.settings));
-        } else if !self.fits_session(mail.size.unwrap_or(1)) {
+        } else if !self.fits_session(mail.size.unwrap_or(0).max(1)) {
             self.close(&replies::session_spent(&self.settings), Closing::Limit);
         } else {
             let transaction =

@@ -111,6 +111,24 @@ fn content_does_not_keep_what_came_with_it() {
     assert!(kept <= 16, "{kept} octets for three");
 }
 
+/// A driver that reads on while a question is open: what came before the 354 is no content all the same.
+#[test]
+fn what_comes_before_the_354_is_no_content() {
+    let mut session = session();
+    session.receive(b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+    for _ in 0..3 {
+        assert!(matches!(session.next(START), Some(Step::Ask(_))));
+        session.answer(Answer::Accept);
+    }
+    assert_eq!(session.next(START), Some(Step::Ask(Question::Begin)));
+    session.receive(b"Subject: x\r\n\r\n.\r\n");
+    session.answer(Answer::Begun);
+    let Some(Step::Send(replies)) = session.next(START) else { panic!() };
+    assert!(String::from_utf8_lossy(&replies).contains("\r\n554 5.5.0 "));
+    assert_eq!(session.next(START), Some(Step::Close(Closing::Protocol)));
+    assert_eq!(session.next(START), None);
+}
+
 /// Our own slowness is not the peer's: a disk that takes an hour does not time a peer out.
 #[test]
 fn the_time_that_the_driver_takes_is_not_counted() {
