@@ -111,6 +111,38 @@ fn content_does_not_keep_what_came_with_it() {
     assert!(kept <= 16, "{kept} octets for three");
 }
 
+#[test]
+fn a_full_buffer_wants_no_more() {
+    let mut session = session();
+    drive(&mut session, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+    let mut given = 0;
+    while session.wants_input() {
+        session.receive(&[b'x'; 1_000]);
+        given += 1_000;
+        assert!(given < INPUT_MAX + 1_000);
+    }
+    assert!(given >= INPUT_MAX);
+    assert!(matches!(session.next(START), Some(Step::Body(_))));
+    assert!(session.wants_input());
+}
+
+/// A receipt answers nothing but Commit.
+#[test]
+fn only_the_end_of_a_message_is_acknowledged() {
+    let mut session = session();
+    session.receive(b"EHLO c.test\r\n");
+    for _ in 0..2 {
+        session.queued(&Receipt);
+        assert!(matches!(session.next(START), Some(Step::Ask(_))));
+        session.queued(&Receipt);
+        assert_eq!((session.next(START), session.wants_input()), (None, false));
+        session.answer(Answer::Accept);
+        let Some(Step::Send(replies)) = session.next(START) else { panic!() };
+        assert!(!String::from_utf8_lossy(&replies).contains("queued"));
+        session.receive(b"MAIL FROM:<a@b.test>\r\n");
+    }
+}
+
 /// A driver that reads on while a question is open: what came before the 354 is no content all the same.
 #[test]
 fn what_comes_before_the_354_is_no_content() {
