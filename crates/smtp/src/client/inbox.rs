@@ -46,6 +46,11 @@ impl Inbox {
         self.at == self.octets.len() && !self.open
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// The next whole reply, if there is one.
     pub(super) fn reply(&mut self) -> Result<Option<Reply>, NoReply> {
         while let Some(length) = memchr(b'\n', &self.octets[self.at..]) {
@@ -150,6 +155,13 @@ mod tests {
         inbox.push(b"550 ");
         let flood = (0..5_000).any(|_| {
             inbox.push(&[b'x'; 1_000]);
+            inbox.reply() == Err(NoReply::Flood)
+        });
+        assert!(flood);
+
+        let mut inbox = Inbox::default();
+        let flood = (0..500_000).any(|_| {
+            inbox.push(b"550-more\r\n");
             inbox.reply() == Err(NoReply::Flood)
         });
         assert!(flood);

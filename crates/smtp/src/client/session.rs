@@ -371,3 +371,22 @@ impl Session {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 400, "{}", size_of::<Session>());
+        let settings =
+            Settings { hello: "x.test".into(), protocol: Protocol::Esmtp, timeout: std::time::Duration::from_secs(1) };
+        let mut session = Session::new(Arc::new(settings), Timestamp(0));
+        session.receive(b"220 mx.test\r\n");
+        while session.next(Timestamp(0)).is_some() {}
+        session.receive(b"250 mx.test\r\n");
+        assert_eq!(session.next(Timestamp(0)), Some(Step::Ready));
+        assert_eq!((session.steps.capacity(), session.inbox.capacity()), (0, 0));
+        assert_eq!(session.peer_name(), "mx.test");
+    }
+}

@@ -111,7 +111,11 @@ fn parts(body: &[u8], boundary: &[u8], level: Level, out: &mut Vec<u8>) -> Resul
             masked(&body[open.end..], out);
             return Ok(());
         }
-        let next = delimiters.next();
+        let mut next = delimiters.next();
+        if let Some(next) = &mut next {
+            // An empty part has no line end of its own: one serves both boundaries.
+            next.start = next.start.max(open.end);
+        }
         let until = next.as_ref().map_or(body.len(), |next| next.start);
         entity(body.get(open.end..until).unwrap_or_default(), below, out)?;
         let Some(next) = next else { return Ok(()) };
@@ -155,14 +159,8 @@ impl Delimiters<'_> {
                 // A longer boundary, of a part within.
                 _ => continue,
             };
-            let mut end = self.at + if closes { 2 } else { 0 } + blanks;
-            if closes {
-                // The line end behind the last boundary belongs to what follows.
-                return Some(Delimiter { start, end, closes });
-            }
-            end += line_end;
-            // The next boundary may share this line's end, when a part is empty.
-            self.at = end - line_end;
+            // The line end behind the last boundary belongs to what follows.
+            let end = self.at + blanks + if closes { 2 } else { line_end };
             return Some(Delimiter { start, end, closes });
         }
     }
@@ -388,6 +386,18 @@ mod tests {
     }
 
     #[test]
+    fn empty_parts_stay_empty() {
+        let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\n\r\n--b \r\n\r\nä\r\n--b--";
+        let head = "Content-Type: text/plain; charset=utf-8\r\n";
+        let converted = converted(&message.replace("\r\n\r\nä", &format!("\r\n{head}\r\nä")));
+        assert_eq!(
+            converted,
+            message
+                .replace("\r\n\r\nä", &format!("\r\n{head}Content-Transfer-Encoding: quoted-printable\r\n\r\n=C3=A4"))
+        );
+    }
+
+    #[test]
     fn seven_bit_lines_come_back_as_they_are() {
         for message in [
             "",
@@ -430,8 +440,10 @@ mod tests {
         ] {
             assert_eq!(to_seven_bit(message.as_bytes()), Err(why), "{message:?}");
         }
-        let nested = "Content-Type: message/rfc822\r\n\r\n".repeat(1_000) + "\r\nä\r\n";
-        assert_eq!(to_seven_bit(nested.as_bytes()), Err(TooDeep));
+        let nested = |depth| "Content-Type: message/rfc822\r\n\r\n".repeat(depth) + "\r\nä\r\n";
+        assert!(to_seven_bit(nested(DEPTH_MAX).as_bytes()).is_ok());
+        assert_eq!(to_seven_bit(nested(DEPTH_MAX + 1).as_bytes()), Err(TooDeep));
+        assert_eq!(to_seven_bit(nested(100_000).as_bytes()), Err(TooDeep));
     }
 
     #[test]

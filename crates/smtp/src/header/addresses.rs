@@ -310,6 +310,7 @@ mod tests {
             "Bob Smith bob@x.test",
             "bob@x.test Bob",
             "=?utf-8?Q?Bob?=",
+            "=?utf-8?Q?Bob?= bob",
             "<bob@x.test",
             "<a@x.test> <b@x.test>",
             "<>",

@@ -219,6 +219,12 @@ mod tests {
         let all: Vec<About> = (0..1_000).map(|i| about(i, if i % 2 == 0 { "even" } else { "odd" })).collect();
         let groups = grouped(&all);
         assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [500, 500]);
+        let mut others = vec![about(0, ""); 5];
+        others[1].status = EnhancedStatus(5, 1, 2);
+        others[2].reply = Some(crate::reply::Reply::plain(550, "no"));
+        others[3].host = Some("mx.test".into());
+        others[4].retry_until = Some(crate::time::Timestamp(1));
+        assert_eq!(grouped(&others).len(), 5);
         let all: Vec<About> = (0..1_000).map(|i| about(i, &i.to_string())).collect();
         assert_eq!(grouped(&all).len(), GROUPS_MAX);
         assert_eq!(grouped(&all).iter().map(Vec::len).sum::<usize>(), 1_000);

@@ -16,6 +16,8 @@
 //!
 //! `BLESS=1 cargo test -p smtp` writes what the machine does into the files, to be looked at in the diff.
 
+mod anything;
+
 use smtp::address::{Mailbox, ReversePath};
 use smtp::client::{Addressee, Form, Protocol, Session, Settings, Step, Transaction, Why};
 use smtp::command::{BodyKind, Notify, Ret};

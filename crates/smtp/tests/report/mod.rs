@@ -195,6 +195,31 @@ fn an_address_beyond_ascii() {
 }
 
 #[test]
+fn foreign_words_alone_do_not_need_eight_bits() {
+    let mut bob = refused("bob@example.net");
+    bob.reply = Some(Reply::new(550, 1, 1, "Empfänger unbekannt"));
+    let composed = compose(&report(Kind::Failed, vec![bob]));
+    check(&composed);
+    assert_eq!((composed.body, composed.utf8), (BodyKind::SevenBit, false));
+    let text = String::from_utf8(composed.octets).unwrap();
+    assert!(text.contains("550 5.1.1 Empf=C3=A4nger unbekannt\r\n"));
+    assert!(text.contains("Diagnostic-Code: smtp;550 5.1.1 Empf?nger unbekannt\r\n"));
+}
+
+#[test]
+fn a_reply_has_a_status_in_any_case() {
+    for (reply, expected) in [
+        (Reply::new(550, 7, 1, ""), "5.7.1"),
+        (Reply::plain(550, ""), "5.5.0"),
+        (Reply::plain(451, ""), "4.5.0"),
+        (Reply::plain(250, ""), "2.0.0"),
+        (Reply { status: Some(EnhancedStatus(4, 2, 2)), ..Reply::plain(550, "") }, "5.5.0"),
+    ] {
+        assert_eq!(smtp::report::status(&reply).to_string(), expected);
+    }
+}
+
+#[test]
 fn an_original_of_octets() {
     let original = "Subject: x\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße\r\n".as_bytes();
     let report = Report { original: Original::Full(original), ..report(Kind::Failed, vec![refused("b@example.net")]) };
