@@ -42,8 +42,16 @@ impl Chance {
     }
 }
 
-#[derive(Default)]
-struct Seen {
+/// One connection, and what was seen of it.
+struct Life {
+    seed: u64,
+    chance: Chance,
+    session: Session,
+    now: Timestamp,
+    /// What a peer in its right mind would say.
+    due: VecDeque<&'static [u8]>,
+    content: bool,
+    positive_since_content: bool,
     begun: usize,
     done: usize,
     taken: usize,
@@ -52,93 +60,113 @@ struct Seen {
 
 #[test]
 fn whatever_is_said_the_promises_hold() {
-    let mut taken = 0;
-    let mut begun = 0;
+    let (mut begun, mut taken) = (0, 0);
     for seed in 1..=20_000_u64 {
-        let seen = live(seed);
-        taken += seen.taken;
-        begun += seen.begun;
+        let life = Life::live(seed);
+        begun += life.begun;
+        taken += life.taken;
     }
     // It got somewhere: these are not all lives that end at the greeting.
     assert!(begun > 20_000 && taken > 5_000, "{begun} {taken}");
 }
 
-fn live(seed: u64) -> Seen {
-    let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let protocol = [Protocol::Esmtp, Protocol::Esmtp, Protocol::Helo, Protocol::Lmtp][chance.below(4)];
-    let settings = Settings { hello: "relay.test".into(), protocol, timeout: Duration::from_secs(60) };
-    let mut now = Timestamp(0);
-    let mut session = Session::new(Arc::new(settings), now);
-    let mut seen = Seen::default();
-    let mut content = false;
-    let mut positive_since_content = false;
-    // What a peer in its right mind would say.
-    let mut due: VecDeque<&[u8]> = VecDeque::from([WORDS[0]]);
-    for round in 0..60 {
+impl Life {
+    fn live(seed: u64) -> Life {
+        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let protocol = [Protocol::Esmtp, Protocol::Esmtp, Protocol::Helo, Protocol::Lmtp][chance.below(4)];
+        let settings = Settings { hello: "relay.test".into(), protocol, timeout: Duration::from_secs(60) };
+        let now = Timestamp(0);
+        let mut life = Life {
+            seed,
+            chance,
+            session: Session::new(Arc::new(settings), now),
+            now,
+            due: VecDeque::from([WORDS[0]]),
+            content: false,
+            positive_since_content: false,
+            begun: 0,
+            done: 0,
+            taken: 0,
+            over: false,
+        };
+        for round in 0..60 {
+            life.steps();
+            life.event(round > 30);
+        }
+        life.steps();
+        life.session.quit();
+        life.steps();
+        life.session.receive_end();
+        life.steps();
+        assert_eq!(life.done, life.begun, "{seed}: one answer for each transaction");
+        assert!(life.over, "{seed}: it has come to an end");
+        life
+    }
+
+    /// Carries out what the machine wants, until it waits.
+    fn steps(&mut self) {
         for _ in 0..1_000 {
-            let Some(step) = session.next(now) else { break };
-            assert!(!seen.over, "{seed}: something follows the end");
+            let Some(step) = self.session.next(self.now) else { return };
+            assert!(!self.over, "{}: something follows the end", self.seed);
             match step {
-                Step::Ready if chance.below(8) == 0 => session.quit(),
+                Step::Ready if self.chance.below(8) == 0 => self.session.quit(),
                 Step::Ready => {
-                    session.begin(transaction(TRANSACTIONS[chance.below(TRANSACTIONS.len())]));
-                    seen.begun += 1;
-                    positive_since_content = false;
+                    let transaction = transaction(TRANSACTIONS[self.chance.below(TRANSACTIONS.len())]);
+                    self.session.begin(transaction);
+                    self.begun += 1;
+                    self.positive_since_content = false;
                 }
-                Step::Content(_) => content = true,
+                Step::Content(_) => self.content = true,
                 Step::Done(results) => {
-                    seen.done += 1;
-                    content = false;
+                    self.done += 1;
+                    self.content = false;
                     assert!(!results.is_empty());
                     let ok = results.iter().filter(|result| result.is_ok()).count();
-                    assert!(ok == 0 || positive_since_content, "{seed}: taken without a word");
-                    seen.taken += ok;
+                    assert!(ok == 0 || self.positive_since_content, "{}: taken without a word", self.seed);
+                    self.taken += ok;
                 }
-                Step::Failed(_) | Step::Close => seen.over = true,
-                Step::Send(octets) => {
-                    assert!(octets.ends_with(b"\r\n") && octets.len() < 2_000);
-                    for command in octets.split_inclusive(|&b| b == b'\n') {
-                        match &command[..4] {
-                            b"EHLO" | b"LHLO" => due.push_back(WORDS[2 + chance.below(3)]),
-                            b"DATA" => due.push_back(b"354 go on\r\n"),
-                            b"BDAT" => {}
-                            _ => due.push_back(b"250 ok\r\n"),
-                        }
-                    }
-                }
+                Step::Failed(_) | Step::Close => self.over = true,
+                Step::Send(octets) => self.sent(&octets),
             }
         }
-        assert!(session.next(now).is_none(), "{seed}: it never wants to wait");
-        match chance.below(32) {
-            0 => now = now.plus(Duration::from_secs(45)),
-            1 if round > 30 => session.receive_end(),
-            2 if content => session.content_failed("the disk is gone"),
-            3 if round > 30 => session.quit(),
-            4..=12 if content => {
-                session.content_sent();
-                content = false;
-                positive_since_content = false;
-                due.extend(std::iter::repeat_n(&b"250 ok\r\n"[..], 1 + chance.below(3) / 2));
+        panic!("{}: it never wants to wait", self.seed);
+    }
+
+    fn sent(&mut self, octets: &[u8]) {
+        assert!(octets.ends_with(b"\r\n") && octets.len() < 2_000);
+        for command in octets.split_inclusive(|&b| b == b'\n') {
+            match command.get(..4) {
+                Some(b"EHLO" | b"LHLO") => self.due.push_back(WORDS[2 + self.chance.below(3)]),
+                Some(b"DATA") => self.due.push_back(b"354 go on\r\n"),
+                Some(b"BDAT") => {}
+                _ => self.due.push_back(b"250 ok\r\n"),
+            }
+        }
+    }
+
+    /// Something happens: mostly the peer says what is due.
+    fn event(&mut self, late: bool) {
+        match self.chance.below(32) {
+            0 => self.now = self.now.plus(Duration::from_secs(45)),
+            1 if late => self.session.receive_end(),
+            2 if self.content => self.session.content_failed("the disk is gone"),
+            3 if late => self.session.quit(),
+            4..=12 if self.content => {
+                self.session.content_sent();
+                self.content = false;
+                self.positive_since_content = false;
+                let replies = 1 + self.chance.below(3) / 2;
+                self.due.extend(std::iter::repeat_n(&b"250 ok\r\n"[..], replies));
             }
             _ => {
-                let word = if chance.below(20) == 0 { Some(WORDS[chance.below(WORDS.len())]) } else { due.pop_front() };
+                let other = self.chance.below(20) == 0;
+                let word = if other { Some(WORDS[self.chance.below(WORDS.len())]) } else { self.due.pop_front() };
                 let word = word.unwrap_or_default();
-                positive_since_content |= word.contains(&b'2');
-                session.receive(word);
+                self.positive_since_content |= word.contains(&b'2');
+                self.session.receive(word);
             }
         }
     }
-    session.receive_end();
-    while let Some(step) = session.next(now) {
-        seen.done += usize::from(matches!(step, Step::Done(_)));
-        seen.over |= matches!(step, Step::Failed(_) | Step::Close);
-        if matches!(step, Step::Ready) {
-            session.quit();
-        }
-    }
-    assert_eq!(seen.done, seen.begun, "{seed}: one answer for each transaction");
-    assert!(seen.over, "{seed}: it has come to an end");
-    seen
 }
 
 const TRANSACTIONS: [&str; 6] = [
