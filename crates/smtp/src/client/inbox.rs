@@ -61,14 +61,11 @@ impl Inbox {
             self.at += length + 1;
             self.open = matches!(read, Ok(None));
             self.tidy();
-            let flood = self.taken > REPLY_MAX;
             if !self.open {
                 self.taken = 0;
             }
-            match read? {
-                Some(reply) => return Ok(Some(reply)),
-                None if flood => return Err(NoReply::Flood),
-                None => {}
+            if let Some(reply) = read? {
+                return Ok(Some(reply));
             }
         }
         self.shorten();
