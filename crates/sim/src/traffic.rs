@@ -1,0 +1,559 @@
+//! What moves: clients that hand messages in, connections to peers, Drop, Badmail and reports.
+
+use crate::life::{Act, Delivery, Life, Role};
+use crate::node::{FolderJob, Intake, Pending, Waiting};
+use crate::peer::{Mood, settings};
+use crate::wire::{Happening, Wire};
+use relay::badmail::BadmailJob;
+use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
+use relay::gate;
+use relay::notice;
+use relay::parcel::{ConnectionId, Outcome, Parcel, Taken};
+use relay::queue::{Effect, Event, ReportJob};
+use relay::record::Record;
+use relay::route::Hosts;
+use smtp::address::{Mailbox, ReversePath};
+use smtp::client::{self, Addressee, Rejection, Transaction, Why};
+use smtp::command::{BodyKind, Notify};
+use smtp::header::{self, ReceivedBy, With};
+use smtp::reply::{EnhancedStatus, Reply};
+use smtp::server::{Answer, Durable, Question};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Octets of the largest body that a client writes.
+const BODY_MAX: u64 = 20_000;
+
+/// A peer's receipt: it keeps its mail in memory, and its memory is not under test.
+struct Kept(QueueId);
+
+impl Durable for Kept {
+    fn id(&self) -> String {
+        format!("kept-{}", self.0)
+    }
+}
+
+impl Life {
+    pub(crate) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Connect { connection, parcel } => {
+                self.check_due(&parcel);
+                self.soon(200, Act::Arrive(connection, Box::new(parcel)));
+            }
+            Effect::Deliver { connection, parcel } => self.deliver(connection, parcel),
+            Effect::Quit { connection } => {
+                if let Some((wire, _)) = self.outbound.get(&connection).and_then(|w| self.wires.get_mut(w)) {
+                    wire.sender.quit();
+                }
+            }
+            Effect::Drop(parcel) => self.soon(500, Act::Drop(Box::new(parcel))),
+            Effect::Badmail(job) => self.soon(500, Act::Badmail(Box::new(job))),
+            Effect::Report(job) => {
+                if job.envelope.sender.is_null() {
+                    self.ledger.faults.push(format!("a report about {}, which is a report itself", job.id));
+                }
+                self.soon(500, Act::Report(Box::new(job)));
+            }
+            Effect::Note(note) => {
+                self.node.notes.push(note);
+                self.soon(50, Act::Commit);
+            }
+            Effect::Park(jobs) => self.folder(FolderJob::Park(jobs)),
+            Effect::Update(id, envelope) => self.folder(FolderJob::Update(id, envelope)),
+            Effect::Remove(id) => self.folder(FolderJob::Remove(id)),
+            Effect::Load(id) => self.folder(FolderJob::Load(id)),
+            Effect::Record(Record::Alarm { text }) => self.ledger.faults.push(format!("alarm: {text}")),
+            Effect::Record(_) => {}
+        }
+    }
+
+    fn folder(&mut self, job: FolderJob) {
+        self.node.jobs.push_back(job);
+        self.soon(200, Act::Folder);
+    }
+
+    fn check_due(&mut self, parcel: &Parcel) {
+        for index in &parcel.recipients {
+            let fate = parcel.envelope.recipients.get(*index as usize).map(|r| &r.fate);
+            if !matches!(fate, Some(Fate::Pending { due, .. }) if *due <= self.now) {
+                self.ledger.faults.push(format!("{} is tried before its time: {fate:?}", parcel.id));
+            }
+        }
+    }
+
+    // --- clients -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn submit(&mut self) {
+        if !self.node.is_up() {
+            return;
+        }
+        let mut intake = Intake::default();
+        for _ in 0..self.chance.between(1, 6) {
+            let message = self.write_message();
+            intake.to_send.push(message);
+        }
+        let cut = (!self.peace && self.chance.happens(15)).then(|| self.chance.below(30_000));
+        let server = &self.node.server;
+        let receiving = settings(server.delivery.fqdn.as_str(), server.default_domain.name.as_str());
+        let wire = Wire::new(sending("client.sim.test"), receiving, CLIENT, self.now, cut);
+        self.connect(wire, Role::Inbound(Box::new(intake)));
+    }
+
+    fn connect(&mut self, wire: Wire, role: Role) -> u64 {
+        let name = self.wires.last_key_value().map_or(1, |(last, _)| last + 1).max(self.node.next_id().0);
+        self.wires.insert(name, (wire, role));
+        self.soon(20, Act::Pump(name));
+        name
+    }
+
+    fn write_message(&mut self) -> (Transaction, Vec<u8>) {
+        let mailbox = |text: &str| Mailbox::parse(text).ok();
+        let domains = ["far.test", "near.test", "slow.test", "a.example", "b.example", "local.test"];
+        let mut recipients = Vec::new();
+        for n in 0..self.chance.between(1, 4) {
+            let pick = usize::try_from(self.chance.below(6)).unwrap_or(0);
+            let address = format!("user{n}-{}@{}", self.chance.below(50), domains[pick]);
+            recipients.extend(mailbox(&address));
+        }
+        let recipients =
+            recipients.into_iter().map(|address| Addressee { address, notify: Notify::Default, orcpt: None }).collect();
+        let sender = match self.chance.below(6) {
+            0 => ReversePath::Null,
+            1 => mailbox("sender@far.test").map_or(ReversePath::Null, ReversePath::Mailbox),
+            2 => mailbox("sender@nowhere.example").map_or(ReversePath::Null, ReversePath::Mailbox),
+            _ => mailbox("sender@local.test").map_or(ReversePath::Null, ReversePath::Mailbox),
+        };
+        let mut body = format!("From: <a@local.test>\r\nSubject: {}\r\n\r\n", self.chance.next());
+        let size = self.chance.below(BODY_MAX);
+        while (body.len() as u64) < size {
+            body.push_str(match self.chance.below(4) {
+                0 => ".\r\n",
+                1 => "..dots\r\n",
+                2 => "\r\n",
+                _ => "A line of text as people write them, neither short nor long.\r\n",
+            });
+        }
+        let content = body.into_bytes();
+        let size = content.len() as u64;
+        let body = BodyKind::SevenBit;
+        (Transaction { sender, recipients, size, body, utf8: false, ret: None, envid: None }, content)
+    }
+
+    // --- wires -------------------------------------------------------------------------------------------------
+
+    pub(crate) fn pump(&mut self, name: u64) {
+        let Some((mut wire, mut role)) = self.wires.remove(&name) else { return };
+        for _ in 0..self.chance.between(1, 8) {
+            let Some(happening) = wire.step(self.now, &mut self.chance) else { continue };
+            match &mut role {
+                Role::Inbound(intake) => self.inbound(name, &mut wire, intake, happening),
+                Role::Outbound(delivery) => self.outbound_step(&mut wire, delivery, happening),
+            }
+        }
+        if wire.is_over() {
+            if let Role::Outbound(delivery) = role {
+                self.outbound.remove(&delivery.connection);
+            }
+            return;
+        }
+        let wait = self.chance.between(1, if self.chance.happens(2) { 20_000 } else { 60 });
+        self.wires.insert(name, (wire, role));
+        self.at(Duration::from_millis(wait), Act::Pump(name));
+    }
+
+    fn inbound(&mut self, name: u64, wire: &mut Wire, intake: &mut Intake, happening: Happening) {
+        match happening {
+            Happening::SenderReady => match intake.to_send.pop() {
+                Some((transaction, content)) => {
+                    wire.content = content.into();
+                    wire.sender.begin(transaction);
+                }
+                None => wire.sender.quit(),
+            },
+            Happening::SenderDone(_) | Happening::SenderGone | Happening::ReceiverGone => {}
+            Happening::Body(chunk) => intake.content.extend_from_slice(&chunk),
+            Happening::Abandoned => {
+                intake.sender = None;
+                intake.recipients.clear();
+                intake.content.clear();
+            }
+            Happening::Asked(question) => self.answer_client(name, wire, intake, question),
+        }
+    }
+
+    fn answer_client(&mut self, name: u64, wire: &mut Wire, intake: &mut Intake, question: Question) {
+        match question {
+            Question::Hello { host, .. } => {
+                intake.helo = host;
+                wire.receiver.answer(Answer::Accept);
+            }
+            Question::Sender(from) => {
+                intake.sender = Some(from);
+                intake.recipients.clear();
+                wire.receiver.answer(Answer::Accept);
+            }
+            Question::Recipient(to) => {
+                let verdict = gate::recipient(&self.node.server, CLIENT, false, &to.recipient);
+                wire.receiver.answer(match verdict {
+                    Ok(()) => {
+                        intake.recipients.push(to);
+                        Answer::Accept
+                    }
+                    Err(reply) => Answer::Refuse(reply),
+                });
+            }
+            Question::Begin => {
+                let id = self.node.next_id();
+                intake.id = Some(id);
+                let fqdn = &self.node.server.delivery.fqdn;
+                let with = With { esmtp: true, ..With::default() };
+                let by = ReceivedBy { helo: &intake.helo, peer: CLIENT, fqdn, with, id: &id, now: self.now };
+                intake.content = header::received(&by).into_bytes();
+                wire.receiver.answer(Answer::Begun);
+            }
+            Question::Commit => self.hand_in(name, intake),
+        }
+    }
+
+    fn hand_in(&mut self, wire: u64, intake: &mut Intake) {
+        let (Some(id), Some(from)) = (intake.id.take(), intake.sender.take()) else { return };
+        let recipients = std::mem::take(&mut intake.recipients);
+        let content = std::mem::take(&mut intake.content);
+        let envelope = Envelope {
+            sender: from.sender,
+            arrived: self.now,
+            origin: Origin::Smtp { peer: CLIENT, helo: intake.helo.clone() },
+            size: content.len() as u64,
+            body: from.body,
+            utf8: from.utf8,
+            ret: from.ret,
+            envid: from.envid,
+            recipients: recipients
+                .into_iter()
+                .map(|to| Recipient {
+                    address: to.recipient,
+                    orcpt: to.orcpt,
+                    notify: to.notify,
+                    fate: Fate::Pending { tries: 0, due: self.now },
+                    delay_noticed: false,
+                })
+                .collect(),
+            attempts: Vec::new(),
+        };
+        self.node.pending.push(Pending { id, envelope, content, waits: Waiting::Session(wire) });
+        self.soon(30, Act::Commit);
+    }
+
+    // --- the disk ----------------------------------------------------------------------------------------------
+
+    pub(crate) fn commit(&mut self) {
+        if !self.peace && self.chance.happens(1) {
+            self.node.squeeze(&mut self.chance);
+        }
+        let (answers, events) = self.node.commit();
+        for (pending, answer) in answers {
+            match answer {
+                Ok(receipt) => {
+                    let to = pending.envelope.recipients.iter().map(|r| r.address.to_string());
+                    self.ledger.promise(pending.id, pending.content, pending.envelope.sender.is_null(), to);
+                    self.acknowledge(pending.waits, Some(&receipt));
+                }
+                Err(_) => self.acknowledge(pending.waits, None),
+            }
+        }
+        for event in events {
+            self.tell(event);
+        }
+    }
+
+    fn acknowledge(&mut self, waits: Waiting, receipt: Option<&relay::spool::Receipt>) {
+        match (waits, receipt) {
+            (Waiting::Session(name), Some(receipt)) => {
+                if let Some((wire, _)) = self.wires.get_mut(&name) {
+                    wire.receiver.queued(receipt);
+                }
+            }
+            (Waiting::Session(name), None) => {
+                if let Some((wire, _)) = self.wires.get_mut(&name) {
+                    wire.receiver.answer(Answer::Refuse(Reply::new(452, 3, 1, "No room; try again later")));
+                }
+            }
+            (Waiting::Report { about, failed, told }, Some(_)) => {
+                for to in told {
+                    if let Some(account) = self.ledger.account(about, &to) {
+                        account.reported += 1;
+                    }
+                }
+                self.tell(Event::Reported { id: about, recipients: failed });
+            }
+            (Waiting::Report { about, failed, .. }, None) => {
+                self.tell(Event::ReportFailed { id: about, recipients: failed, why: "no room".into() });
+            }
+        }
+    }
+
+    pub(crate) fn folder_job(&mut self) {
+        match self.node.folder_job() {
+            Ok(events) => {
+                for event in events {
+                    self.tell(event);
+                }
+                self.soon(50, Act::Commit);
+            }
+            Err(why) => self.ledger.faults.push(format!("the folder: {why}")),
+        }
+    }
+
+    // --- peers -------------------------------------------------------------------------------------------------
+
+    pub(crate) fn arrive(&mut self, connection: ConnectionId, parcel: Parcel) {
+        let domain = match &parcel.hop.hosts {
+            Hosts::Mx { domain, .. } => domain.as_str().to_owned(),
+            _ => String::new(),
+        };
+        let peer = self.peers.iter().position(|p| *p.domain == domain);
+        let Some(peer) = peer.filter(|p| self.peers[*p].mood != Mood::Dead) else {
+            let known = peer.is_some();
+            let failures = parcel.recipients.iter().map(|index| (*index, no_host(known))).collect();
+            self.tell(Event::Closed { connection, unsent: Some((parcel.id, failures)) });
+            return;
+        };
+        let cut = if self.peace { None } else { self.peers[peer].cuts_after(&mut self.chance) };
+        let receiving = self.peers[peer].settings();
+        let fqdn = self.node.server.delivery.fqdn.to_string();
+        let mut wire = Wire::new(sending(&fqdn), receiving.clone(), CLIENT, self.now, cut);
+        if self.peers[peer].mood == Mood::Busy {
+            let busy = Reply::new(421, 3, 2, "Too busy");
+            wire.receiver = smtp::server::Session::refuse(receiving, CLIENT, &busy, self.now);
+        }
+        let delivery = Delivery {
+            connection,
+            peer,
+            parcel: Some(parcel),
+            begun: false,
+            greeted: false,
+            taken: Vec::new(),
+            content: Vec::new(),
+        };
+        let name = self.connect(wire, Role::Outbound(Box::new(delivery)));
+        self.outbound.insert(connection, name);
+        let most = self.node.server.delivery.connections_max.map_or(usize::MAX, |n| n as usize);
+        // A changed limit holds for new connections only; 12 is the highest that is ever drawn.
+        if self.outbound.len() > most.max(12) {
+            self.ledger.faults.push(format!("{} connections, more than {most}", self.outbound.len()));
+        }
+    }
+
+    fn deliver(&mut self, connection: ConnectionId, parcel: Parcel) {
+        self.check_due(&parcel);
+        let name = self.outbound.get(&connection).copied();
+        match name.and_then(|name| self.wires.get_mut(&name)) {
+            Some((wire, Role::Outbound(delivery))) if !wire.is_cut => {
+                delivery.begun = true;
+                let content = self.node.content(parcel.id, &parcel.place);
+                begin(wire, &parcel, content.unwrap_or_default());
+                delivery.parcel = Some(parcel);
+            }
+            _ => {
+                // It closed while the queue thought it idle; the closing is on its way, or has been told of.
+                self.tell(Event::Closed { connection, unsent: Some((parcel.id, Vec::new())) });
+            }
+        }
+    }
+
+    fn outbound_step(&mut self, wire: &mut Wire, delivery: &mut Delivery, happening: Happening) {
+        match happening {
+            Happening::SenderReady => self.sender_ready(wire, delivery),
+            Happening::SenderDone(results) => self.sender_done(delivery, results),
+            Happening::SenderGone => self.sender_gone(delivery),
+            Happening::ReceiverGone => {}
+            Happening::Body(chunk) => delivery.content.extend_from_slice(&chunk),
+            Happening::Abandoned => {
+                delivery.taken.clear();
+                delivery.content.clear();
+            }
+            Happening::Asked(question) => self.answer_relay(wire, delivery, question),
+        }
+    }
+
+    fn sender_ready(&mut self, wire: &mut Wire, delivery: &mut Delivery) {
+        delivery.greeted = true;
+        if let Some(parcel) = delivery.parcel.as_ref().filter(|_| !delivery.begun) {
+            delivery.begun = true;
+            let content = self.node.content(parcel.id, &parcel.place);
+            match content {
+                Ok(content) => begin(wire, parcel, content),
+                Err(why) => self.ledger.faults.push(format!("{}: content cannot be read: {why}", parcel.id)),
+            }
+        }
+    }
+
+    fn sender_done(&mut self, delivery: &mut Delivery, results: Vec<Result<client::Accepted, Rejection>>) {
+        let Some(parcel) = delivery.parcel.take() else { return };
+        delivery.begun = false;
+        let lost = results.iter().any(|r| matches!(r, Err(Rejection { why: Why::Lost(_), .. })));
+        if lost {
+            self.ledger.make_ambiguous(parcel.id);
+        }
+        let results = parcel.recipients.iter().copied().zip(results.into_iter().map(judged)).collect();
+        let outcome = Outcome { id: parcel.id, host: "peer".into(), at: self.now, results };
+        self.tell(Event::Attempted { connection: Some(delivery.connection), outcome });
+    }
+
+    fn sender_gone(&mut self, delivery: &mut Delivery) {
+        let failure = if delivery.greeted { None } else { Some(no_host(true)) };
+        let unsent = delivery.parcel.take().map(|parcel| {
+            let failures = failure.into_iter().flat_map(|f| parcel.recipients.iter().map(move |i| (*i, f.clone())));
+            (parcel.id, failures.collect())
+        });
+        self.outbound.remove(&delivery.connection);
+        self.tell(Event::Closed { connection: delivery.connection, unsent });
+    }
+
+    fn answer_relay(&mut self, wire: &mut Wire, delivery: &mut Delivery, question: Question) {
+        let Some(peer) = self.peers.get_mut(delivery.peer) else { return };
+        let about = delivery.parcel.as_ref().map_or(QueueId(0), |p| p.id);
+        let refusal = match &question {
+            Question::Sender(_) => {
+                delivery.taken.clear();
+                peer.judge_sender(about)
+            }
+            Question::Recipient(_) => peer.judge_recipient(&mut self.chance),
+            Question::Commit => peer.judge_content(&mut self.chance),
+            Question::Hello { .. } | Question::Begin => None,
+        };
+        if let Some(reply) = refusal {
+            wire.receiver.answer(Answer::Refuse(reply));
+            return;
+        }
+        match question {
+            Question::Recipient(to) => {
+                delivery.taken.push(to.recipient.to_string());
+                wire.receiver.answer(Answer::Accept);
+            }
+            Question::Begin => {
+                delivery.content.clear();
+                wire.receiver.answer(Answer::Begun);
+            }
+            Question::Commit => {
+                self.peer_takes(delivery, about);
+                wire.receiver.queued(&Kept(about));
+            }
+            Question::Hello { .. } | Question::Sender(_) => wire.receiver.answer(Answer::Accept),
+        }
+    }
+
+    fn peer_takes(&mut self, delivery: &mut Delivery, about: QueueId) {
+        let Some(id) = self.ledger.find(&delivery.content) else {
+            self.ledger.faults.push(format!("a peer was given what nobody handed in, as {about}"));
+            return;
+        };
+        for to in delivery.taken.drain(..) {
+            match self.ledger.account(id, &to) {
+                Some(account) => account.delivered += 1,
+                None => self.ledger.faults.push(format!("{id} was brought to {to}, who is not its recipient")),
+            }
+        }
+        delivery.content.clear();
+    }
+
+    // --- Drop, Badmail, reports ----------------------------------------------------------------------------------
+
+    pub(crate) fn drop_parcel(&mut self, parcel: &Parcel) {
+        let full = !self.peace && self.chance.happens(10);
+        let mut results = Vec::new();
+        for index in &parcel.recipients {
+            let Some(recipient) = parcel.envelope.recipients.get(*index as usize) else { continue };
+            if full {
+                results.push((*index, Err(quota())));
+                continue;
+            }
+            if let Some(account) = self.ledger.account(parcel.id, &recipient.address.to_string()) {
+                account.dropped += 1;
+            }
+            results.push((*index, Ok(Taken { said: "written".into(), reports: false })));
+        }
+        let outcome = Outcome { id: parcel.id, host: "drop".into(), at: self.now, results };
+        self.tell(Event::Attempted { connection: None, outcome });
+    }
+
+    pub(crate) fn put_into_badmail(&mut self, job: &BadmailJob) {
+        if !self.peace && self.chance.happens(10) {
+            let (id, recipients) = (job.id, job.recipients.clone());
+            self.tell(Event::BadmailFailed { id, recipients, why: "disk full".into() });
+            return;
+        }
+        for index in &job.recipients {
+            let Some(recipient) = job.envelope.recipients.get(*index as usize) else { continue };
+            if let Some(account) = self.ledger.account(job.id, &recipient.address.to_string()) {
+                account.badmail += 1;
+            }
+        }
+        self.tell(Event::Badmailed { id: job.id, recipients: job.recipients.clone() });
+    }
+
+    pub(crate) fn make_report(&mut self, job: &ReportJob) {
+        let failed = job.kind.failed();
+        let id = self.node.next_id();
+        let original = self.node.content(job.id, &job.place).unwrap_or_default();
+        let Some(notice) = notice::compose(job, &original, &self.node.server, self.now, id.0) else { return };
+        let told = failed
+            .iter()
+            .filter_map(|index| job.envelope.recipients.get(*index as usize))
+            .map(|r| r.address.to_string())
+            .collect();
+        let waits = Waiting::Report { about: job.id, failed, told };
+        self.node.pending.push(Pending { id, envelope: notice.envelope, content: notice.content, waits });
+        self.soon(30, Act::Commit);
+    }
+}
+
+fn sending(hello: &str) -> Arc<client::Settings> {
+    let (protocol, timeout) = (client::Protocol::Esmtp, Duration::from_secs(300));
+    Arc::new(client::Settings { hello: hello.into(), protocol, timeout })
+}
+
+fn begin(wire: &mut Wire, parcel: &Parcel, content: Vec<u8>) {
+    let envelope = &parcel.envelope;
+    let recipients = parcel
+        .recipients
+        .iter()
+        .filter_map(|index| envelope.recipients.get(*index as usize))
+        .map(|r| Addressee { address: r.address.clone(), notify: r.notify, orcpt: r.orcpt.clone() })
+        .collect();
+    let (sender, size, ret, envid) =
+        (envelope.sender.clone(), content.len() as u64, envelope.ret, envelope.envid.clone());
+    wire.content = content.into();
+    wire.sender.begin(Transaction { sender, recipients, size, body: envelope.body, utf8: envelope.utf8, ret, envid });
+}
+
+fn judged(result: Result<client::Accepted, Rejection>) -> Result<Taken, Failure> {
+    let rejection = match result {
+        Ok(accepted) => {
+            return Ok(Taken { said: accepted.reply.one_line().into(), reports: accepted.reports });
+        }
+        Err(rejection) => rejection,
+    };
+    let (kind, status, reply) = match rejection.why {
+        Why::Said(reply) => (FailureKind::Refused, smtp::report::status(&reply), Some(reply)),
+        Why::Lost(_) => (FailureKind::Unreachable, EnhancedStatus(4, 4, 2), None),
+        Why::Unfit { status, .. } => (FailureKind::Unsupported, status, None),
+    };
+    Err(Failure { kind, status, host: Some("peer".into()), reply, text: "The peer did not take it.".into() })
+}
+
+fn no_host(known: bool) -> Failure {
+    let (kind, status) = if known {
+        (FailureKind::Unreachable, EnhancedStatus(4, 4, 1))
+    } else {
+        (FailureKind::Dns, EnhancedStatus(5, 1, 2))
+    };
+    Failure { kind, status, host: None, reply: None, text: "No host answers.".into() }
+}
+
+fn quota() -> Failure {
+    let (kind, status) = (FailureKind::Quota, EnhancedStatus(4, 2, 2));
+    Failure { kind, status, host: None, reply: None, text: "Drop is full.".into() }
+}
