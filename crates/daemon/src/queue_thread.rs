@@ -80,6 +80,10 @@ pub(crate) fn run(mut queue: Queue, events: &Receiver<Event>, mut hands: Hands, 
         }
         let now = clock.now();
         for event in batch.drain(..) {
+            if let Event::Configured(server) = &event {
+                hands.outbound.configure(server.clone());
+                hands.local.configure(server.clone());
+            }
             queue.apply(event, now, &mut effects);
         }
         for effect in effects.drain(..) {

@@ -56,14 +56,17 @@ impl ServerRuntime {
         runtime: &Handle,
     ) -> Result<ServerRuntime, StartError> {
         let (events, inbox) = mpsc::channel();
-        let store = Store::open(server, clock, log, events.clone()).map_err(|e| StartError(e.to_string()))?;
+        let (store, recovery) = Store::open(server, events.clone()).map_err(|e| StartError(e.to_string()))?;
+        for trouble in recovery.troubles {
+            log.alarm(trouble);
+        }
         let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
         let outbound =
             Outbound::new(server.clone(), resolver, store.clone(), events.clone(), clock.clone(), runtime.clone());
-        let local = Local::start(server.clone(), store.clone(), events.clone(), clock.clone(), log.clone(), runtime.clone());
+        let local = Local::start(server, store.clone(), events.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
         let reporter =
             Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
-        let watch = Watch::start(server.clone(), store.clone(), local.clone(), clock.clone(), log.clone(), runtime);
+        let watch = Watch::start(server, store.clone(), local.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
         let hands = Hands { store: store.clone(), outbound, local, reporter: reporter.clone(), log: log.clone() };
         let glance = Arc::new(Glance::default());
         let queue = Queue::new(server.clone());
@@ -71,7 +74,7 @@ impl ServerRuntime {
         let thread = std::thread::Builder::new()
             .name("queue".into())
             .spawn(move || queue_thread::run(queue, &inbox, hands, &time, &seen))
-            .map_err(|e| StartError(format!("the system gives no thread for the queue: {e}")))?;
+            .map_err(no_thread)?;
         let (watch, queue) = (Mutex::new(Some(watch)), Mutex::new(Some(thread)));
         Ok(ServerRuntime { store, events, glance, reporter, watch, queue })
     }
@@ -91,13 +94,17 @@ impl ServerRuntime {
     /// A new configuration holds from now on; home and folders stay as they are.
     pub fn reconfigure(&self, server: Arc<VirtualServer>) {
         self.reporter.configure(server.clone());
+        if let Some(watch) = &*self.watch.lock().unwrap_or_else(PoisonError::into_inner) {
+            watch.configure(server.clone());
+        }
         let _ = self.events.send(Event::Configured(server));
     }
 
     /// Lets what is under way come to its end, at most for `bound`; what is not done by then stays in the queue on
     /// disk. To be called after the listeners and their sessions have ended.
     pub async fn stop(self, bound: Duration) {
-        if let Some(watch) = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = &watch {
             watch.stop();
         }
         self.glance.drain();
@@ -109,6 +116,13 @@ impl ServerRuntime {
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+        if let Some(watch) = watch {
+            let _ = tokio::time::timeout(bound, watch.ended()).await;
+        }
         self.store.close().await;
     }
+}
+
+fn no_thread(error: std::io::Error) -> StartError {
+    StartError(format!("the system gives no thread ({error}); look at its limits on processes and memory"))
 }

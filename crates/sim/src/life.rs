@@ -301,6 +301,9 @@ impl Life {
         let left: Vec<QueueId> = self.node.queue.ids().collect();
         if !left.is_empty() {
             self.ledger.faults.push(format!("with the faults gone, these are still queued: {left:?}"));
+            for id in left {
+                self.ledger.faults.push(self.node.queue.explain(id));
+            }
         }
         self.ledger.check_kept();
     }

@@ -264,6 +264,11 @@ impl Node {
         (answers, events)
     }
 
+    /// There was no room for all: what is left is written later.
+    pub fn has_unwritten(&self) -> bool {
+        !self.parked.is_empty() || !self.notes.is_empty()
+    }
+
     /// The folder does its next job. `Err`: a sync failed, the store is poisoned.
     pub fn folder_job(&mut self) -> Result<Vec<Event>, String> {
         let Some((_, folder)) = self.up.as_ref() else { return Ok(Vec::new()) };

@@ -64,7 +64,10 @@ impl Life {
             Effect::Update(id, envelope) => self.folder(FolderJob::Update(id, envelope)),
             Effect::Remove(id) => self.folder(FolderJob::Remove(id)),
             Effect::Load(id) => self.folder(FolderJob::Load(id)),
-            Effect::Record(Record::Alarm { text }) => self.ledger.faults.push(format!("alarm: {text}")),
+            // A full disk is an alarm; a message that leaves the queue unread is a fault.
+            Effect::Record(Record::Alarm { text }) if text.contains("left the queue") => {
+                self.ledger.faults.push(format!("alarm: {text}"));
+            }
             Effect::Record(_) => {}
         }
     }
@@ -158,7 +161,8 @@ impl Life {
             }
             return;
         }
-        let wait = self.chance.between(1, if self.chance.happens(2) { 20_000 } else { 60 });
+        let most = if self.chance.happens(2) { 20_000 } else { 60 };
+        let wait = self.chance.between(1, most);
         self.wires.insert(name, (wire, role));
         self.at(Duration::from_millis(wait), Act::Pump(name));
     }
@@ -266,6 +270,9 @@ impl Life {
         for event in events {
             self.tell(event);
         }
+        if self.node.has_unwritten() {
+            self.soon(5_000, Act::Commit);
+        }
     }
 
     fn acknowledge(&mut self, waits: Waiting, receipt: Option<&relay::spool::Receipt>) {
@@ -357,7 +364,8 @@ impl Life {
                 delivery.parcel = Some(parcel);
             }
             _ => {
-                // It closed while the queue thought it idle; the closing is on its way, or has been told of.
+                // It closed while the queue thought it idle.
+                self.outbound.remove(&connection);
                 self.tell(Event::Closed { connection, unsent: Some((parcel.id, Vec::new())) });
             }
         }

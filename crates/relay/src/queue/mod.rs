@@ -123,6 +123,12 @@ impl Queue {
         self.messages.keys().copied()
     }
 
+    /// What the queue has of a message, for whoever hunts a fault.
+    #[must_use]
+    pub fn explain(&self, id: QueueId) -> String {
+        format!("{:?}", self.messages.get(&id))
+    }
+
     /// Messages whose envelope is in memory: those in the journal, and those under way.
     #[must_use]
     pub fn envelopes_in_memory(&self) -> usize {
