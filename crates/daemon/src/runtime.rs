@@ -66,7 +66,8 @@ impl ServerRuntime {
         let local = Local::start(server, store.clone(), events.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
         let reporter =
             Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
-        let watch = Watch::start(server, store.clone(), local.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
+        let watch = Watch::start(server, store.clone(), local.clone(), clock.clone(), log.clone(), runtime.clone())
+            .map_err(no_thread)?;
         let hands = Hands { store: store.clone(), outbound, local, reporter: reporter.clone(), log: log.clone() };
         let glance = Arc::new(Glance::default());
         let queue = Queue::new(server.clone());

@@ -109,8 +109,32 @@ impl Queue {
             None => self.drop_attempted(outcome.id),
         };
         let Some(name) = name else { return };
+        if self.was_the_last(name, &outcome, now) {
+            return;
+        }
         self.settle(name, outcome, now);
         self.settle_down(name.id, now);
+    }
+
+    /// The common case: the only recipient that was open is delivered, and nobody wants to hear of it. The message is
+    /// gone without its envelope being written to, which would copy it.
+    fn was_the_last(&mut self, name: LotName, outcome: &Outcome, now: Timestamp) -> bool {
+        let [(index, Ok(taken))] = &outcome.results[..] else { return false };
+        let Some(message) = self.messages.get(&name.id) else { return false };
+        if message.open != 1 || message.jobs > 0 || message.loading || message.lots.len() != 1 {
+            return false;
+        }
+        let Some(recipient) = message.envelope.as_ref().and_then(|e| e.recipients.get(*index as usize)) else {
+            return false;
+        };
+        if recipient.notify.success() || recipient.fate.is_final() {
+            return false;
+        }
+        let after_ms = u64::try_from(now.since(message.arrived).as_millis()).unwrap_or(u64::MAX);
+        let (to, by, said) = (recipient.address.clone(), outcome.host.clone(), taken.said.clone());
+        self.effects.push(Effect::Record(Record::Delivered { id: name.id, to, by, said, after_ms }));
+        self.forget(name.id);
+        true
     }
 
     fn connection_attempted(&mut self, connection: ConnectionId, outcome: &Outcome, now: Timestamp) -> Option<LotName> {
