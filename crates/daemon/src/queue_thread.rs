@@ -11,9 +11,9 @@ use crate::outbound::Outbound;
 use crate::reporter::Reporter;
 use crate::store::Store;
 use relay::queue::{Effect, Event, Queue, Totals};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 

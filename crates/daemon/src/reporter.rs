@@ -26,7 +26,13 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub fn new(server: Arc<VirtualServer>, store: Store, events: Sender<Event>, clock: Clock, runtime: Handle) -> Reporter {
+    pub fn new(
+        server: Arc<VirtualServer>,
+        store: Store,
+        events: Sender<Event>,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Reporter {
         let places = Arc::new(Semaphore::new(AT_A_TIME));
         Reporter { server: Arc::new(RwLock::new(server)), store, events, clock, runtime, places }
     }

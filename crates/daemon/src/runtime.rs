@@ -63,9 +63,9 @@ impl ServerRuntime {
         let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
         let outbound =
             Outbound::new(server.clone(), resolver, store.clone(), events.clone(), clock.clone(), runtime.clone());
-        let local = Local::start(server, store.clone(), events.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
-        let reporter =
-            Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
+        let local =
+            Local::start(server, store.clone(), events.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
+        let reporter = Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
         let watch = Watch::start(server, store.clone(), local.clone(), clock.clone(), log.clone(), runtime.clone())
             .map_err(no_thread)?;
         let hands = Hands { store: store.clone(), outbound, local, reporter: reporter.clone(), log: log.clone() };
@@ -124,6 +124,7 @@ impl ServerRuntime {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn no_thread(error: std::io::Error) -> StartError {
     StartError(format!("the system gives no thread ({error}); look at its limits on processes and memory"))
 }

@@ -12,7 +12,7 @@ impl Chance {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -21,7 +21,7 @@ impl Chance {
 
     /// A number below `n`; zero if `n` is.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { (self.next() >> 11) % n }
+        if n == 0 { 0 } else { (self.draw() >> 11) % n }
     }
 
     /// A number from `low` to `high`, both included.

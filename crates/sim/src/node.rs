@@ -42,6 +42,9 @@ pub(crate) enum Waiting {
     Report { about: QueueId, failed: Vec<u32>, told: Vec<String> },
 }
 
+/// A message that waited for the journal, and what came of it.
+pub(crate) type Answered = (Pending, Result<Receipt, String>);
+
 /// What a session has of a message so far.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
@@ -132,9 +135,9 @@ impl Node {
             1 => OctetFate::Kept,
             2 => OctetFate::First,
             3 => OctetFate::Last,
-            _ => OctetFate::Mixed(chance.next()),
+            _ => OctetFate::Mixed(chance.draw()),
         };
-        self.disk = self.disk.after_power_cut(Cut { names: chance.next(), octets });
+        self.disk = self.disk.after_power_cut(Cut { names: chance.draw(), octets });
     }
 
     /// Reads what the last life left; checks that every promise that is not kept yet is there.
@@ -205,7 +208,7 @@ impl Node {
     }
 
     /// The journal writes what waits. Gives what became durable, who waits for it, and what the queue is to hear.
-    pub fn commit(&mut self) -> (Vec<(Pending, Result<Receipt, String>)>, Vec<Event>) {
+    pub fn commit(&mut self) -> (Vec<Answered>, Vec<Event>) {
         let Some((journal, _)) = self.up.as_mut() else { return (Vec::new(), Vec::new()) };
         let mut entries = Vec::new();
         let parked = std::mem::take(&mut self.parked);
@@ -305,8 +308,7 @@ fn check_promises(ledger: &Ledger, there: &HashMap<QueueId, &Accepted>) -> Resul
             let Some(found) = there.get(&promise.id) else {
                 return Err(format!("{} to {to} was acknowledged, and is gone after the power cut", promise.id));
             };
-            let open =
-                found.envelope.recipients.iter().any(|r| r.address.to_string() == *to && !r.fate.is_final());
+            let open = found.envelope.recipients.iter().any(|r| r.address.to_string() == *to && !r.fate.is_final());
             if !open {
                 return Err(format!("{} to {to} is unserved, and its envelope says it is done", promise.id));
             }

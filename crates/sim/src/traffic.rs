@@ -128,7 +128,7 @@ impl Life {
             2 => mailbox("sender@nowhere.example").map_or(ReversePath::Null, ReversePath::Mailbox),
             _ => mailbox("sender@local.test").map_or(ReversePath::Null, ReversePath::Mailbox),
         };
-        let mut body = format!("From: <a@local.test>\r\nSubject: {}\r\n\r\n", self.chance.next());
+        let mut body = format!("From: <a@local.test>\r\nSubject: {}\r\n\r\n", self.chance.draw());
         let size = self.chance.below(BODY_MAX);
         while (body.len() as u64) < size {
             body.push_str(match self.chance.below(4) {
