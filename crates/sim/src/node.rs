@@ -117,7 +117,7 @@ impl Node {
 
     /// The disk gets full, or has room again.
     pub fn squeeze(&mut self, chance: &mut Chance) {
-        let used: usize = self.disk.contents().values().map(Vec::len).sum();
+        let used: usize = self.disk.contents().values().map(|octets| octets.len()).sum();
         let room = used as u64 + chance.below(2_000_000);
         self.disk.set_room(chance.happens(50).then_some(room));
     }
