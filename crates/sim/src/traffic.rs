@@ -273,6 +273,9 @@ impl Life {
         if self.node.has_unwritten() {
             self.soon(5_000, Act::Commit);
         }
+        if !self.node.jobs.is_empty() {
+            self.soon(200, Act::Folder);
+        }
     }
 
     fn acknowledge(&mut self, waits: Waiting, receipt: Option<&relay::spool::Receipt>) {
@@ -308,6 +311,9 @@ impl Life {
                     self.tell(event);
                 }
                 self.soon(50, Act::Commit);
+                if !self.node.jobs.is_empty() {
+                    self.soon(200, Act::Folder);
+                }
             }
             Err(why) => self.ledger.faults.push(format!("the folder: {why}")),
         }
