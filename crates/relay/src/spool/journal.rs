@@ -161,6 +161,8 @@ struct Active<F> {
     len: u64,
     /// The next frame goes here.
     at: u64,
+    /// The last frame ends here.
+    end: u64,
     /// All before this is durable.
     synced: u64,
     sequence: u32,
@@ -313,7 +315,7 @@ impl<D: Disk> Journal<D> {
     /// Has something been written that is not durable yet?
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.active.as_ref().is_some_and(|a| a.synced < a.at)
+        self.active.as_ref().is_some_and(|a| a.synced < a.end)
     }
 
     /// Writes as many entries as one segment has room for, at least one.
@@ -403,7 +405,7 @@ impl<D: Disk> Journal<D> {
         let Some(active) = self.active.as_mut().filter(|_| !batch.is_empty()) else { return Ok(()) };
         let padding = block_end(batch.at).min(active.len) - batch.at;
         let outcome = self.disk.write_at(&active.file, active.at, &mut batch.parts(padding));
-        active.at = batch.at;
+        (active.at, active.end) = (batch.at, batch.at);
         if let Err(error) = outcome {
             return Err(self.poisoned_by("write", &error));
         }
@@ -414,8 +416,8 @@ impl<D: Disk> Journal<D> {
         let Some(active) = &mut self.active else { return Ok(()) };
         match self.disk.sync(&active.file) {
             Ok(()) => {
-                active.synced = active.at;
-                active.at = block_end(active.at);
+                active.synced = active.end;
+                active.at = block_end(active.end);
                 Ok(())
             }
             Err(error) => Err(self.poisoned_by("sync", &error)),
@@ -448,10 +450,10 @@ impl<D: Disk> Journal<D> {
         }
         self.salt = self.salt.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
         self.segments.insert(number, Segment { octets: len, living: 0, damaged: false });
-        let mut active = Active { number, file, len, at: 0, synced: 0, sequence: 0, salt: self.salt };
+        let mut active = Active { number, file, len, at: 0, end: 0, synced: 0, sequence: 0, salt: self.salt };
         let begin = begin(self.previous, &mut active);
         let outcome = self.disk.write_at(&active.file, 0, &mut [IoSlice::new(&begin)]);
-        active.at = begin.len() as u64;
+        (active.at, active.end) = (begin.len() as u64, begin.len() as u64);
         self.active = Some(active);
         match outcome {
             Ok(()) => Ok(begin.len() as u64),

@@ -95,6 +95,7 @@ struct JournalFound {
 pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, SpoolError> {
     let mut listing = Listing::read(disk)?;
     let mut found = read_journal(disk)?;
+    settle(disk, &found)?;
     let folder = Folder::new(disk.clone());
     let mut troubles = std::mem::take(&mut found.troubles);
     let mut known = std::mem::take(&mut found.known);
@@ -130,6 +131,17 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
     let scan =
         listing.sweep(disk, |id| messages.binary_search_by_key(&id, |m| m.id).is_ok_and(|i| is_file(&messages[i])));
     Ok(Recovered { journal, folder, messages, scan, highest, known, troubles })
+}
+
+/// Makes durable what was read: after a kill without a power cut it may only be in the system's memory yet. What this
+/// start goes by must not be gone at the next one.
+fn settle<D: Disk>(disk: &D, found: &JournalFound) -> Result<(), SpoolError> {
+    if let Some(last) = found.segments.last() {
+        let name = segment::name(last.number);
+        let file = disk.open_to_write(&name).map_err(cannot(format!("write into {name}")))?;
+        disk.sync(&file).map_err(cannot(format!("sync {name}")))?;
+    }
+    disk.sync_names("").map_err(cannot("sync the Queue folder"))
 }
 
 fn is_file(message: &Accepted) -> bool {
