@@ -1,9 +1,220 @@
-//! (being written)
+//! The command line: `mailroot try`, `serve`, `check` and `version`.
+//!
+//! Exit codes: 0 fine, 1 something is wrong (it is said on standard error, in sentences that say what to do), 2 the command
+//! line itself is wrong. What the program has to say about mail goes to the log, on standard error; what was asked
+//! for, to standard output.
 
+mod trial;
+
+use crate::clock::Clock;
+use crate::log::Log;
+use crate::service::{self, ConfigFile, Loaded, Servers, Service};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use relay::record::Level;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+To begin: mailroot try
+Signals: SIGTERM or SIGINT stops gracefully; SIGHUP reads the configuration again, and keeps the old one if the new one is wrong.";
+
+/// An SMTP relay: takes mail from applications, devices and mail servers, keeps it safe, and passes it on.
+#[derive(Parser, Debug)]
+#[command(name = "mailroot", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Try it: on this machine only, with a folder of its own, and a configuration written for you
+    Try {
+        /// Everything lives here; created if it is missing
+        #[arg(long, value_name = "DIR", default_value = "mailroot-try")]
+        folder: PathBuf,
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Run the relay with a configuration
+    Serve {
+        /// The configuration, mailroot.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Say what is wrong with a configuration, or what it does
+    Check {
+        /// The configuration, mailroot.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Args, Debug)]
+struct Running {
+    /// How much the log, on standard error, tells
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
+    log: LogLevel,
+    /// Threads for sockets; for measurements
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    threads: Option<u16>,
+}
+
+#[derive(Copy, Clone, ValueEnum, Debug)]
+enum LogLevel {
+    /// Starts, stops, alarms, destinations that are down
+    Quiet,
+    /// Also what happens to each message
+    Info,
+    /// Also each connection
+    Debug,
+}
 
 /// Runs the program; its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A mistake in the command line ends here, with its usage and code 2; --help and --version with 0.
+    match CommandLine::parse().command {
+        Command::Try { folder, running } => trial::run(&folder, &running),
+        Command::Serve { config, running } => match load(&ConfigFile::new(&config)) {
+            Ok((file, loaded)) => serve(file, loaded, &running, |_| {}),
+            Err(code) => code,
+        },
+        Command::Check { config } => check(&ConfigFile::new(&config)),
+        Command::Version => {
+            say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Reads the configuration, or says what is wrong with it.
+fn load(file: &ConfigFile) -> Result<(ConfigFile, Loaded), ExitCode> {
+    file.load().map(|loaded| (file.clone(), loaded)).map_err(|unusable| {
+        complain(&unusable.render());
+        ExitCode::FAILURE
+    })
+}
+
+fn check(file: &ConfigFile) -> ExitCode {
+    let (file, loaded) = match load(file) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let mut text = String::new();
+    for server in &loaded.config.servers {
+        text.push_str(&format!("{}\n", server.name));
+        server.describe().iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    }
+    say(&format!("{text}\n{}: no problems found.\n", file.path().display()));
     ExitCode::SUCCESS
+}
+
+/// Starts the log and runs the service until it is told to stop.
+fn serve(file: ConfigFile, loaded: Loaded, running: &Running, ready: impl FnOnce(&Servers)) -> ExitCode {
+    let clock = Clock::start();
+    let level = match running.log {
+        LogLevel::Quiet => Level::Quiet,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+    };
+    let (log, flush) = match Log::start(level, clock.clone(), Box::new(std::io::stderr())) {
+        Ok(started) => started,
+        Err(error) => {
+            complain(&format!("The system gives no thread for the log: {error}.\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    log.take_diagnostics();
+    let path = file.path().to_owned();
+    let threads = running.threads.map(usize::from);
+    let ended = service::run(Service { file, loaded, threads, log, clock }, ready);
+    drop(flush);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(faults) => {
+            complain(&not_started(&faults, &path));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn not_started(faults: &[String], configuration: &Path) -> String {
+    let mut text = "\nMailroot could not start.\n".to_owned();
+    faults.iter().for_each(|fault| text.push_str(&format!("  - {fault}\n")));
+    text.push_str(&format!("The configuration is {}\n", configuration.display()));
+    text
+}
+
+/// To standard output. Whoever does not read it (`mailroot check | head`) is no reason to fail.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let _ = std::io::stdout().lock().flush();
+}
+
+/// To standard error.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(words: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(words.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_understood() {
+        let command = |words: &str| parse(words).unwrap().command;
+        assert!(matches!(command("mailroot try"), Command::Try { folder, .. } if folder == Path::new("mailroot-try")));
+        assert!(matches!(command("mailroot try --folder x"), Command::Try { folder, .. } if folder == Path::new("x")));
+        assert!(matches!(
+            command("mailroot serve --config a.toml --log debug --threads 3"),
+            Command::Serve { running: Running { log: LogLevel::Debug, threads: Some(3) }, .. }
+        ));
+        assert!(matches!(command("mailroot check --config a.toml"), Command::Check { .. }));
+        assert!(matches!(command("mailroot version"), Command::Version));
+    }
+
+    #[test]
+    fn mistakes_end_with_2_and_questions_with_0() {
+        for wrong in [
+            "mailroot",
+            "mailroot bogus",
+            "mailroot serve",
+            "mailroot check",
+            "mailroot serve --config",
+            "mailroot serve --config a --log loud",
+            "mailroot serve --config a --threads 0",
+            "mailroot version now",
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+        assert_eq!(parse("mailroot --version").unwrap_err().kind(), ErrorKind::DisplayVersion);
+        assert_eq!(parse("mailroot --version").unwrap_err().exit_code(), 0);
+        assert_eq!(parse("mailroot serve --help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn a_failed_start_says_each_reason_and_where_to_mend_it() {
+        let text = not_started(&["127.0.0.1:2525 is taken".to_owned()], Path::new("/x/mailroot.toml"));
+        assert_eq!(
+            text,
+            "\nMailroot could not start.\n  - 127.0.0.1:2525 is taken\nThe configuration is /x/mailroot.toml\n"
+        );
+    }
 }

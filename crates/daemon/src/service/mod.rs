@@ -1,1 +1,175 @@
-//! (being written)
+//! The life of the process: start, signals, reload, stop.
+//!
+//! [`run`] starts every virtual server of a configuration and keeps them until the process is told to end. One whose
+//! folder or ports cannot be used does not keep the others from starting; if none starts, the process ends with 1.
+//!
+//! - **SIGTERM, SIGINT**: stop. Nothing more is accepted; sessions hear 421 at their next command; what is in flight gets
+//!   [`STOP_BOUND`] to finish, the rest is in the queue on disk anyway. A second signal does not wait.
+//! - **SIGHUP**: read the configuration again. A bad file changes nothing and is reported; a good one is carried out by
+//!   [`servers`], which touches only what has changed.
+//! - systemd: `READY=1`, `RELOADING=1`, `STOPPING=1`, the watchdog, and sockets that it hands over.
+//!
+//! It decides nothing about mail, and has no settings but those of the command line.
+
+mod configuration;
+mod limits;
+mod notify;
+mod servers;
+
+#[cfg(test)]
+mod tests;
+
+pub use configuration::{ConfigFile, Loaded, Unusable};
+pub use limits::open_files;
+pub use servers::{Running, Servers};
+
+use crate::clock::{Clock, Drift};
+use crate::listen::Inherited;
+use crate::log::Log;
+use notify::Supervisor;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How long a stopping service lets what is in flight come to its end.
+pub const STOP_BOUND: Duration = Duration::from_secs(25);
+/// How often the clock is compared with the system's.
+const RESYNCHRONISE_EVERY: Duration = Duration::from_secs(60);
+/// How long the runtime's last tasks get when everything is stopped.
+const LAST_TASKS: Duration = Duration::from_millis(500);
+
+/// What the command line chose.
+pub struct Service {
+    /// Where the configuration lies.
+    pub file: ConfigFile,
+    /// What it said when it was read.
+    pub loaded: Loaded,
+    /// Threads for sockets; `None`: one for each core.
+    pub threads: Option<usize>,
+    /// The log.
+    pub log: Log,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Runs until the process is told to stop. `ready` is called once everything that can start has started.
+///
+/// # Errors
+/// Nothing could be started; each reason in a sentence.
+pub fn run(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<String>> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = service.threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = match builder.thread_name("sockets").enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Err(vec![format!("The system gives no threads for sockets: {error}.")]),
+    };
+    let ended = runtime.block_on(live(service, ready));
+    runtime.shutdown_timeout(LAST_TASKS);
+    ended
+}
+
+async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<String>> {
+    let log = service.log;
+    let signals = Signals::new();
+    let mut signals = signals.map_err(|error| vec![format!("The system takes no orders for signals: {error}.")])?;
+    let mut servers = Servers::new(log.clone(), service.clock, Inherited::from_environment());
+    let faults = tokio::select! {
+        faults = servers.carry_out(&service.loaded.config) => faults,
+        () = signals.end() => {
+            servers.stop(STOP_BOUND).await;
+            return Ok(());
+        }
+    };
+    if servers.is_empty() {
+        return Err(faults);
+    }
+    servers.report_unused_sockets();
+    ready(&servers);
+    let supervisor = Supervisor::from_environment(&log);
+    supervisor.ready(&servers.summary());
+    serve(&mut servers, &mut signals, &supervisor, &service.file).await;
+    supervisor.stopping();
+    tokio::select! {
+        () = servers.stop(STOP_BOUND) => {}
+        () = signals.end() => {
+            log.alarm("Told to stop a second time: not waiting for what is in flight. It stays in the queue.");
+        }
+    }
+    Ok(())
+}
+
+/// Until a signal says stop.
+async fn serve(servers: &mut Servers, signals: &mut Signals, supervisor: &Supervisor, file: &ConfigFile) {
+    let mut watchdog = tokio::time::interval(supervisor.watchdog_every());
+    watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let from = Instant::now() + RESYNCHRONISE_EVERY;
+    let mut resynchronise = tokio::time::interval_at(from, RESYNCHRONISE_EVERY);
+    let mut jumped = false;
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.reload.recv() => {
+                supervisor.reloading();
+                reload(servers, file).await;
+                supervisor.ready(&servers.summary());
+            }
+            _ = watchdog.tick() => supervisor.alive(),
+            _ = resynchronise.tick() => jumped = follow_time(servers, jumped),
+        }
+    }
+}
+
+async fn reload(servers: &mut Servers, file: &ConfigFile) {
+    match file.load() {
+        Ok(loaded) => {
+            // What went wrong is in the log; the rest goes on.
+            let _ = servers.carry_out(&loaded.config).await;
+        }
+        Err(unusable) => {
+            for line in unusable.lines() {
+                servers.log().alarm(line);
+            }
+            servers.log().alarm("The changed configuration is not used; the one from before goes on.");
+        }
+    }
+}
+
+/// Tells of a jump of the system's time once, when it happens.
+fn follow_time(servers: &Servers, jumped: bool) -> bool {
+    let Drift::Large(ahead) = servers.clock().resynchronise() else { return false };
+    if !jumped {
+        let (seconds, way) = (ahead.unsigned_abs() / 1_000, if ahead > 0 { "forwards" } else { "backwards" });
+        servers.log().alarm(format!(
+            "The system's time has jumped {way} by {seconds} s. Mailroot goes on by its own clock, so that no message is late \
+             or expires by this; restart it to take over the system's time."
+        ));
+    }
+    true
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the process is told to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

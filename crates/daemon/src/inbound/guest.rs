@@ -1,0 +1,230 @@
+//! The client of one session: who it is, and the message that it is handing in.
+//!
+//! Answers the machine's questions with the [`Desk`]'s words, gathers sender, recipients and content, and hands the
+//! whole over to the store. The trace line goes in first, so that it is part of what is made durable; the header's
+//! trace lines are counted before, so that a message that goes round in circles is not taken again.
+//!
+//! RFC 5321 §4.4 (trace), §6.3 (loops), §4.2.5 (who is responsible for a message).
+
+use super::refusals::Refusals;
+use crate::desk::Desk;
+use crate::store::Incoming;
+use bytes::Bytes;
+use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+use relay::record::{Level, Record};
+use relay::spool::Receipt;
+use smtp::command::{MailFrom, RcptTo};
+use smtp::header::{self, ReceivedBy, With};
+use smtp::reply::Reply;
+use smtp::server::{Answer, Question};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub(super) struct Guest {
+    desk: Arc<Desk>,
+    peer: IpAddr,
+    /// What it calls itself.
+    helo: Box<str>,
+    /// It said EHLO.
+    esmtp: bool,
+    /// From MAIL until the message is queued, refused or forgotten.
+    message: Option<Box<Message>>,
+    refusals: Refusals,
+    /// Messages queued.
+    messages: u64,
+}
+
+/// A message that is being handed in.
+struct Message {
+    mail: MailFrom,
+    recipients: Vec<Recipient>,
+    /// From DATA on.
+    arriving: Option<(QueueId, Incoming)>,
+    /// The content could not be kept; to be said when it has been received.
+    failed: Option<Reply>,
+}
+
+impl Guest {
+    pub(super) fn new(peer: IpAddr, desk: Arc<Desk>) -> Guest {
+        Guest {
+            desk,
+            peer,
+            helo: Box::default(),
+            esmtp: false,
+            message: None,
+            refusals: Refusals::default(),
+            messages: 0,
+        }
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// How many messages were queued.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Answers what needs no waiting: who the client is, and its addresses.
+    pub(super) fn answer(&mut self, question: Question) -> Answer {
+        let verdict = match question {
+            Question::Hello { host, esmtp } => {
+                self.helo = host;
+                self.esmtp = esmtp;
+                Ok(())
+            }
+            Question::Sender(mail) => self.sender(mail),
+            Question::Recipient(rcpt) => self.recipient(rcpt),
+            Question::Begin | Question::Commit => Err(out_of_order()),
+        };
+        verdict.map_or_else(Answer::Refuse, |()| Answer::Accept)
+    }
+
+    /// Answers [`Question::Begin`]: makes room for a message and writes its trace line.
+    pub(super) async fn begin(&mut self) -> Answer {
+        match self.open_message().await {
+            Ok(()) => Answer::Begun,
+            Err(reply) => {
+                self.refusals.announce("DATA", &reply);
+                Answer::Refuse(reply)
+            }
+        }
+    }
+
+    /// Answers [`Question::Commit`]: the receipt of the message, once it is durable.
+    pub(super) async fn commit(&mut self) -> Result<Receipt, Answer> {
+        let committed = self.hand_over().await;
+        match &committed {
+            Ok(_) => self.messages += 1,
+            Err(reply) => self.refusals.announce("DATA", reply),
+        }
+        committed.map_err(Answer::Refuse)
+    }
+
+    /// Keeps a piece of the content. Trouble is told when the whole has been received: not before may we speak.
+    pub(super) async fn keep(&mut self, chunk: Bytes) {
+        let Some(message) = &mut self.message else { return };
+        let Some((_, incoming)) = &mut message.arriving else { return };
+        if let Err(reply) = incoming.append(chunk).await {
+            message.failed = Some(reply);
+            message.arriving = None;
+        }
+    }
+
+    /// Forgets the message that was being handed in.
+    pub(super) fn forget_message(&mut self) {
+        let Some(message) = self.message.take() else { return };
+        if let Some((id, incoming)) = &message.arriving
+            && self.desk.log().wants(Level::Info)
+        {
+            self.desk.log().write(&Record::Abandoned {
+                id: *id,
+                from: message.mail.sender.clone(),
+                size: incoming.len(),
+                recipients: message.recipients.len(),
+                peer: self.peer,
+            });
+        }
+    }
+
+    /// Notes each refusal in what is being sent.
+    pub(super) fn note_refusals(&mut self, replies: &[u8]) {
+        let otherwise = if self.message.is_some() { "message" } else { "session" };
+        for refused in self.refusals.sent(replies, self.peer, otherwise) {
+            self.desk.log().write(&refused);
+        }
+    }
+
+    fn sender(&mut self, mail: MailFrom) -> Result<(), Reply> {
+        if let Err(reply) = self.desk.sender(self.peer, &mail) {
+            self.refusals.announce(format!("MAIL FROM:<{}>", mail.sender), &reply);
+            return Err(reply);
+        }
+        self.message = Some(Box::new(Message { mail, recipients: Vec::new(), arriving: None, failed: None }));
+        Ok(())
+    }
+
+    fn recipient(&mut self, rcpt: RcptTo) -> Result<(), Reply> {
+        let Some(message) = &mut self.message else { return Err(out_of_order()) };
+        if let Err(reply) = self.desk.recipient(self.peer, &rcpt) {
+            self.refusals.announce(format!("RCPT TO:<{}>", rcpt.recipient), &reply);
+            return Err(reply);
+        }
+        message.recipients.push(Recipient {
+            address: rcpt.recipient,
+            orcpt: rcpt.orcpt,
+            notify: rcpt.notify,
+            fate: Fate::Pending { tries: 0, due: self.desk.clock().now() },
+            delay_noticed: false,
+        });
+        Ok(())
+    }
+
+    async fn open_message(&mut self) -> Result<(), Reply> {
+        let Some(message) = &mut self.message else { return Err(out_of_order()) };
+        let id = self.desk.begin()?;
+        let mut incoming = self.desk.store().incoming(id);
+        let trace = header::received(&ReceivedBy {
+            helo: &self.helo,
+            peer: self.peer,
+            fqdn: &self.desk.settings().fqdn,
+            with: With { esmtp: self.esmtp, utf8: message.mail.utf8, tls: false, auth: false },
+            id: &id,
+            now: self.desk.clock().now(),
+        });
+        incoming.append(trace.into()).await?;
+        message.arriving = Some((id, incoming));
+        Ok(())
+    }
+
+    async fn hand_over(&mut self) -> Result<Receipt, Reply> {
+        let message = *self.message.take().ok_or_else(out_of_order)?;
+        if let Some(reply) = message.failed {
+            return Err(reply);
+        }
+        let (id, incoming) = message.arriving.ok_or_else(out_of_order)?;
+        self.check_hops(incoming.head())?;
+        let envelope = Envelope {
+            sender: message.mail.sender,
+            arrived: self.desk.clock().now(),
+            origin: Origin::Smtp { peer: self.peer, helo: self.helo.clone() },
+            size: incoming.len(),
+            body: message.mail.body,
+            utf8: message.mail.utf8,
+            ret: message.mail.ret,
+            envid: message.mail.envid,
+            recipients: message.recipients,
+            attempts: Vec::new(),
+        };
+        let wanted = self.desk.log().wants(Level::Info);
+        let record = if wanted { Record::accepted(id, &envelope) } else { None };
+        let receipt = self.desk.store().commit(incoming, envelope).await?;
+        if let Some(record) = record {
+            self.desk.log().write(&record);
+        }
+        Ok(receipt)
+    }
+
+    /// Our own trace line is not counted.
+    fn check_hops(&self, head: &[u8]) -> Result<(), Reply> {
+        let hops = header::count_hops(head).saturating_sub(1);
+        let most = self.desk.server().delivery.hop_count_max as usize;
+        if hops > most {
+            let text = format!(
+                "Too many hops: {hops} Received fields, at most {most} are allowed; this message probably goes round in circles"
+            );
+            return Err(Reply::new(554, 4, 6, text));
+        }
+        Ok(())
+    }
+}
+
+/// The machine asks in order; if it ever did not, no message would be lost by this.
+fn out_of_order() -> Reply {
+    Reply::new(451, 3, 0, "The message could not be taken, try again later")
+}

@@ -1,0 +1,190 @@
+//! Drives one inbound session: octets from the socket into [`smtp::server::Session`], its steps back into deeds.
+//!
+//! The machine says what to write, what to ask and what to keep; the [`Desk`] and the store answer; this room only
+//! carries between them, in order, one step at a time. It promises:
+//!
+//! - An idle connection holds no buffer: octets are read into a buffer of the *thread*, and the task is small (a test
+//!   holds its size).
+//! - What the machine cannot take yet is not read, and while a reply waits to be written nothing is: a peer that does not
+//!   read our replies, or sends faster than the disk writes, is slowed down by TCP.
+//! - One write for each batch of replies, tried at once; only what the socket does not take waits.
+//! - One timer, moved only when it would ring too late. A write that does not get on ends the session, too.
+//! - A message is taken over only by [`Store::commit`](crate::store::Store::commit), whose receipt the machine demands
+//!   for its 250. Before that, whatever happens, nothing is kept.
+//! - A fault in here ends this session and no other: each is a task of its own.
+
+mod guest;
+mod refusals;
+mod timer;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use crate::desk::Desk;
+use crate::listen::Seat;
+use guest::Guest;
+use relay::record::{Level, Record};
+use smtp::server::{Closing, Question, Session, Step};
+use std::future::Future;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use timer::Timer;
+use tokio::net::TcpStream;
+use tokio::sync::futures::Notified;
+use wire::{Moved, Wire};
+
+/// Serves one connection from our greeting to its end.
+///
+/// Not an `async fn`: what such a function is given it would hold twice.
+pub fn serve(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>, seat: Seat) -> impl Future<Output = ()> + Send {
+    let mut guest = Guest::new(peer.ip().to_canonical(), desk);
+    note_connected(&guest, &stream, peer);
+    let mut wire = Wire::new(stream);
+    async move {
+        let how = converse(&mut guest, &mut wire, &seat).await;
+        guest.forget_message();
+        note_disconnected(&guest, peer, how);
+        if !matches!(how, Closing::Quit | Closing::PeerClosed) {
+            // More may be on its way from the peer; closing at once could destroy our last reply before it is read.
+            Box::pin(wire.close_lingering()).await;
+        }
+    }
+}
+
+fn note_connected(guest: &Guest, stream: &TcpStream, peer: SocketAddr) {
+    let log = guest.desk().log();
+    if log.wants(Level::Debug)
+        && let Ok(local) = stream.local_addr()
+    {
+        log.write(&Record::Connected { peer, local });
+    }
+}
+
+fn note_disconnected(guest: &Guest, peer: SocketAddr, how: Closing) {
+    let log = guest.desk().log();
+    if log.wants(Level::Debug) {
+        let messages = guest.messages();
+        log.write(&Record::Disconnected { peer, messages, how: closing_word(how).into() });
+    }
+}
+
+async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
+    let clock = guest.desk().clock().clone();
+    let mut now = clock.now();
+    let mut session = Session::new(Arc::clone(guest.desk().settings()), guest.peer(), now);
+    let mut timer = Timer::new(clock.instant(session.deadline()));
+    let mut drained = pin!(seat.drained());
+    let mut leaving = Leaving::NotAsked;
+    loop {
+        // Nothing new is begun while the peer has not taken our last replies.
+        let step = if wire.is_flushed() { session.next(now) } else { None };
+        match step {
+            Some(Step::Send(replies)) => {
+                guest.note_refusals(&replies);
+                if wire.send(replies).is_err() {
+                    return Closing::PeerClosed;
+                }
+                continue;
+            }
+            // What may wait for the disk is boxed, so that a session which only waits does not hold room for what they need.
+            Some(Step::Ask(Question::Begin)) => {
+                let answer = Box::pin(guest.begin()).await;
+                session.answer(answer);
+                continue;
+            }
+            Some(Step::Ask(Question::Commit)) => {
+                match Box::pin(guest.commit()).await {
+                    Ok(receipt) => session.queued(&receipt),
+                    Err(refused) => session.answer(refused),
+                }
+                now = clock.now();
+                continue;
+            }
+            Some(Step::Ask(question)) => {
+                session.answer(guest.answer(question));
+                continue;
+            }
+            Some(Step::Body(chunk)) => {
+                Box::pin(guest.keep(chunk)).await;
+                continue;
+            }
+            Some(Step::Abandon) => {
+                guest.forget_message();
+                continue;
+            }
+            Some(Step::Close(how)) => return how,
+            None => {}
+        }
+        let due = if wire.is_flushed() { session.deadline() } else { now.plus(guest.desk().settings().timeout) };
+        timer.set_to(clock.instant(due));
+        let woken = poll_fn(|cx| {
+            if leaving.poll(cx, seat, drained.as_mut()).is_ready() {
+                return Poll::Ready(Woken::Drained);
+            }
+            match wire.poll(cx, &mut session) {
+                Poll::Ready(moved) => Poll::Ready(Woken::Wire(moved)),
+                Poll::Pending => timer.poll(cx).map(|()| Woken::Time),
+            }
+        })
+        .await;
+        now = clock.now();
+        match woken {
+            Woken::Wire(Moved::End) => session.receive_end(),
+            Woken::Wire(Moved::Broken) => return Closing::PeerClosed,
+            // The peer reads nothing: there is no use in telling it.
+            Woken::Time if !wire.is_flushed() => return Closing::TimedOut,
+            Woken::Drained => session.drain(),
+            Woken::Wire(Moved::Received | Moved::Flushed) | Woken::Time => {}
+        }
+    }
+}
+
+/// Whether this session knows that the service stops.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Leaving {
+    /// It does not watch for the word yet.
+    NotAsked,
+    /// It watches.
+    Watching,
+    /// It knows.
+    Told,
+}
+
+impl Leaving {
+    /// Ready once, when the service stops.
+    fn poll(&mut self, cx: &mut Context<'_>, seat: &Seat, drained: Pin<&mut Notified<'_>>) -> Poll<()> {
+        if *self == Leaving::NotAsked {
+            // Once is enough: the task, and so the one to wake, stays the same.
+            *self = Leaving::Watching;
+            let _ = drained.poll(cx);
+        }
+        if *self == Leaving::Watching && seat.is_draining() {
+            *self = Leaving::Told;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// What a waiting session was woken by.
+enum Woken {
+    Wire(Moved),
+    Time,
+    Drained,
+}
+
+fn closing_word(how: Closing) -> &'static str {
+    match how {
+        Closing::Quit => "quit",
+        Closing::PeerClosed => "vanished",
+        Closing::TimedOut => "timed_out",
+        Closing::Refused => "refused",
+        Closing::Limit => "limit",
+        Closing::Protocol => "protocol",
+        Closing::Drained => "stopping",
+    }
+}

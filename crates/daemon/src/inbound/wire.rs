@@ -1,0 +1,131 @@
+//! The socket of one session: replies out, octets in.
+//!
+//! Reading uses one buffer for each thread of the runtime, and only while a read is going on; so a connection that
+//! waits owns none, and 2,000 of them cost 2,000 small tasks. A write is tried at once, past the runtime, because a socket
+//! nearly always has room for a reply; only what is left waits for the peer to read.
+
+use bytes::{Buf, Bytes};
+use smtp::server::Session;
+use socket2::SockRef;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Octets that one read takes at most.
+const READ_MAX: usize = 64 * 1024;
+/// How long, and for how many octets, a peer that was hung up on may go on talking.
+const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 * 1024);
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into());
+}
+
+/// What has moved.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Moved {
+    /// The session has received octets.
+    Received,
+    /// The peer has taken all of our replies.
+    Flushed,
+    /// The peer has closed its side.
+    End,
+    /// The connection is of no more use.
+    Broken,
+}
+
+pub(super) struct Wire {
+    stream: TcpStream,
+    /// What the socket has not taken yet.
+    unsent: Bytes,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream) -> Wire {
+        Wire { stream, unsent: Bytes::new() }
+    }
+
+    /// Has the socket taken everything?
+    pub(super) fn is_flushed(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// Writes replies, or keeps what the socket does not take for [`Wire::poll`]. To be called when flushed.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    pub(super) fn send(&mut self, mut replies: Bytes) -> io::Result<()> {
+        // Not through the runtime, which does not try before the system has said for the first time that there is room.
+        match SockRef::from(&self.stream).send(&replies) {
+            Ok(sent) => replies.advance(sent),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        self.unsent = replies;
+        Ok(())
+    }
+
+    /// Writes what is unsent; if nothing is, and the session wants some, reads.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &mut Session) -> Poll<Moved> {
+        if !self.is_flushed() {
+            return self.poll_flush(cx);
+        }
+        if !session.wants_input() {
+            return Poll::Pending;
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map(|read| match (read, buffer.filled()) {
+                (Ok(()), []) => Moved::End,
+                (Ok(()), octets) => {
+                    session.receive(octets);
+                    Moved::Received
+                }
+                (Err(_), _) => Moved::Broken,
+            })
+        })
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Moved> {
+        while !self.is_flushed() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.unsent) {
+                Poll::Ready(Ok(sent)) if sent > 0 => self.unsent.advance(sent),
+                Poll::Ready(_) => return Poll::Ready(Moved::Broken),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // Frees what was kept: `advance` alone would hold on to it.
+        self.unsent = Bytes::new();
+        Poll::Ready(Moved::Flushed)
+    }
+
+    /// Says that nothing more comes, and reads into the void for a moment: were the socket closed with octets unread, the
+    /// system would reset the connection, and the peer might never see our last reply.
+    pub(super) async fn close_lingering(&mut self) {
+        let drained = async {
+            if self.stream.shutdown().await.is_err() {
+                return;
+            }
+            let mut seen = 0;
+            while seen < LINGER.1 {
+                match std::future::poll_fn(|cx| self.poll_discard(cx)).await {
+                    0 => return,
+                    octets => seen += octets,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER.0, drained).await;
+    }
+
+    /// Octets read and thrown away; 0 at the end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            read.map(|read| if read.is_ok() { buffer.filled().len() } else { 0 })
+        })
+    }
+}

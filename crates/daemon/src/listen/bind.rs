@@ -1,0 +1,201 @@
+//! From an address to a listening socket: bound here, or handed over by the system's service manager.
+//!
+//! An IPv6 address takes IPv6 connections only, so that `0.0.0.0:25` and `[::]:25` can stand side by side. A socket that
+//! was handed over (systemd: `ListenStream=25` gives `[::]:25` for both) is taken as it is.
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use tokio::net::TcpListener;
+
+/// Connections that may wait to be accepted; the system's own bound (`net.core.somaxconn`) may be less.
+const BACKLOG: i32 = 4_096;
+
+/// Why an address is not listened on: a sentence for people, with what to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenFault {
+    /// The address.
+    pub address: SocketAddr,
+    text: String,
+}
+
+impl fmt::Display for ListenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl ListenFault {
+    fn new(address: SocketAddr, error: &io::Error) -> ListenFault {
+        let port = address.port();
+        let text = match error.kind() {
+            ErrorKind::AddrInUse => format!(
+                "{address} is taken by another program (to see which: ss -ltnp 'sport = :{port}'); stop it, or write another address or port under general.listen"
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "no permission to listen on {address}: ports below 1024 need root, the capability CAP_NET_BIND_SERVICE, or a socket that systemd hands over; or write a port from 1024 on under general.listen"
+            ),
+            ErrorKind::AddrNotAvailable => format!(
+                "this machine has no address {}; write one that it has (to see them: ip address), or 0.0.0.0 for all, under general.listen",
+                address.ip()
+            ),
+            _ => format!("cannot listen on {address}: {error}"),
+        };
+        ListenFault { address, text }
+    }
+}
+
+/// Listening sockets that came with the process and are not in use yet.
+#[derive(Default)]
+pub struct Inherited {
+    sockets: Vec<(SocketAddr, StdListener)>,
+    /// Ports of which a socket for `[::]` that also takes IPv4 was taken out.
+    both: Vec<u16>,
+}
+
+impl Inherited {
+    /// Those that the service manager handed over (`LISTEN_FDS`); none if there is none.
+    #[must_use]
+    pub fn from_environment() -> Inherited {
+        let mut passed = listenfd::ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for index in 0..passed.len() {
+            // What is no listening TCP socket is left alone.
+            if let Ok(Some(listener)) = passed.take_tcp_listener(index)
+                && let Ok(address) = listener.local_addr()
+            {
+                sockets.push((address, listener));
+            }
+        }
+        Inherited { sockets, both: Vec::new() }
+    }
+
+    /// Addresses that nobody has asked for.
+    #[must_use]
+    pub fn unused(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|(address, _)| *address).collect()
+    }
+
+    /// The socket for `address`; `None` if one that was taken before serves it as well.
+    pub(super) fn take_or_bind(&mut self, address: SocketAddr) -> Result<Option<TcpListener>, ListenFault> {
+        let exact = self.sockets.iter().position(|(have, _)| *have == address);
+        let found = exact.or_else(|| self.sockets.iter().position(|(have, _)| serves_both(have, address)));
+        let listener = match found {
+            Some(index) => {
+                let (have, listener) = self.sockets.swap_remove(index);
+                if have.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                    && !SockRef::from(&listener).only_v6().unwrap_or(false)
+                {
+                    self.both.push(have.port());
+                }
+                prepare(listener)
+            }
+            None if address.ip().is_unspecified() && self.both.contains(&address.port()) => return Ok(None),
+            None => bind(address),
+        };
+        listener.map(Some).map_err(|error| ListenFault::new(address, &error))
+    }
+}
+
+/// `[::]:port`, handed over, also stands for `0.0.0.0:port`.
+fn serves_both(have: &SocketAddr, wanted: SocketAddr) -> bool {
+    have.port() == wanted.port()
+        && wanted.ip().is_unspecified()
+        && wanted.is_ipv4()
+        && have.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A restart need not wait for the last life's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    prepare(socket.into())
+}
+
+fn prepare(listener: StdListener) -> io::Result<TcpListener> {
+    // Replies are small and must not wait for each other; Linux hands the option down to accepted sockets.
+    SockRef::from(&listener).set_tcp_nodelay(true)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_told_in_words() {
+        let taken = bind(address("127.0.0.1:0")).unwrap().local_addr().unwrap();
+        let holder = StdListener::bind(taken).unwrap();
+        let fault = Inherited::default().take_or_bind(taken).unwrap_err();
+        assert_eq!(fault.address, taken);
+        let text = fault.to_string();
+        assert!(text.starts_with(&format!("{taken} is taken by another program")), "{text}");
+        assert!(text.contains("general.listen"), "{text}");
+        drop(holder);
+        assert!(Inherited::default().take_or_bind(taken).is_ok());
+    }
+
+    #[test]
+    fn other_troubles_are_told_in_words() {
+        let told = |kind: ErrorKind| ListenFault::new(address("192.0.2.1:25"), &kind.into()).to_string();
+        assert!(told(ErrorKind::PermissionDenied).contains("CAP_NET_BIND_SERVICE"));
+        assert!(told(ErrorKind::AddrNotAvailable).contains("no address 192.0.2.1"));
+        assert!(told(ErrorKind::OutOfMemory).starts_with("cannot listen on 192.0.2.1:25: "));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_the_machine_lacks() {
+        let fault = Inherited::default().take_or_bind(address("192.0.2.77:0")).unwrap_err();
+        assert!(fault.to_string().contains("no address 192.0.2.77"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn all_ipv4_and_all_ipv6_stand_side_by_side() {
+        let mut none = Inherited::default();
+        let four = none.take_or_bind(address("0.0.0.0:0")).unwrap().unwrap();
+        let port = four.local_addr().unwrap().port();
+        let six = none.take_or_bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+        assert!(six.is_ok(), "{six:?}");
+    }
+
+    #[tokio::test]
+    async fn sockets_handed_over_are_matched_to_the_configuration() {
+        let exact = StdListener::bind("127.0.0.1:0").unwrap();
+        let exact_address = exact.local_addr().unwrap();
+        let both = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        both.set_only_v6(false).unwrap();
+        both.bind(&address("[::]:0").into()).unwrap();
+        both.listen(8).unwrap();
+        let both: StdListener = both.into();
+        let both_address = both.local_addr().unwrap();
+        let mut inherited = Inherited { sockets: vec![(both_address, both), (exact_address, exact)], both: Vec::new() };
+
+        assert_eq!(inherited.unused().len(), 2);
+        let taken = inherited.take_or_bind(exact_address).unwrap().unwrap();
+        assert_eq!(taken.local_addr().unwrap(), exact_address);
+        let all_four = SocketAddr::new([0, 0, 0, 0].into(), both_address.port());
+        let taken = inherited.take_or_bind(all_four).unwrap().unwrap();
+        assert_eq!(taken.local_addr().unwrap(), both_address, "the socket for both serves IPv4");
+        assert!(inherited.take_or_bind(both_address).unwrap().is_none(), "and IPv6, without a second socket");
+        assert_eq!(inherited.unused(), []);
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_do_not_delay() {
+        let listener = Inherited::default().take_or_bind(address("127.0.0.1:0")).unwrap().unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
+}

@@ -1,0 +1,110 @@
+//! Listening sockets of one virtual server, and the connections that come in through them.
+//!
+//! [`Listeners`] opens the addresses of the configuration, and on a reload rebinds only what has changed; each address has
+//! a loop of its own ([`accept`]) which a flood of connections or a want of file descriptors slows but never ends.
+//! [`Sessions`] counts who is in, and tells them when the service stops. What happens in a connection is
+//! [`crate::inbound`]'s; whether one more may come in, [`relay::gate`] says.
+//!
+//! A running session keeps the configuration that it began with; new ones get the new one.
+
+mod accept;
+mod bind;
+mod sessions;
+
+#[cfg(test)]
+mod tests;
+
+pub use bind::{Inherited, ListenFault};
+pub use sessions::{Seat, Sessions};
+
+use crate::desk::Desk;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The open addresses of one virtual server.
+pub struct Listeners {
+    open: Vec<Open>,
+    /// The newest configuration, for those who come in from now on.
+    desk: watch::Sender<Arc<Desk>>,
+    sessions: Arc<Sessions>,
+}
+
+struct Open {
+    /// As the configuration has it; port 0 stands for any free one.
+    configured: SocketAddr,
+    /// As it is.
+    bound: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Listeners {
+    /// None yet.
+    #[must_use]
+    pub fn new(desk: Arc<Desk>, sessions: Arc<Sessions>) -> Listeners {
+        Listeners { open: Vec::new(), desk: watch::Sender::new(desk), sessions }
+    }
+
+    /// Those who come in from now on get this desk.
+    pub fn set_desk(&self, desk: Arc<Desk>) {
+        self.desk.send_replace(desk);
+    }
+
+    /// Closes the addresses that are not in `wanted`. When this returns they are free for others.
+    pub async fn close_others(&mut self, wanted: &[SocketAddr]) {
+        let (keep, close) = self.open.drain(..).partition(|open| wanted.contains(&open.configured));
+        self.open = keep;
+        for open in close {
+            open.accepting.abort();
+            // The socket goes with the task; that the task was aborted is no news.
+            let _ = open.accepting.await;
+        }
+    }
+
+    /// Opens the addresses of `wanted` that are not open. One that cannot be opened does not keep the others from it.
+    pub fn open_missing(&mut self, wanted: &[SocketAddr], inherited: &mut Inherited) -> Vec<ListenFault> {
+        let mut faults = Vec::new();
+        for &configured in wanted {
+            if self.open.iter().any(|open| open.configured == configured) {
+                continue;
+            }
+            match inherited.take_or_bind(configured) {
+                Ok(Some(listener)) => {
+                    let bound = listener.local_addr().unwrap_or(configured);
+                    let accepting = accept::run(listener, self.desk.subscribe(), Arc::clone(&self.sessions));
+                    self.open.push(Open { configured, bound, accepting: tokio::spawn(accepting) });
+                }
+                // Another socket that was handed over takes this address's connections too.
+                Ok(None) => {}
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults
+    }
+
+    /// Where connections are accepted, as bound.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.open.iter().map(|open| open.bound).collect()
+    }
+
+    /// Closes everything; running sessions go on.
+    pub async fn close(&mut self) {
+        self.close_others(&[]).await;
+    }
+
+    /// Who is in.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for open in &self.open {
+            open.accepting.abort();
+        }
+    }
+}

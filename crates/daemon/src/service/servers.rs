@@ -1,0 +1,246 @@
+//! The running virtual servers, and how they follow the configuration.
+//!
+//! [`Servers::carry_out`] makes what runs what the configuration says: at start, when nothing runs, and on every reload.
+//! A virtual server is known by its name. New ones are started and missing ones stopped; one whose folders, queue bounds or
+//! resolvers have changed is stopped and started again; all others go on, get the new configuration, and only their
+//! changed addresses are rebound. Whatever goes wrong with one is reported in a line and leaves the others alone.
+//!
+//! Addresses are closed everywhere before any is opened, so that one may move from one virtual server to another.
+
+use super::limits::{inbound_share, open_files};
+use crate::clock::Clock;
+use crate::desk::Desk;
+use crate::listen::{Inherited, Listeners, Sessions};
+use crate::log::Log;
+use crate::runtime::{ServerRuntime, StartError};
+use relay::config::{Config, Dns, VirtualServer};
+use relay::record::Record;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long a virtual server that is removed or restarted by a reload may take to finish what is in flight.
+const RELOAD_BOUND: Duration = Duration::from_secs(10);
+/// What is left of a bound for the queue when the sessions have used up theirs.
+const QUEUE_BOUND_MIN: Duration = Duration::from_secs(3);
+
+/// A virtual server whose home is being opened, on a thread that may wait for the disk.
+type Starting = JoinHandle<Result<ServerRuntime, StartError>>;
+
+/// The running virtual servers.
+pub struct Servers {
+    running: Vec<Running>,
+    dns: Dns,
+    inherited: Inherited,
+    files: u64,
+    /// What has gone wrong while the newest configuration was carried out.
+    faults: Vec<String>,
+    log: Log,
+    clock: Clock,
+}
+
+/// One of them.
+pub struct Running {
+    server: Arc<VirtualServer>,
+    runtime: ServerRuntime,
+    listeners: Listeners,
+    log: Log,
+}
+
+impl Running {
+    /// As it is configured.
+    #[must_use]
+    pub fn server(&self) -> &VirtualServer {
+        &self.server
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+}
+
+impl Servers {
+    /// None yet.
+    #[must_use]
+    pub fn new(log: Log, clock: Clock, inherited: Inherited) -> Servers {
+        Servers {
+            running: Vec::new(),
+            dns: Dns::default(),
+            inherited,
+            files: open_files(),
+            faults: Vec::new(),
+            log,
+            clock,
+        }
+    }
+
+    /// Does none run?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Those that run, in the configuration's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter()
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// In a few words, for the service manager: how many run and where they listen.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let addresses: Vec<_> = self.running.iter().flat_map(Running::addresses).map(|a| a.to_string()).collect();
+        format!("{} virtual servers, listening on {}", self.running.len(), addresses.join(" "))
+    }
+
+    /// Makes what runs what `config` says. Returns what could not be done, each in a sentence that is in the log as well.
+    pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
+        self.faults.clear();
+        let restart_all = self.dns != config.dns;
+        self.dns = config.dns.clone();
+        self.stop_outdated(config, restart_all).await;
+        for running in &mut self.running {
+            if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
+                running.listeners.close_others(&server.general.listen).await;
+            }
+        }
+        let starting: Vec<_> = config.servers.iter().map(|server| self.start_unless_running(server, config)).collect();
+        for (server, starting) in config.servers.iter().zip(starting) {
+            match starting {
+                Some((log, starting)) => {
+                    let share = inbound_share(self.files, config.servers.len());
+                    self.finish_start(server, log, share, starting).await;
+                }
+                None => self.follow(server),
+            }
+        }
+        let place = |running: &Running| config.servers.iter().position(|server| server.name == running.server.name);
+        self.running.sort_by_key(place);
+        std::mem::take(&mut self.faults)
+    }
+
+    /// Sockets that were handed over and that no virtual server listens on are worth a word.
+    pub fn report_unused_sockets(&self) {
+        for address in self.inherited.unused() {
+            self.log.alarm(format!(
+                "The service manager handed over a socket for {address}, but no virtual server has it under general.listen; \
+                 nobody answers there."
+            ));
+        }
+    }
+
+    /// Stops all, at most for `bound`.
+    pub async fn stop(&mut self, bound: Duration) {
+        let stopping: Vec<_> = self.running.drain(..).map(|running| tokio::spawn(stop(running, bound))).collect();
+        for stopping in stopping {
+            let _ = stopping.await;
+        }
+    }
+
+    async fn stop_outdated(&mut self, config: &Config, restart_all: bool) {
+        let stays = |running: &Running| {
+            let new = config.servers.iter().find(|server| server.name == running.server.name);
+            !restart_all && new.is_some_and(|new| !needs_restart(&running.server, new))
+        };
+        let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
+        self.running = stay;
+        let stopping: Vec<_> = end.into_iter().map(|running| tokio::spawn(stop(running, RELOAD_BOUND))).collect();
+        for stopping in stopping {
+            let _ = stopping.await;
+        }
+    }
+
+    /// Begins to open the home of a virtual server that does not run. Recovery may take a while; all do it at once.
+    fn start_unless_running(&self, server: &Arc<VirtualServer>, config: &Config) -> Option<(Log, Starting)> {
+        if self.running.iter().any(|running| running.server.name == server.name) {
+            return None;
+        }
+        let log = if config.servers.len() > 1 { self.log.of_server(&server.name) } else { self.log.clone() };
+        let (server, dns, clock, its_log) = (Arc::clone(server), self.dns.clone(), self.clock.clone(), log.clone());
+        let handle = Handle::current();
+        let start = move || ServerRuntime::start(&server, &dns, &clock, &its_log, &handle);
+        Some((log, tokio::task::spawn_blocking(start)))
+    }
+
+    async fn finish_start(&mut self, server: &Arc<VirtualServer>, log: Log, share: usize, starting: Starting) {
+        let name = &server.name;
+        let runtime = match starting.await {
+            Ok(Ok(runtime)) => runtime,
+            Ok(Err(error)) => return self.fault(&log, format!("'{name}' is not started: {error}")),
+            Err(_) => return self.fault(&log, format!("'{name}' is not started, by a fault in Mailroot itself.")),
+        };
+        let desk = Desk::new(Arc::clone(server), runtime.store().clone(), log.clone(), self.clock.clone());
+        let listeners = Listeners::new(desk, Sessions::new(share));
+        let mut running = Running { server: Arc::clone(server), runtime, listeners, log };
+        let faults = running.listeners.open_missing(&server.general.listen, &mut self.inherited);
+        faults.iter().for_each(|fault| self.fault(&running.log, format!("'{name}': {fault}.")));
+        if running.addresses().is_empty() && !faults.is_empty() {
+            self.fault(&running.log, format!("'{name}' is not started, because it can listen nowhere."));
+            running.runtime.stop(RELOAD_BOUND).await;
+            return;
+        }
+        let home = server.home.display().to_string().into();
+        running.log.write(&Record::Started { listen: running.addresses(), home });
+        self.running.push(running);
+    }
+
+    /// Gives a running virtual server its new configuration.
+    fn follow(&mut self, server: &Arc<VirtualServer>) {
+        let Some(running) = self.running.iter_mut().find(|running| running.server.name == server.name) else { return };
+        if running.server != *server {
+            running.server = Arc::clone(server);
+            let (store, log) = (running.runtime.store().clone(), running.log.clone());
+            running.listeners.set_desk(Desk::new(Arc::clone(server), store, log, self.clock.clone()));
+            running.runtime.reconfigure(Arc::clone(server));
+            running.log.write(&Record::Configured);
+        }
+        let faults = running.listeners.open_missing(&server.general.listen, &mut self.inherited);
+        let log = running.log.clone();
+        faults.iter().for_each(|fault| self.fault(&log, format!("'{}': {fault}.", server.name)));
+    }
+
+    fn fault(&mut self, log: &Log, text: String) {
+        log.alarm(text.as_str());
+        self.faults.push(text);
+    }
+}
+
+/// What a virtual server holds open, and cannot exchange while it runs.
+fn needs_restart(old: &VirtualServer, new: &VirtualServer) -> bool {
+    old.home != new.home
+        || old.queue != new.queue
+        || old.default_domain.drop != new.default_domain.drop
+        || old.default_domain.quota != new.default_domain.quota
+        || old.messages.badmail != new.messages.badmail
+}
+
+/// Stops one virtual server: no new connections, then no new commands, then no new attempts.
+async fn stop(mut running: Running, bound: Duration) {
+    let until = Instant::now() + bound;
+    running.listeners.close().await;
+    let sessions = Arc::clone(running.listeners.sessions());
+    sessions.drain();
+    let in_time = tokio::time::timeout_at(until - QUEUE_BOUND_MIN.min(bound), sessions.emptied()).await;
+    if in_time.is_err() {
+        running.log.alarm(format!("{} sessions did not end in time and are cut off.", sessions.open()));
+    }
+    let left = until.saturating_duration_since(Instant::now()).max(QUEUE_BOUND_MIN);
+    running.runtime.stop(left).await;
+    running.log.write(&Record::Stopped);
+}

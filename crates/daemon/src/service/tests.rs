@@ -1,0 +1,250 @@
+//! Virtual servers that come, go, change and stop, each in a folder of its own.
+
+use super::*;
+use crate::clock::Clock;
+use relay::config::Config;
+use relay::record::Level;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("mailroot-servers-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// A configuration with these virtual servers: name, address, more for the General tab.
+    fn configure(&self, servers: &[(&str, SocketAddr, &str)]) -> Config {
+        let text: String = servers
+            .iter()
+            .map(|(name, address, general)| {
+                format!(
+                    "[[virtual_server]]\nname = \"{name}\"\nhome = \"{name}\"\n\
+                     [virtual_server.general]\nlisten = [\"{address}\"]\n{general}\n\
+                     [virtual_server.delivery]\nfqdn = \"{name}.test\"\n\
+                     [[virtual_server.domain]]\nname = \"{name}-local.test\"\nkind = \"default\"\n"
+                )
+            })
+            .collect();
+        let path = self.0.join("mailroot.toml");
+        Config::parse(&text, &path.to_string_lossy(), "host.test").unwrap_or_else(|p| panic!("{}", p[0].render(&text)))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(octets)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct House {
+    servers: Servers,
+    lines: Lines,
+    flush: crate::log::Flush,
+    folder: Folder,
+}
+
+impl House {
+    fn new() -> House {
+        let lines = Lines::default();
+        let clock = Clock::start();
+        let (log, flush) = Log::start(Level::Info, clock.clone(), Box::new(lines.clone())).unwrap();
+        House { servers: Servers::new(log, clock, Inherited::default()), lines, flush, folder: Folder::new() }
+    }
+
+    async fn carry_out(&mut self, servers: &[(&str, SocketAddr, &str)]) -> Vec<String> {
+        let config = self.folder.configure(servers);
+        tokio::time::timeout(LONG, self.servers.carry_out(&config)).await.unwrap()
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.servers.iter().map(|running| &*running.server().name).collect()
+    }
+
+    fn log(&self) -> String {
+        self.flush.flush();
+        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    async fn stop(mut self) {
+        tokio::time::timeout(LONG, self.servers.stop(Duration::from_secs(5))).await.unwrap();
+    }
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// A client that has heard the greeting, which names this virtual server.
+async fn visit(address: SocketAddr, name: &'static str) -> Client {
+    beside(move || {
+        let mut client = Client(TcpStream::connect(address).unwrap());
+        client.0.set_read_timeout(Some(LONG)).unwrap();
+        let greeting = client.hear();
+        assert!(greeting.starts_with(&format!("220 {name}.test ")), "{greeting}");
+        client
+    })
+    .await
+}
+
+async fn beside<T: Send + 'static>(deed: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(deed).await.unwrap()
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        let mut octet = [0];
+        while !line.ends_with('\n') {
+            self.0.read_exact(&mut octet).unwrap_or_else(|e| panic!("{e} after {line:?}"));
+            line.push(char::from(octet[0]));
+        }
+        line
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        self.0.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        self.hear()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_servers_trouble_is_not_the_others() {
+    let mut house = House::new();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (bad, good) = (taken.local_addr().unwrap(), free_port());
+    let faults = house.carry_out(&[("one", bad, ""), ("two", good, "")]).await;
+    assert_eq!(house.names(), ["two"]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].starts_with(&format!("'one': {bad} is taken by another program")), "{faults:?}");
+    assert!(faults[1].starts_with("'one' is not started"), "{faults:?}");
+    visit(good, "two").await;
+    let log = house.log();
+    assert!(log.contains("started listen=") && log.contains(" server=two\n"), "{log}");
+    assert_eq!(log.matches(" alarm text=").count(), 2, "{log}");
+    drop(taken);
+    assert_eq!(house.carry_out(&[("one", bad, ""), ("two", good, "")]).await, Vec::<String>::new());
+    assert_eq!(house.names(), ["one", "two"], "tried again at the next reload, in the configuration's order");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_told() {
+    let mut house = House::new();
+    std::fs::write(house.folder.0.join("one"), "not a folder").unwrap();
+    let good = free_port();
+    let faults = house.carry_out(&[("one", free_port(), ""), ("two", good, "")]).await;
+    assert_eq!(house.names(), ["two"]);
+    assert!(faults[0].starts_with("'one' is not started: "), "{faults:?}");
+    visit(good, "two").await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_starts_stops_and_leaves_alone() {
+    let mut house = House::new();
+    let (a, b, c) = (free_port(), free_port(), free_port());
+    house.carry_out(&[("stays", a, ""), ("goes", b, "")]).await;
+    let mut staying = visit(a, "stays").await;
+    let mut leaving = visit(b, "goes").await;
+    let faults = house.carry_out(&[("comes", c, ""), ("stays", a, "connections_max = 7")]).await;
+    assert_eq!(faults, Vec::<String>::new());
+    assert_eq!(house.names(), ["comes", "stays"]);
+    visit(c, "comes").await;
+    visit(a, "stays").await;
+    let (kept, gone) = beside(move || (staying.ask("NOOP"), leaving.hear())).await;
+    assert!(kept.starts_with("250 "), "{kept}");
+    assert!(gone.starts_with("421 4.3.2 "), "{gone}");
+    assert!(beside(move || TcpStream::connect(b)).await.is_err());
+    let log = house.log();
+    assert!(log.contains(" stopped server=goes\n") && log.contains(" configured server=stays\n"), "{log}");
+    assert!(!log.contains(" stopped server=stays\n"), "{log}");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_can_move_from_one_server_to_another() {
+    let mut house = House::new();
+    let (a, b) = (free_port(), free_port());
+    house.carry_out(&[("one", a, ""), ("two", b, "")]).await;
+    let faults = house.carry_out(&[("one", b, ""), ("two", a, "")]).await;
+    assert_eq!(faults, Vec::<String>::new());
+    visit(a, "two").await;
+    visit(b, "one").await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_exchanged_is_restarted() {
+    let mut house = House::new();
+    let a = free_port();
+    house.carry_out(&[("one", a, "")]).await;
+    let mut client = visit(a, "one").await;
+    let mut config = house.folder.configure(&[("one", a, "")]);
+    let mut server = (*config.servers[0]).clone();
+    server.home = house.folder.0.join("elsewhere");
+    config.servers = vec![Arc::new(server)];
+    assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    let told = beside(move || client.hear()).await;
+    assert!(told.starts_with("421 4.3.2 "), "{told}");
+    visit(a, "one").await;
+    let log = house.log();
+    assert_eq!(log.matches(" started ").count(), 2, "{log}");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_waits_for_a_message_but_not_for_ever() {
+    let mut house = House::new();
+    let a = free_port();
+    house.carry_out(&[("one", a, "")]).await;
+    let begin = |mut client: Client| {
+        for line in ["HELO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<b@one-local.test>", "DATA"] {
+            let reply = client.ask(line);
+            assert!(reply.starts_with("250") || reply.starts_with("354"), "{line}: {reply}");
+        }
+        client
+    };
+    let client = visit(a, "one").await;
+    let (mut honest, stalled) = beside(move || (begin(client), a)).await;
+    let client = visit(stalled, "one").await;
+    let stalled = beside(move || begin(client)).await;
+    let sending = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        (honest.ask("Subject: x\r\n\r\nx\r\n."), honest.hear())
+    });
+    let began = std::time::Instant::now();
+    house.servers.stop(Duration::from_secs(4)).await;
+    let (queued, end) = sending.await.unwrap();
+    assert!(queued.starts_with("250 ") && end.starts_with("421 4.3.2 "), "{queued}{end}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let log = house.log();
+    assert!(log.contains("1 sessions did not end in time") && log.contains(" accepted id="), "{log}");
+    assert!(log.ends_with(" stopped\n"), "{log}");
+    drop(stalled);
+}
