@@ -5,17 +5,23 @@ use crate::clock::Clock;
 use crate::log::{Flush, Log};
 use crate::store::Store;
 use relay::config::{Config, VirtualServer};
+use relay::queue::{Accepted, Event};
 use relay::record::Level;
 use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
 
 /// A virtual server of its own.
 pub(crate) struct Office {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) server: Arc<VirtualServer>,
     store: Store,
+    accepted: Mutex<Receiver<Event>>,
     lines: Lines,
     flush: Flush,
+    home: TempDir,
 }
 
 /// A message that was committed.
@@ -37,11 +43,11 @@ impl Write for Lines {
 }
 
 /// The default domain is `local.test`; 127.0.0.1 may relay. Each argument is the text of a tab.
-pub(crate) fn configure(general: &str, messages: &str, delivery: &str) -> Arc<VirtualServer> {
+fn configure(home: &Path, general: &str, messages: &str, delivery: &str) -> Arc<VirtualServer> {
     let text = format!(
         "[[virtual_server]]
          name = \"Test\"
-         home = \"home\"
+         home = {home:?}
          [virtual_server.general]
          {general}
          [virtual_server.access]
@@ -67,25 +73,46 @@ impl Office {
 
     /// Each argument is the text of a tab.
     pub(crate) fn with(general: &str, messages: &str, delivery: &str) -> Office {
-        let server = configure(general, messages, delivery);
+        let home = TempDir::new().unwrap();
+        let server = configure(home.path(), general, messages, delivery);
         let clock = Clock::start();
         let lines = Lines::default();
         let (log, flush) = Log::start(Level::Debug, clock.clone(), Box::new(lines.clone())).unwrap();
-        let store = Store::default();
-        let desk = Desk::new(Arc::clone(&server), store.clone(), log, clock);
-        Office { desk, server, store, lines, flush }
+        let (events, accepted) = mpsc::channel();
+        let (store, _) = Store::open(&server, events).unwrap();
+        let desk = Desk::new(server, store.clone(), log, clock);
+        Office { desk, store, accepted: Mutex::new(accepted), lines, flush, home }
     }
 
     /// The same store behind another configuration.
     pub(crate) fn reconfigured(&self, general: &str, delivery: &str) -> Arc<Desk> {
         let desk = &self.desk;
-        Desk::new(configure(general, "", delivery), self.store.clone(), desk.log().clone(), desk.clock().clone())
+        Desk::new(
+            configure(self.home.path(), general, "", delivery),
+            self.store.clone(),
+            desk.log().clone(),
+            desk.clock().clone(),
+        )
     }
 
-    /// What was committed.
+    /// What was committed since the last call. The store tells its queue right after it has told the session.
     pub(crate) fn kept(&self) -> Vec<Kept> {
-        let kept = self.store.kept.lock().unwrap();
-        kept.iter().map(|(envelope, content)| Kept { envelope: envelope.clone(), content: content.clone() }).collect()
+        let accepted = self.accepted.lock().unwrap();
+        let events = std::iter::from_fn(|| accepted.recv_timeout(Duration::from_millis(200)).ok());
+        let messages = events.filter_map(|event| match event {
+            Event::Accepted(messages) => Some(messages),
+            _ => None,
+        });
+        messages.flatten().map(|message| self.read(message)).collect()
+    }
+
+    fn read(&self, message: Accepted) -> Kept {
+        let mut reader = self.store.content_blocking(message.id, &message.place).unwrap();
+        let mut content = Vec::new();
+        while let Some(chunk) = reader.next_blocking().unwrap() {
+            content.extend_from_slice(&chunk);
+        }
+        Kept { envelope: message.envelope, content }
     }
 
     /// What the log says, without the times.

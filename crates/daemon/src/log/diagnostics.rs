@@ -1,7 +1,8 @@
 //! What our libraries and our own faults have to say, as `note …` and `alarm …` lines of the same log.
 //!
-//! Our own code says what happens to mail as records. What is left for `tracing` is what libraries report; at
-//! level *info* their warnings and errors are shown, at *debug* also what they inform about. Spans are not kept.
+//! Our own code says what happens to mail as records, and uses `tracing` for the rest: its errors are alarms, its warnings
+//! and what it informs about are notes at level *info*. Libraries are heard with a grain of salt: their warnings and
+//! errors are notes at level *info*, what they inform about at *debug*. Spans are not kept.
 
 use super::Log;
 use relay::record::{Level, Line};
@@ -36,17 +37,19 @@ struct Diagnostics {
 
 impl Subscriber for Diagnostics {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let level = *metadata.level();
-        if level <= tracing::Level::WARN {
-            self.log.wants(Level::Info)
-        } else {
-            level <= tracing::Level::INFO && self.log.wants(Level::Debug)
-        }
+        let needed = match (*metadata.level(), is_ours(metadata)) {
+            (tracing::Level::ERROR, true) => Level::Quiet,
+            (tracing::Level::WARN | tracing::Level::INFO, true) => Level::Info,
+            (tracing::Level::ERROR | tracing::Level::WARN, false) => Level::Info,
+            (tracing::Level::INFO, false) => Level::Debug,
+            _ => return false,
+        };
+        self.log.wants(needed)
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
         use tracing::level_filters::LevelFilter;
-        Some(if self.log.wants(Level::Debug) { LevelFilter::INFO } else { LevelFilter::WARN })
+        Some(if self.log.wants(Level::Info) { LevelFilter::INFO } else { LevelFilter::ERROR })
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -60,8 +63,11 @@ impl Subscriber for Diagnostics {
     fn event(&self, event: &Event<'_>) {
         let mut words = Words::default();
         event.record(&mut words);
-        let mut text = String::new();
         let metadata = event.metadata();
+        if is_ours(metadata) && *metadata.level() == tracing::Level::ERROR {
+            return self.log.alarm(words.text);
+        }
+        let mut text = String::new();
         let line = Line::new(&mut text, "note").field("level", metadata.level());
         line.field("from", &metadata.target()).field("text", &words.text);
         self.log.send(text);
@@ -70,6 +76,12 @@ impl Subscriber for Diagnostics {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// Is it this program that speaks, not a library?
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    ["daemon", "relay", "smtp"].iter().any(|ours| target.split("::").next() == Some(ours))
 }
 
 /// The event's message, followed by its fields.
@@ -111,13 +123,26 @@ mod tests {
     fn what_is_shown_depends_on_the_level() {
         let speak = |log: &Log| {
             tracing::subscriber::with_default(Diagnostics { log: log.clone() }, || {
-                tracing::error!("e");
-                tracing::info!("i");
-                tracing::trace!("t");
+                tracing::error!(target: "daemon::store", "one");
+                tracing::info!(target: "daemon::store", "two");
+                tracing::error!(target: "resolver", "three");
+                tracing::info!(target: "resolver", "four");
+                tracing::debug!(target: "resolver", "never");
+                tracing::debug!(target: "daemonic", "never");
             });
         };
-        assert_eq!(text_of(Level::Quiet, speak).lines().count(), 0);
-        assert_eq!(text_of(Level::Info, speak).lines().count(), 1);
-        assert_eq!(text_of(Level::Debug, speak).lines().count(), 2);
+        let shown = |level| {
+            let text = text_of(level, speak);
+            text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+        };
+        let all = [
+            "alarm text=one",
+            "note level=INFO from=daemon::store text=two",
+            "note level=ERROR from=resolver text=three",
+            "note level=INFO from=resolver text=four",
+        ];
+        assert_eq!(shown(Level::Quiet), all[..1]);
+        assert_eq!(shown(Level::Info), all[..3]);
+        assert_eq!(shown(Level::Debug), all);
     }
 }

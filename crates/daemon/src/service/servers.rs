@@ -1,7 +1,7 @@
 //! The running virtual servers, and how they follow the configuration.
 //!
 //! [`Servers::carry_out`] makes what runs what the configuration says: at start, when nothing runs, and on every reload.
-//! A virtual server is known by its name. New ones are started and missing ones stopped; one whose folders, queue bounds or
+//! A virtual server is known by its name. New ones are started and missing ones stopped; one whose home, queue bounds or
 //! resolvers have changed is stopped and started again; all others go on, get the new configuration, and only their
 //! changed addresses are rebound. Whatever goes wrong with one is reported in a line and leaves the others alone.
 //!
@@ -221,13 +221,9 @@ impl Servers {
     }
 }
 
-/// What a virtual server holds open, and cannot exchange while it runs.
+/// What a virtual server's store cannot exchange while it is open.
 fn needs_restart(old: &VirtualServer, new: &VirtualServer) -> bool {
-    old.home != new.home
-        || old.queue != new.queue
-        || old.default_domain.drop != new.default_domain.drop
-        || old.default_domain.quota != new.default_domain.quota
-        || old.messages.badmail != new.messages.badmail
+    old.home != new.home || old.queue != new.queue
 }
 
 /// Stops one virtual server: no new connections, then no new commands, then no new attempts.

@@ -458,7 +458,7 @@ impl Disk for SimDisk {
     }
 
     fn free_space(&self) -> io::Result<Space> {
-        let mut shared = self.call(|| format!("free space"))?;
+        let mut shared = self.call(|| "free space".to_owned())?;
         shared.planned_error()?;
         let octets = shared.plan.room.map_or(u64::MAX, |room| room.saturating_sub(shared.used()));
         Ok(Space { octets, files: None })
