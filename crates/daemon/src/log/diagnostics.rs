@@ -39,8 +39,8 @@ impl Subscriber for Diagnostics {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let needed = match (*metadata.level(), is_ours(metadata)) {
             (tracing::Level::ERROR, true) => Level::Quiet,
-            (tracing::Level::WARN | tracing::Level::INFO, true) => Level::Info,
-            (tracing::Level::ERROR | tracing::Level::WARN, false) => Level::Info,
+            (tracing::Level::WARN | tracing::Level::INFO, true)
+            | (tracing::Level::ERROR | tracing::Level::WARN, false) => Level::Info,
             (tracing::Level::INFO, false) => Level::Debug,
             _ => return false,
         };
