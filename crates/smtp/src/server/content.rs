@@ -204,12 +204,12 @@ impl Session {
             self.close(&reply, Closing::Limit);
             return;
         }
-        self.set_pace();
         self.phase = Phase::Skip(Skip { left: octets, reply: Box::new(reply) });
     }
 
     /// A refused chunk is read to its end.
     pub(super) fn skip(&mut self, mut skip: Skip) -> Progress {
+        self.set_pace();
         if skip.left > 0 && self.input.is_empty() {
             self.phase = Phase::Skip(skip);
             return Progress::Starved;
