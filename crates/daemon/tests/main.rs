@@ -5,3 +5,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // The modules of this folder are switched on as the relay lands.
+
+mod process;
