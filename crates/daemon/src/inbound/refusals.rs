@@ -21,25 +21,28 @@ impl Refusals {
     }
 
     /// The refusals in `replies`, as they are sent to `peer`; `otherwise` names the command if it is not known.
+    ///
+    /// What was announced and is not among them was told in other words: it is forgotten, so that nothing gathers here.
     pub(super) fn sent(&mut self, replies: &[u8], peer: IpAddr, otherwise: &str) -> Vec<Record> {
         let mut found = Vec::new();
-        if !may_refuse(replies) {
-            return found;
-        }
-        let mut reader = ReplyReader::default();
-        for line in replies.split(|&b| b == b'\n') {
-            let Ok(Some(reply)) = reader.line(line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
-            if reply.code < 400 {
-                continue;
+        if may_refuse(replies) {
+            let mut reader = ReplyReader::default();
+            for line in replies.split(|&b| b == b'\n') {
+                let Ok(Some(reply)) = reader.line(line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
+                if reply.code >= 400 {
+                    let command = self.command_of(&reply).unwrap_or_else(|| otherwise.into());
+                    found.push(Record::Refused { peer, command, reply });
+                }
             }
-            let command = match self.announced.front() {
-                Some((_, expected)) if expected.one_line() == reply.one_line() => self.announced.pop_front(),
-                _ => None,
-            };
-            let command = command.map_or_else(|| otherwise.into(), |(command, _)| command);
-            found.push(Record::Refused { peer, command, reply });
         }
+        self.announced.clear();
         found
+    }
+
+    fn command_of(&mut self, reply: &Reply) -> Option<Box<str>> {
+        let words = reply.one_line();
+        let at = self.announced.iter().position(|(_, announced)| announced.one_line() == words)?;
+        self.announced.drain(..=at).next_back().map(|(command, _)| command)
     }
 }
 
@@ -71,6 +74,19 @@ mod tests {
         ];
         assert_eq!(told(&mut refusals, batch), expected);
         assert_eq!(told(&mut refusals, batch).len(), 2, "the same reply again, by the machine");
+    }
+
+    #[test]
+    fn a_refusal_told_in_other_words_does_not_hide_the_next() {
+        let mut refusals = Refusals::default();
+        let (lost, next) = (Reply::new(550, 7, 1, "x".repeat(5_000)), Reply::new(550, 7, 1, "No"));
+        refusals.announce("RCPT TO:<a@x.test>", &lost);
+        refusals.announce("RCPT TO:<b@x.test>", &next);
+        let lines = told(&mut refusals, b"550 5.7.1 Cut\r\n550 5.7.1 No\r\n");
+        assert!(lines[0].contains(" command=content ") && lines[1].contains("RCPT TO:<b@x.test>"), "{lines:?}");
+        refusals.announce("RCPT TO:<c@x.test>", &lost);
+        told(&mut refusals, b"250 ok\r\n");
+        assert!(refusals.announced.is_empty());
     }
 
     #[test]

@@ -50,8 +50,6 @@ impl ListenFault {
 #[derive(Default)]
 pub struct Inherited {
     sockets: Vec<(SocketAddr, StdListener)>,
-    /// Ports of which a socket for `[::]` that also takes IPv4 was taken out.
-    both: Vec<u16>,
 }
 
 impl Inherited {
@@ -68,7 +66,7 @@ impl Inherited {
                 sockets.push((address, listener));
             }
         }
-        Inherited { sockets, both: Vec::new() }
+        Inherited { sockets }
     }
 
     /// Addresses that nobody has asked for.
@@ -77,25 +75,22 @@ impl Inherited {
         self.sockets.iter().map(|(address, _)| *address).collect()
     }
 
-    /// The socket for `address`; `None` if one that was taken before serves it as well.
-    pub(super) fn take_or_bind(&mut self, address: SocketAddr) -> Result<Option<TcpListener>, ListenFault> {
+    /// The socket for `address`.
+    pub(super) fn take_or_bind(&mut self, address: SocketAddr) -> Result<TcpListener, ListenFault> {
         let exact = self.sockets.iter().position(|(have, _)| *have == address);
         let found = exact.or_else(|| self.sockets.iter().position(|(have, _)| serves_both(have, address)));
         let listener = match found {
-            Some(index) => {
-                let (have, listener) = self.sockets.swap_remove(index);
-                if have.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-                    && !SockRef::from(&listener).only_v6().unwrap_or(false)
-                {
-                    self.both.push(have.port());
-                }
-                prepare(listener)
-            }
-            None if address.ip().is_unspecified() && self.both.contains(&address.port()) => return Ok(None),
+            Some(index) => prepare(self.sockets.swap_remove(index).1),
             None => bind(address),
         };
-        listener.map(Some).map_err(|error| ListenFault::new(address, &error))
+        listener.map_err(|error| ListenFault::new(address, &error))
     }
+}
+
+/// Does this socket take IPv4 connections as well as IPv6 ones?
+pub(super) fn takes_both(listener: &TcpListener) -> bool {
+    listener.local_addr().is_ok_and(|address| address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        && !SockRef::from(listener).only_v6().unwrap_or(true)
 }
 
 /// `[::]:port`, handed over, also stands for `0.0.0.0:port`.
@@ -126,8 +121,25 @@ fn prepare(listener: StdListener) -> io::Result<TcpListener> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    impl Inherited {
+        /// As if handed over.
+        pub(in crate::listen) fn of(sockets: Vec<StdListener>) -> Inherited {
+            Inherited { sockets: sockets.into_iter().map(|socket| (socket.local_addr().unwrap(), socket)).collect() }
+        }
+    }
+
+    /// What systemd makes of `ListenStream=` with a port alone.
+    pub(in crate::listen) fn for_both() -> StdListener {
+        let both = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        both.set_only_v6(false).unwrap();
+        both.set_reuse_address(true).unwrap(); // as systemd does
+        both.bind(&address("[::]:0").into()).unwrap();
+        both.listen(8).unwrap();
+        both.into()
+    }
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -163,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn all_ipv4_and_all_ipv6_stand_side_by_side() {
         let mut none = Inherited::default();
-        let four = none.take_or_bind(address("0.0.0.0:0")).unwrap().unwrap();
+        let four = none.take_or_bind(address("0.0.0.0:0")).unwrap();
         let port = four.local_addr().unwrap().port();
         let six = none.take_or_bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
         assert!(six.is_ok(), "{six:?}");
@@ -173,27 +185,25 @@ mod tests {
     async fn sockets_handed_over_are_matched_to_the_configuration() {
         let exact = StdListener::bind("127.0.0.1:0").unwrap();
         let exact_address = exact.local_addr().unwrap();
-        let both = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
-        both.set_only_v6(false).unwrap();
-        both.bind(&address("[::]:0").into()).unwrap();
-        both.listen(8).unwrap();
-        let both: StdListener = both.into();
+        let both = for_both();
         let both_address = both.local_addr().unwrap();
-        let mut inherited = Inherited { sockets: vec![(both_address, both), (exact_address, exact)], both: Vec::new() };
+        let mut inherited = Inherited::of(vec![both, exact]);
 
         assert_eq!(inherited.unused().len(), 2);
-        let taken = inherited.take_or_bind(exact_address).unwrap().unwrap();
+        let taken = inherited.take_or_bind(exact_address).unwrap();
         assert_eq!(taken.local_addr().unwrap(), exact_address);
+        assert!(!takes_both(&taken));
         let all_four = SocketAddr::new([0, 0, 0, 0].into(), both_address.port());
-        let taken = inherited.take_or_bind(all_four).unwrap().unwrap();
+        let taken = inherited.take_or_bind(all_four).unwrap();
         assert_eq!(taken.local_addr().unwrap(), both_address, "the socket for both serves IPv4");
-        assert!(inherited.take_or_bind(both_address).unwrap().is_none(), "and IPv6, without a second socket");
+        assert!(takes_both(&taken));
         assert_eq!(inherited.unused(), []);
+        assert!(!takes_both(&inherited.take_or_bind(address("[::]:0")).unwrap()), "our own are for IPv6 alone");
     }
 
     #[tokio::test]
     async fn accepted_sockets_do_not_delay() {
-        let listener = Inherited::default().take_or_bind(address("127.0.0.1:0")).unwrap().unwrap();
+        let listener = Inherited::default().take_or_bind(address("127.0.0.1:0")).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         assert!(stream.nodelay().unwrap());

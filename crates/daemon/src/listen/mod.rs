@@ -20,6 +20,7 @@ pub use sessions::{Seat, Sessions};
 use crate::desk::Desk;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -36,6 +37,8 @@ struct Open {
     configured: SocketAddr,
     /// As it is.
     bound: SocketAddr,
+    /// It was handed over, is bound to `[::]`, and takes IPv4 connections too.
+    takes_both: bool,
     accepting: JoinHandle<()>,
 }
 
@@ -69,18 +72,24 @@ impl Listeners {
             if self.open.iter().any(|open| open.configured == configured) {
                 continue;
             }
+            // A socket for both that was handed over for one of them serves the other as well.
+            let served = |open: &Open| open.takes_both && open.bound.port() == configured.port();
+            if configured.ip().is_unspecified() && self.open.iter().any(served) {
+                continue;
+            }
             match inherited.take_or_bind(configured) {
-                Ok(Some(listener)) => {
-                    let bound = listener.local_addr().unwrap_or(configured);
-                    let accepting = accept::run(listener, self.desk.subscribe(), Arc::clone(&self.sessions));
-                    self.open.push(Open { configured, bound, accepting: tokio::spawn(accepting) });
-                }
-                // Another socket that was handed over takes this address's connections too.
-                Ok(None) => {}
+                Ok(listener) => self.accept_on(listener, configured),
                 Err(fault) => faults.push(fault),
             }
         }
         faults
+    }
+
+    fn accept_on(&mut self, listener: TcpListener, configured: SocketAddr) {
+        let bound = listener.local_addr().unwrap_or(configured);
+        let takes_both = bind::takes_both(&listener);
+        let accepting = accept::run(listener, self.desk.subscribe(), Arc::clone(&self.sessions));
+        self.open.push(Open { configured, bound, takes_both, accepting: tokio::spawn(accepting) });
     }
 
     /// Where connections are accepted, as bound.

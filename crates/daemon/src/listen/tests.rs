@@ -132,6 +132,28 @@ async fn one_bad_address_leaves_the_others_alone() {
     assert!(beside(move || greeting(bad)).await.starts_with("220 "), "tried again, it works");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_for_both_serves_whichever_is_configured() {
+    let office = Office::new();
+    let socket = bind::tests::for_both();
+    let six = socket.local_addr().unwrap();
+    let four = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), six.port());
+    let through = |ip: &str| SocketAddr::new(ip.parse().unwrap(), six.port());
+    let mut listeners = Listeners::new(Arc::clone(&office.desk), Sessions::new(100));
+    let mut inherited = Inherited::of(vec![socket]);
+    assert_eq!(listeners.open_missing(&[four, six], &mut inherited), []);
+    assert_eq!(listeners.addresses(), [six], "one socket, not two");
+    for address in [through("127.0.0.1"), through("::1")] {
+        assert!(beside(move || greeting(address)).await.starts_with("220 "));
+    }
+    // The one that stood for both goes; the other gets a socket of its own.
+    listeners.close_others(&[six]).await;
+    assert_eq!(listeners.open_missing(&[six], &mut inherited), []);
+    let (address, gone) = (through("::1"), through("127.0.0.1"));
+    assert!(beside(move || greeting(address)).await.starts_with("220 "));
+    assert!(beside(move || TcpStream::connect(gone)).await.is_err());
+}
+
 /// On one thread, where nothing happens beside: closed means closed.
 #[tokio::test(flavor = "current_thread")]
 async fn a_closed_address_is_free_at_once() {
