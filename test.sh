@@ -71,12 +71,12 @@ need_root() { # MODULE REASON
   fi
 }
 need with_clients "mail handed in by swaks, smtplib and curl" swaks python3 curl
-need with_bind "hosts found through a real name server" named
+need with_bind "hosts found through a real name server" named named-checkconf
 if [ "$(id -u)" = 0 ]; then
-  need with_postfix "a real Postfix as next hop and as client" postfix
-  need with_dovecot "LMTP into a real Dovecot, downloaded over POP3" dovecot doveadm curl fetchmail \
+  need with_postfix "a real Postfix as next hop and as client" postfix swaks curl python3 named
+  need with_dovecot "LMTP into a real Dovecot, downloaded over POP3" dovecot curl fetchmail swaks python3 \
     /usr/lib/dovecot/lmtp /usr/lib/dovecot/pop3
-  need as_root "full and read-only disks in a mount namespace" unshare mount
+  need as_root "full and read-only disks in a mount namespace" unshare mount setpriv
   if command -v unshare >/dev/null 2>&1 && ! unshare -m true 2>/dev/null; then
     unable+=("as_root: full and read-only disks (this machine gives no mount namespace)")
     filters+=(--skip "as_root::")

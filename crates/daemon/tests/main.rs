@@ -4,6 +4,16 @@
 //! (`./test.sh` installs it, or names them as skipped); the others need nothing but the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-// The modules of this folder are switched on as the relay lands.
-
+mod as_root;
+mod crash;
+mod delivery;
+mod faults;
+mod gate;
+mod harness;
+mod life;
 mod process;
+mod retry;
+mod with_bind;
+mod with_clients;
+mod with_dovecot;
+mod with_postfix;

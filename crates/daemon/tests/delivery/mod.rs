@@ -6,7 +6,7 @@ use crate::harness::mail::{assert_same, plain, tricky, values};
 use crate::harness::peer::{At, Mood, Peer, Script};
 use crate::harness::relay::{Relay, Settings};
 use crate::harness::tools::Dotnet;
-use crate::harness::{SOON, Site, files, has, until};
+use crate::harness::{SOON, Site, files, files_ending, has, until};
 use std::fs;
 
 #[test]
@@ -89,23 +89,25 @@ fn recipients_come_from_the_header_when_a_pickup_file_names_none() {
 fn a_pickup_file_without_a_sender_lies_in_badmail_with_the_reason() {
     let site = Site::new();
     let relay = Relay::start(&site, &Settings::new(&site));
-    fs::write(relay.folder("Pickup").join("bad.eml"), "To: bob@local.test\r\nSubject: no sender\r\n\r\nx\r\n").unwrap();
-    fs::write(relay.folder("Pickup").join("empty.eml"), "").unwrap();
-    fs::write(relay.folder("Pickup").join("binary.eml"), [0u8, 1, 2, 255, 254].repeat(1000)).unwrap();
-    let bad = until(SOON, "three files lie in Badmail", || {
-        let found: Vec<_> =
-            files(&relay.folder("Badmail")).into_iter().filter(|p| p.extension().is_some_and(|e| e == "BDR")).collect();
+    let pickup = relay.folder("Pickup");
+    fs::write(pickup.join("bad.eml"), "To: bob@local.test\r\nSubject: no sender\r\n\r\nx\r\n").unwrap();
+    fs::write(pickup.join("nobody.eml"), "From: bob@local.test\r\nSubject: to nobody\r\n\r\nx\r\n").unwrap();
+    fs::write(pickup.join("binary.eml"), [0u8, 1, 2, 255, 254].repeat(1000)).unwrap();
+    fs::write(pickup.join("empty.eml"), "").unwrap();
+    let slips = until(SOON, "three files lie in Badmail", || {
+        let found = files_ending(&relay.folder("Badmail"), ".BDR");
         (found.len() >= 3).then_some(found)
     });
-    for slip in &bad {
+    for slip in &slips {
         let text = fs::read_to_string(slip).unwrap();
         assert!(text.len() > 40, "{text}");
         assert!(slip.with_extension("BAD").exists() && slip.with_extension("BDP").exists(), "{}", slip.display());
     }
-    assert!(bad.iter().any(|slip| fs::read_to_string(slip).unwrap().contains("From")));
-    // The rest goes on.
-    fs::write(relay.folder("Pickup").join("good.eml"), plain("goes on", "bob@local.test")).unwrap();
+    assert!(slips.iter().any(|slip| fs::read_to_string(slip).unwrap().contains("From")));
+    // The rest goes on; an empty file may be one that somebody is about to write.
+    fs::write(pickup.join("good.eml"), plain("goes on", "bob@local.test")).unwrap();
     relay.wait_for_drop("goes on");
+    assert_eq!(files(&pickup), [pickup.join("empty.eml")]);
 }
 
 #[test]

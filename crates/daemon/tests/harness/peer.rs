@@ -3,7 +3,7 @@
 //! Its script may be changed while it runs; a connection looks at it at each step.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -97,6 +97,7 @@ struct Shared {
     open: AtomicUsize,
     most_open: AtomicUsize,
     over: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
 }
 
 /// The peer; it stops when dropped.
@@ -118,6 +119,7 @@ impl Peer {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
+                own.streams.lock().unwrap().extend(stream.try_clone());
                 let shared = Arc::clone(&own);
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
@@ -169,7 +171,11 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
+        // Wakes the listener, and ends the connections that others keep open.
         let _ = TcpStream::connect(self.at);
+        for stream in self.shared.streams.lock().unwrap().iter() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -1,5 +1,6 @@
 //! With a real Postfix, as next hop and as client. Needs root.
 
+use crate::harness::bind::Bind;
 use crate::harness::client::{Client, stuffed};
 use crate::harness::mail::{assert_same, plain, tricky, values};
 use crate::harness::postfix::{Postfix, Postfixed};
@@ -48,6 +49,18 @@ fn every_client_reaches_postfix_through_the_smart_host() {
     let received = values(&postfix.wait_for("by swaks"), "Received");
     assert_eq!(received.len(), 2, "{received:?}");
     assert!(received[1].contains("from swaks.test") && received[1].contains("by relay.test"), "{received:?}");
+}
+
+#[test]
+fn postfix_is_found_through_mx_records() {
+    let site = Site::new();
+    let postfix = Postfix::start(&site, 2, &Postfixed::default());
+    let bind = Bind::start(&site, 5, &format!("dest MX 10 mail\nmail A {}\n", postfix.at.ip()));
+    let relay = Relay::start(&site, &Settings::new(&site).dns(bind.at).delivery("port = 2525"));
+    let sent = tricky("by mx to postfix");
+    let output = swaks(&site, relay.at, "a@apps.test", "b@dest.test", &sent, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_same(&postfix.wait_for("by mx to postfix"), &sent, "Postfix's mailbox");
 }
 
 #[test]
