@@ -4,7 +4,7 @@ use crate::harness::client::Client;
 use crate::harness::mail::plain;
 use crate::harness::peer::{At, Mood, Peer, Script};
 use crate::harness::relay::{PROGRAM, Relay, Settings};
-use crate::harness::{Process, SOON, Site, has, run, run_well, until};
+use crate::harness::{Process, SOON, Site, has, run, until};
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -241,36 +241,4 @@ fn a_socket_that_systemd_opened_is_used() {
     relay.wait_for_drop("activated");
     drop(process);
     relay.at = site.at(1, 2525);
-}
-
-#[test]
-fn try_makes_its_home_and_what_it_tells_works() {
-    let site = Site::new();
-    let out = site.folder.join("out");
-    let file = fs::File::create(&out).unwrap();
-    let mut command = Command::new(PROGRAM);
-    command.arg("try").current_dir(site.folder.path()).stdout(file.try_clone().unwrap()).stderr(file);
-    let mut process = Process::start(&mut command);
-    let text = until(SOON, "it tells of its port", || {
-        if let Some(status) = process.0.try_wait().unwrap() {
-            panic!("{status}: {}", fs::read_to_string(&out).unwrap());
-        }
-        fs::read_to_string(&out).ok().filter(|text| text.contains("127.0.0.1:") && text.contains("mailroot.toml"))
-    });
-    for name in ["Pickup", "Drop", "Queue", "Badmail"] {
-        assert!(text.contains(name), "{name} is not told:\n{text}");
-        until(SOON, name, || site.folder.join("mailroot-try").join(name).is_dir().then_some(()));
-    }
-    // What it tells to type works as it stands.
-    let drop = site.folder.join("mailroot-try/Drop");
-    let told: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("printf")).collect();
-    assert!(told.len() >= 2, "an example each for curl and for Pickup:\n{text}");
-    for (number, line) in told.iter().enumerate() {
-        run_well(Command::new("sh").arg("-c").arg(line).current_dir(site.folder.path()));
-        until(SOON, &format!("the message of {line:?} lies in Drop"), || {
-            (crate::harness::files(&drop).len() == number + 1).then_some(())
-        });
-    }
-    process.signal("INT");
-    assert!(process.ended(SOON, "it ends").success());
 }

@@ -1,9 +1,11 @@
-//! Mail handed in by the clients that people use: swaks, Python's smtplib, curl.
+//! Mail handed in by the clients that people use: swaks, Python's smtplib, curl; and what `mailroot try` tells to type.
 
-use crate::harness::Site;
 use crate::harness::mail::{assert_same, tricky, values};
-use crate::harness::relay::{Relay, Settings};
+use crate::harness::relay::{PROGRAM, Relay, Settings};
 use crate::harness::tools::{curl, python, swaks};
+use crate::harness::{Process, SOON, Site, files, run_well, until};
+use std::fs;
+use std::process::Command;
 
 #[test]
 fn swaks_curl_and_smtplib_reach_drop_whole() {
@@ -62,4 +64,36 @@ print(s.verify('bob')[0], s.help()[:3], s.noop()[0])
     let dropped = relay.wait_for_drop("Schöne Grüße");
     let text = String::from_utf8_lossy(&dropped).into_owned();
     assert!(text.contains("müller@local.test") && text.contains("Grüße aus Köln"), "{text}");
+}
+
+#[test]
+fn try_makes_its_home_and_what_it_tells_works() {
+    let site = Site::new();
+    let out = site.folder.join("out");
+    let file = fs::File::create(&out).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("try").current_dir(site.folder.path()).stdout(file.try_clone().unwrap()).stderr(file);
+    let mut process = Process::start(&mut command);
+    let text = until(SOON, "it tells of its port", || {
+        if let Some(status) = process.0.try_wait().unwrap() {
+            panic!("{status}: {}", fs::read_to_string(&out).unwrap());
+        }
+        fs::read_to_string(&out).ok().filter(|text| text.contains("127.0.0.1:") && text.contains("mailroot.toml"))
+    });
+    for name in ["Pickup", "Drop", "Queue", "Badmail"] {
+        assert!(text.contains(name), "{name} is not told:\n{text}");
+        until(SOON, name, || site.folder.join("mailroot-try").join(name).is_dir().then_some(()));
+    }
+    // What it tells to type works as it stands.
+    let drop = site.folder.join("mailroot-try/Drop");
+    let told: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("printf")).collect();
+    assert!(told.len() >= 2, "an example each for curl and for Pickup:\n{text}");
+    for (number, line) in told.iter().enumerate() {
+        run_well(Command::new("sh").arg("-c").arg(line).current_dir(site.folder.path()));
+        until(SOON, &format!("the message of {line:?} lies in Drop"), || {
+            (files(&drop).len() == number + 1).then_some(())
+        });
+    }
+    process.signal("INT");
+    assert!(process.ended(SOON, "it ends").success());
 }
