@@ -1,4 +1,5 @@
-//! The disk says no. Needs `rustc` for the library that makes `fsync` fail, which is there when these tests are built.
+//! The disk says no, the DNS is silent, and files are out of all proportion. Needs `rustc` for the library that makes
+//! `fsync` fail, which is there when these tests are built.
 
 use crate::harness::client::Client;
 use crate::harness::mail::{plain, tricky};
@@ -122,4 +123,51 @@ fn large_messages_stream_through_and_memory_stays_small() {
     let peak: usize = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(peak < 50 * 1024, "{peak} KB at the peak for a message of 60 MB");
     assert!(has(&taken.content, "huge"));
+}
+
+#[test]
+fn a_silent_name_server_holds_up_only_what_needs_it() {
+    let site = Site::new();
+    // It takes questions and never answers.
+    let _silent = std::net::UdpSocket::bind(site.at(250, 5353)).unwrap();
+    let peer = Peer::start(site.at(2, 2525), Script::default());
+    let route = format!("route = \"smtp://[{}]:{}\"", peer.at.ip(), peer.at.port());
+    let relay = Relay::start(&site, &Settings::new(&site).remote("near.test", &[&route]));
+    let mut client = Client::greet(relay.at);
+    for n in 0..20 {
+        let reply = client.message("a@local.test", &[&format!("b@far{n}.test")], &plain("far", "b@far.test"));
+        assert_eq!(reply.code, 250, "{reply:?}");
+    }
+    let start = std::time::Instant::now();
+    client.message("a@local.test", &["b@near.test"], &plain("near", "b@near.test"));
+    peer.wait_for("near");
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+    let minute = std::time::Duration::from_secs(60);
+    crate::harness::until(minute, "the others wait in Queue", || (relay.queued().0.len() == 20).then_some(()));
+    assert_eq!(relay.dropped().len(), 0, "silence of the DNS must not bounce mail");
+}
+
+#[test]
+fn a_pickup_file_with_ten_thousand_recipients_and_a_huge_one_are_sent() {
+    let site = Site::new();
+    let peer = Peer::start(site.at(2, 2525), Script::offering(&["PIPELINING"]));
+    let settings = Settings::new(&site).smart_host(peer.at).messages("size_max = \"100 MB\"");
+    let relay = Relay::start(&site, &settings);
+    let mut many = String::from("x-sender: a@local.test\r\n");
+    for n in 0..10_000 {
+        many.push_str(&format!("x-receiver: r{n}@far.test\r\n"));
+    }
+    let many = [many.into_bytes(), plain("to many", "list@far.test")].concat();
+    let huge = [plain("huge", "b@far.test"), b"all work and no play\r\n".repeat(1_000_000)].concat();
+    for (name, content) in [("many.eml", many), ("huge.eml", huge.clone())] {
+        let file = site.folder.write(name, content);
+        fs::rename(file, relay.folder("Pickup").join(name)).unwrap();
+    }
+    let minute = std::time::Duration::from_secs(60);
+    crate::harness::until(minute, "all recipients are served", || {
+        let to_many = peer.taken().iter().filter(|t| t.subject() == "to many").map(|t| t.rcpt.len()).sum::<usize>();
+        (to_many == 10_000).then_some(())
+    });
+    let taken = peer.wait_for("huge");
+    crate::harness::mail::assert_same(&taken.content, &huge, "the next hop");
 }
