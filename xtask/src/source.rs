@@ -85,11 +85,12 @@ pub fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|e| e == extension)
 }
 
-/// Part of what is shipped: in a crate's `src`, no file of tests, and not the simulator.
+/// Part of what is shipped: in a crate's `src`, no file of tests, and neither the simulator nor its disk.
 fn is_product(path: &str) -> bool {
     path.starts_with("crates/")
         && path.contains("/src/")
         && !path.starts_with("crates/sim/")
+        && !path.starts_with("crates/relay/src/disk/sim")
         && !path.ends_with("/tests.rs")
         && !path.contains("/tests/")
 }
