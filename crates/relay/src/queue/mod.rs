@@ -255,6 +255,8 @@ impl Queue {
                 }
             };
             // Those of one destination travel together; one that waits longer than the others does not hold them up.
+            // What is due by now is due now: each recipient of a session came a little later than the one before.
+            let due = due.max(now);
             match groups.iter_mut().find(|(t, _, n, d)| *t == target && *n == tries && *d == due) {
                 Some((_, indexes, _, _)) => indexes.push(index),
                 None => groups.push((target, vec![index], tries, due)),
