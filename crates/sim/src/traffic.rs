@@ -161,7 +161,15 @@ impl Life {
             }
             return;
         }
-        let most = if self.chance.happens(2) { 20_000 } else { 60 };
+        if wire.still > 20
+            && let Role::Outbound(delivery) = &role
+            && delivery.greeted
+            && delivery.parcel.is_none()
+        {
+            // As the daemon does with a connection that has had nothing to do for a while.
+            wire.sender.quit();
+        }
+        let most = if wire.still > 10 { 20_000 } else { 60 };
         let wait = self.chance.between(1, most);
         self.wires.insert(name, (wire, role));
         self.at(Duration::from_millis(wait), Act::Pump(name));

@@ -42,6 +42,8 @@ pub struct Wire {
     pub cut_after: Option<u64>,
     /// The wire was cut.
     pub is_cut: bool,
+    /// Steps in a row in which nothing moved.
+    pub still: u32,
     sender_over: bool,
     receiver_over: bool,
 }
@@ -64,6 +66,7 @@ impl Wire {
             back: VecDeque::new(),
             cut_after,
             is_cut: false,
+            still: 0,
             sender_over: false,
             receiver_over: false,
         }
@@ -90,12 +93,12 @@ impl Wire {
 
     /// Moves one piece each way and lets both machines take their steps; gives the first thing that wants an answer.
     pub fn step(&mut self, now: Timestamp, chance: &mut Chance) -> Option<Happening> {
-        if let Some(happening) = self.receiver_step(now) {
-            return Some(happening);
+        let happening = self.receiver_step(now).or_else(|| self.sender_step(now));
+        if happening.is_some() {
+            self.still = 0;
+            return happening;
         }
-        if let Some(happening) = self.sender_step(now) {
-            return Some(happening);
-        }
+        self.still = if self.forth.is_empty() && self.back.is_empty() { self.still + 1 } else { 0 };
         self.carry(chance, true);
         self.carry(chance, false);
         None

@@ -221,9 +221,9 @@ impl SimDisk {
             return Err(power_is_off());
         }
         shared.calls += 1;
-        let state = shared.state.clone();
-        if let Some(moments) = &mut shared.moments {
-            moments.push((what(), state));
+        if shared.moments.is_some() {
+            let state = shared.state.clone();
+            shared.moments.get_or_insert_default().push((what(), state));
         }
         if shared.plan.cut_at == Some(shared.calls) {
             shared.off = true;
