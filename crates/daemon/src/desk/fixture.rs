@@ -21,7 +21,7 @@ pub(crate) struct Office {
     accepted: Mutex<Receiver<Event>>,
     lines: Lines,
     flush: Flush,
-    home: TempDir,
+    pub(crate) home: TempDir,
 }
 
 /// A message that was committed.

@@ -6,6 +6,7 @@ use crate::listen::Sessions;
 use relay::envelope::Origin;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
+use std::ops::Add;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
@@ -327,6 +328,25 @@ fn a_large_message_comes_in_whole() {
     assert!(talk.hear().starts_with("250"));
     let kept = talk.office.kept();
     assert!(kept[0].content.ends_with(body.as_bytes()));
+}
+
+#[test]
+fn content_that_cannot_be_kept_is_refused_at_its_end() {
+    let mut talk = Talk::new(Office::with("", "size_max = \"8 MB\"", ""));
+    talk.begin();
+    // What is larger than a megabyte goes into a file of its own while it comes in; there is no folder for it.
+    std::fs::remove_dir_all(talk.office.home.path().join("Queue")).unwrap();
+    talk.say(&"x".repeat(70).add("\r\n").repeat(50_000));
+    talk.say(".\r\n");
+    let reply = talk.hear();
+    assert!(reply.starts_with("452 4.3.1 "), "{reply}");
+    assert!(talk.office.kept().is_empty());
+    let log = talk.office.log();
+    assert!(
+        log.iter().any(|line| line.starts_with("refused peer=127.0.0.1 command=DATA reply=\"452 4.3.1 ")),
+        "{log:?}"
+    );
+    talk.exchange(&[("NOOP", "250")]);
 }
 
 #[test]

@@ -213,8 +213,11 @@ async fn what_cannot_be_exchanged_is_restarted() {
     let told = beside(move || client.hear()).await;
     assert!(told.starts_with("421 4.3.2 "), "{told}");
     visit(a, "one").await;
-    let log = house.log();
-    assert_eq!(log.matches(" started ").count(), 2, "{log}");
+    assert_eq!(house.log().matches(" started ").count(), 2, "{}", house.log());
+    config.dns.servers = vec!["127.0.0.1:5353".parse().unwrap()];
+    assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    visit(a, "one").await;
+    assert_eq!(house.log().matches(" started ").count(), 3, "other resolvers: {}", house.log());
     house.stop().await;
 }
 
