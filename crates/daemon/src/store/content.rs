@@ -29,13 +29,18 @@ impl Content {
         match place {
             Place::Journal { memory: Some(content), .. } => Ok(Content::from(content.clone())),
             Place::Journal { segment, offset, len, memory: None } => {
-                read_journal(&shared.disk, *segment, *offset, *len).map(|octets| Content::from(Bytes::from(octets)))
+                let read = read_journal(&shared.disk, *segment, *offset, *len);
+                let read = read.map(|octets| Content::from(Bytes::from(octets)));
+                // It may have been parked since, and its segment be another one's by now.
+                read.or_else(|error| Content::open_file(shared, id).map_err(|_| error))
             }
-            Place::File => {
-                let (file, len) = shared.folder.open_content(id)?;
-                Ok(Content { len, source: Source::File { disk: shared.disk.clone(), file, at: 0 } })
-            }
+            Place::File => Content::open_file(shared, id),
         }
+    }
+
+    fn open_file(shared: &Shared, id: QueueId) -> io::Result<Content> {
+        let (file, len) = shared.folder.open_content(id)?;
+        Ok(Content { len, source: Source::File { disk: shared.disk.clone(), file, at: 0 } })
     }
 
     /// All its octets.

@@ -121,7 +121,12 @@ impl Queue {
     fn was_the_last(&mut self, name: LotName, outcome: &Outcome, now: Timestamp) -> bool {
         let [(index, Ok(taken))] = &outcome.results[..] else { return false };
         let Some(message) = self.messages.get(&name.id) else { return false };
-        if message.open != 1 || message.jobs > 0 || message.loading || message.lots.len() != 1 {
+        if message.lane == Lane::Parking
+            || message.open != 1
+            || message.jobs > 0
+            || message.loading
+            || message.lots.len() != 1
+        {
             return false;
         }
         let Some(recipient) = message.envelope.as_ref().and_then(|e| e.recipients.get(*index as usize)) else {

@@ -23,11 +23,16 @@ impl Queue {
         }
     }
 
-    /// The journal is over its bound: these go first.
+    /// The journal is over its bound: these go first, even while they are on their way. (No segment can be used again
+    /// before the oldest; one host that takes its time must not keep the journal from shrinking.)
     pub(super) fn park_oldest(&mut self, ids: &[QueueId]) {
         for id in ids.iter().rev() {
             let Some(message) = self.messages.get_mut(id) else { continue };
-            if message.lane == Lane::Journal && !message.park_wanted {
+            if message.lane != Lane::Journal {
+                continue;
+            }
+            message.park_flying = true;
+            if !message.park_wanted {
                 message.park_wanted = true;
                 self.to_park.push_front(*id);
             }
@@ -60,7 +65,7 @@ impl Queue {
             if message.lane != Lane::Journal {
                 continue;
             }
-            if message.is_busy() {
+            if message.is_busy() && !(message.park_flying && message.is_only_flying()) {
                 later.push(id);
                 if later.len() >= PARK_BATCH {
                     break;
@@ -87,6 +92,9 @@ impl Queue {
             let Some(message) = self.messages.get_mut(id) else { continue };
             message.lane = Lane::Folder;
             message.place = Place::File;
+            if std::mem::take(&mut message.changed) {
+                self.persist(*id);
+            }
             self.line_up_again(*id);
             self.watch(*id);
             self.settle_down(*id, now);
@@ -104,8 +112,10 @@ impl Queue {
             self.parking = self.parking.saturating_sub(1);
             if let Some(message) = self.messages.get_mut(id) {
                 message.lane = Lane::Journal;
+                message.changed = false;
                 self.to_park.push_back(*id);
                 self.line_up_again(*id);
+                self.settle_down(*id, now);
             }
         }
     }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 pub(super) enum Lane {
     /// The journal.
     Journal,
-    /// On its way from the journal to the folder; nothing else happens to it meanwhile.
+    /// On its way from the journal to the folder; nothing new is begun with it meanwhile. What was under way before may
+    /// come to its end.
     Parking,
     /// The Queue folder.
     Folder,
@@ -65,6 +66,10 @@ pub(super) struct Message {
     pub watched: bool,
     /// It has been put in line for parking.
     pub park_wanted: bool,
+    /// It is to be parked even while it is on its way.
+    pub park_flying: bool,
+    /// Its envelope has changed since it went to be parked: the folder has the older one.
+    pub changed: bool,
     /// Every sender who wants to hear of a delay has heard.
     pub noticed: bool,
     /// The configuration it was routed by.
@@ -79,6 +84,11 @@ impl Message {
     /// Something outside works on it.
     pub(super) fn is_busy(&self) -> bool {
         self.jobs > 0 || self.loading || self.lots.iter().any(|l| l.state == LotState::Flying)
+    }
+
+    /// Nothing but attempts is under way.
+    pub(super) fn is_only_flying(&self) -> bool {
+        self.jobs == 0 && !self.loading
     }
 
     /// Its envelope, to be changed; `None` while it is not in memory.

@@ -217,6 +217,8 @@ impl Queue {
             look: false,
             watched: false,
             park_wanted: false,
+            park_flying: false,
+            changed: false,
             noticed,
             epoch: self.epoch,
         };
@@ -326,8 +328,9 @@ impl Queue {
 
     /// Makes a change of fates durable: in the folder now, in the journal as a note.
     fn persist(&mut self, id: QueueId) {
-        let Some(message) = self.messages.get(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else { return };
         let Some(envelope) = message.envelope.clone() else { return };
+        message.changed = message.lane == Lane::Parking;
         match message.lane {
             Lane::Folder => self.effects.push(Effect::Update(id, envelope)),
             Lane::Journal | Lane::Parking => {

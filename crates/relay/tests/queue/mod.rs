@@ -505,6 +505,54 @@ fn an_old_message_in_the_journal_is_parked_while_it_waits_for_its_turn() {
 }
 
 #[test]
+fn a_slow_host_does_not_keep_a_full_journal_from_shrinking() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.apply(Event::ParkOldest(vec![id]));
+    assert!(w.folder.contains_key(&id), "parked while the host takes its time");
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [id]);
+    assert!(w.folder.is_empty() && w.queue.totals().messages == 0);
+}
+
+#[test]
+fn what_an_attempt_brings_while_the_message_is_being_parked_is_not_forgotten() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test", "c@far.test"]);
+    let lone = w.accept("a@local.test", &["d@other.test"]);
+    let mut parcels = w.parcels();
+    let mut effects = Vec::new();
+    w.queue.apply(Event::ParkOldest(vec![id, lone]), w.now, &mut effects);
+    let Some(Effect::Park(jobs)) = effects.pop() else { panic!("{effects:?}") };
+    w.folder.extend(jobs.into_iter().map(|job| (job.id, (*job.envelope).clone())));
+    let (connection, parcel, _) = parcels.pop().unwrap();
+    w.answer(connection, &parcel, took());
+    let (connection, parcel, _) = parcels.pop().unwrap();
+    w.answer_each(connection, &parcel, vec![(0, took()), (1, Err(refused(450)))]);
+    assert!(w.gone.is_empty(), "its files are not there yet to be removed");
+    w.apply(Event::Parked(vec![id, lone]));
+    assert_eq!(w.gone, [lone]);
+    assert!(matches!(w.folder[&id].recipients[0].fate, Fate::Delivered { .. }), "{:?}", w.folder[&id]);
+    w.wait(MINUTE);
+    let (connection, parcel) = w.one_parcel();
+    assert_eq!(parcel.recipients, [1]);
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [lone, id]);
+}
+
+#[test]
+fn what_was_delivered_while_its_parking_failed_is_gone() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.queue.apply(Event::ParkOldest(vec![id]), w.now, &mut Vec::new());
+    w.answer(connection, &parcel, took());
+    w.apply(Event::ParkFailed(vec![id], "no room".into()));
+    assert_eq!(w.gone, [id]);
+}
+
+#[test]
 fn after_a_restart_schedules_go_on_and_unreported_failures_are_reported() {
     let mut w = World::new("");
     let mut envelope = w.envelope("a@local.test", &["b@far.test", "c@far.test"]);
