@@ -295,7 +295,7 @@ impl Node {
             FolderJob::Remove(id) => {
                 folder.remove(&[id]).map_err(|e| e.to_string())?;
             }
-            FolderJob::Load(id) => events.push(Event::Loaded(id, folder.load(id).map_err(|e| e.to_string()))),
+            FolderJob::Load(id) => events.push(Event::Loaded(id, folder.load(id))),
         }
         Ok(events)
     }

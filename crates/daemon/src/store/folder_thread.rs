@@ -92,7 +92,7 @@ impl FolderThread {
                     self.remove(&all);
                 }
                 FolderJob::Load(id) => {
-                    let loaded = self.shared.folder.load(id).map_err(|error| error.to_string());
+                    let loaded = self.shared.folder.load(id);
                     self.send(Event::Loaded(id, loaded));
                 }
                 FolderJob::RemoveContents(ids) => self.shared.folder.remove_contents(&ids),

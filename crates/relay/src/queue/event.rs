@@ -6,6 +6,7 @@ use crate::envelope::{Envelope, Failure, QueueId};
 use crate::parcel::{ConnectionId, Outcome, Parcel, Place};
 use crate::record::Record;
 use crate::spool::{Note, ParkJob};
+use std::io;
 use std::sync::Arc;
 
 /// A message that the spool holds.
@@ -36,7 +37,7 @@ pub enum Event {
     /// the journal is too large; ids that are gone by now, or on their way, are to be passed over.
     ParkOldest(Vec<QueueId>),
     /// A parked message's envelope, asked for with [`Effect::Load`].
-    Loaded(QueueId, Result<Envelope, String>),
+    Loaded(QueueId, io::Result<Envelope>),
     /// One parcel was tried.
     Attempted {
         /// Over this connection; `None` for Drop.

@@ -10,6 +10,7 @@ use crate::scheduler::LotName;
 use crate::spool::ParkJob;
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
+use std::io;
 use std::sync::Arc;
 
 impl Queue {
@@ -142,12 +143,13 @@ impl Queue {
     }
 
     /// A parked message's envelope has been read.
-    pub(super) fn loaded(&mut self, id: QueueId, envelope: Result<Envelope, String>, now: Timestamp) {
+    pub(super) fn loaded(&mut self, id: QueueId, envelope: io::Result<Envelope>, now: Timestamp) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         message.loading = false;
         let envelope = match envelope {
             Ok(envelope) => envelope,
-            Err(why) => return self.unreadable(id, &why),
+            Err(why) if is_lost(&why) => return self.unreadable(id, &why),
+            Err(why) => return self.load_later(id, &why, now),
         };
         message.open = u32::try_from(envelope.recipients.iter().filter(|r| !r.fate.is_final()).count()).unwrap_or(0);
         message.envelope = Some(Arc::new(envelope));
@@ -168,8 +170,25 @@ impl Queue {
         }
     }
 
+    /// Its envelope cannot be read now (no more files may be open, the disk has a bad moment): it stays, and waits.
+    fn load_later(&mut self, id: QueueId, why: &io::Error, now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let again = now.plus(JOB_RETRY);
+        for lot in message.lots.iter_mut().filter(|l| l.state == LotState::Loading) {
+            lot.state = LotState::Waiting(again);
+            self.scheduler.loaded(lot.destination);
+            self.alarms.push(Reverse((again, Alarm::Lot(id, lot.name))));
+        }
+        if std::mem::take(&mut message.look) {
+            self.alarms.push(Reverse((again, Alarm::Failed(id))));
+        }
+        self.effects.push(Effect::Record(Record::Alarm {
+            text: format!("the envelope of message {id} cannot be read now, and is tried again: {why}").into(),
+        }));
+    }
+
     /// Its envelope is gone or damaged: an operator removed it, or the disk lost it. The files stay as they are.
-    fn unreadable(&mut self, id: QueueId, why: &str) {
+    fn unreadable(&mut self, id: QueueId, why: &io::Error) {
         let Some(message) = self.messages.remove(&id) else { return };
         for lot in &message.lots {
             if lot.state == LotState::Loading {
@@ -181,4 +200,9 @@ impl Queue {
             text: format!("message {id} left the queue, its envelope cannot be read: {why}").into(),
         }));
     }
+}
+
+/// Trying again would not help: the file is gone, or is no envelope.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
 }

@@ -10,6 +10,7 @@ use smtp::command::{BodyKind, Notify};
 use smtp::reply::{EnhancedStatus, Reply};
 use smtp::time::Timestamp;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ struct World {
     asked: Vec<Effect>,
     gone: Vec<QueueId>,
     updates: usize,
+    /// Why envelopes cannot be read, if they cannot.
+    load_fails: Option<io::ErrorKind>,
 }
 
 impl World {
@@ -48,6 +51,7 @@ impl World {
             asked: Vec::new(),
             gone: Vec::new(),
             updates: 0,
+            load_fails: None,
         }
     }
 
@@ -65,7 +69,10 @@ impl World {
                         todo.push(Event::Parked(ids));
                     }
                     Effect::Load(id) => {
-                        let envelope = self.folder.get(&id).cloned().ok_or("no such file".to_owned());
+                        let envelope = match self.load_fails {
+                            Some(kind) => Err(kind.into()),
+                            None => self.folder.get(&id).cloned().ok_or(io::ErrorKind::NotFound.into()),
+                        };
                         todo.push(Event::Loaded(id, envelope));
                     }
                     Effect::Update(id, envelope) => {
@@ -550,6 +557,30 @@ fn what_was_delivered_while_its_parking_failed_is_gone() {
     w.answer(connection, &parcel, took());
     w.apply(Event::ParkFailed(vec![id], "no room".into()));
     assert_eq!(w.gone, [id]);
+}
+
+#[test]
+fn an_envelope_that_cannot_be_read_now_is_read_later() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, Err(refused(450)));
+    w.apply(Event::Closed { connection, unsent: None });
+    w.load_fails = Some(io::ErrorKind::Other);
+    w.wait(3 * MINUTE);
+    assert!(w.parcels().is_empty());
+    assert_eq!(w.queue.totals().messages, 1, "it is still there");
+    w.load_fails = None;
+    w.wait(MINUTE);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [id]);
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, Err(refused(450)));
+    w.folder.remove(&id);
+    w.wait(2 * MINUTE);
+    assert_eq!(w.queue.totals().messages, 0, "an operator has taken it away");
 }
 
 #[test]
