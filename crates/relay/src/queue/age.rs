@@ -199,9 +199,6 @@ impl Queue {
     /// Recipients that failed and whose report is not yet accepted: after a restart, or when it could not be written.
     pub(super) fn report_failed_again(&mut self, id: QueueId, now: Timestamp) {
         let Some(message) = self.messages.get(&id) else { return };
-        if message.jobs > 0 {
-            return;
-        }
         let Some(envelope) = message.envelope.as_ref() else { return };
         let failed: Vec<(u32, Failure)> = (0u32..)
             .zip(&envelope.recipients)
@@ -210,7 +207,13 @@ impl Queue {
                 _ => None,
             })
             .collect();
-        if !failed.is_empty() {
+        if failed.is_empty() {
+            return;
+        }
+        if message.jobs > 0 {
+            // What is being made may be just that; if not, it has its turn then.
+            self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Failed(id))));
+        } else {
             self.fail(id, failed, now);
         }
     }

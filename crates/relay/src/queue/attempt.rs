@@ -62,6 +62,7 @@ impl Queue {
         };
         if stale {
             self.route_anew(name.id, now);
+            self.settle_down(name.id, now);
             return Prepared::NotNow;
         }
         let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };

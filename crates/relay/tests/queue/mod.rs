@@ -460,6 +460,27 @@ fn a_report_that_cannot_be_written_is_made_again() {
 }
 
 #[test]
+fn a_report_that_waits_behind_another_one_is_made_after_it() {
+    let mut w = World::new("delay_notice = \"1 min\"");
+    let id = w.accept("a@local.test", &["b@far.test", "c@other.test"]);
+    for (connection, parcel, _) in w.parcels() {
+        let result = if parcel.recipients == [0] { Err(refused(550)) } else { Err(refused(450)) };
+        w.answer(connection, &parcel, result);
+        w.apply(Event::Closed { connection, unsent: None });
+    }
+    assert_eq!(w.reports().len(), 1);
+    w.apply(Event::ReportFailed { id, recipients: vec![0], why: "no room".into() });
+    w.now = w.now.plus(MINUTE);
+    w.apply(Event::Tick);
+    let delayed = w.reports();
+    assert!(matches!(&delayed[..], [(_, ReportKind::Delayed(_))]), "{delayed:?}");
+    w.apply(Event::Reported { id, recipients: Vec::new() });
+    w.wait(2 * MINUTE);
+    let failed = w.reports();
+    assert!(matches!(&failed[..], [(_, ReportKind::Failed(_)), ..]), "{failed:?}");
+}
+
+#[test]
 fn notify_never_is_silent_and_success_is_told_when_the_next_hop_will_not() {
     let mut w = World::new("");
     let mut envelope = w.envelope("a@local.test", &["b@far.test", "c@far.test"]);
@@ -618,6 +639,23 @@ fn a_new_smart_host_takes_over_what_waits_for_the_old_one() {
     assert_ne!(second.hop, parcel.hop);
     w.answer(connection, &second, took());
     assert_eq!(w.gone, [id]);
+}
+
+#[test]
+fn mail_that_a_new_configuration_moves_to_a_dead_host_waits_without_its_envelope() {
+    let mut w = World::new("smart_host = \"[192.0.2.1]\"");
+    for _ in 0..50 {
+        w.accept("a@local.test", &["b@far.test"]);
+    }
+    for (connection, parcel, _) in w.parcels() {
+        w.not_reached(connection, &parcel, &dead());
+    }
+    w.wait(Duration::from_secs(15));
+    assert_eq!(w.queue.envelopes_in_memory(), 0);
+    w.apply(Event::Configured(server("smart_host = \"[192.0.2.2]\"")));
+    let under_way = w.parcels().len();
+    assert!(under_way > 0);
+    assert_eq!(w.queue.envelopes_in_memory(), under_way);
 }
 
 #[test]
