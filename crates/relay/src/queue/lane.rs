@@ -83,11 +83,13 @@ impl Queue {
             return;
         }
         self.parking = jobs.len();
+        self.park_progress = false;
         self.effects.push(Effect::Park(jobs));
     }
 
     /// The batch is durable.
     pub(super) fn parked(&mut self, ids: &[QueueId], now: Timestamp) {
+        self.park_progress |= !ids.is_empty();
         for id in ids {
             self.parking = self.parking.saturating_sub(1);
             let Some(message) = self.messages.get_mut(id) else { continue };
@@ -102,10 +104,9 @@ impl Queue {
         }
     }
 
-    /// The batch could not be written: it stays in the journal, and is tried again after a pause.
+    /// These could not be written: they stay in the journal and are tried again, after a pause if nothing else of their
+    /// batch could be written either. (One message that cannot be read must not hold up all others.)
     pub(super) fn park_failed(&mut self, ids: &[QueueId], why: &str, now: Timestamp) {
-        self.park_pause = Some(now.plus(JOB_RETRY));
-        self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Park)));
         self.effects.push(Effect::Record(Record::Alarm {
             text: format!("{} messages could not be moved to the Queue folder: {why}", ids.len()).into(),
         }));
@@ -116,8 +117,14 @@ impl Queue {
                 message.changed = false;
                 self.to_park.push_back(*id);
                 self.line_up_again(*id);
+                // If it can never be parked, it has its end all the same.
+                self.watch(*id);
                 self.settle_down(*id, now);
             }
+        }
+        if self.parking == 0 && !self.park_progress {
+            self.park_pause = Some(now.plus(JOB_RETRY));
+            self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Park)));
         }
     }
 

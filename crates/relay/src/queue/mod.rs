@@ -39,6 +39,9 @@ pub const PARK_BATCH: usize = 256;
 /// Wait before a report or Badmail entry that could not be written is made again, and before a failed parking.
 pub const JOB_RETRY: Duration = Duration::from_secs(60);
 
+/// Fewer alarms than this are not looked through for stale ones.
+const ALARMS_TIDY_MIN: usize = 1_024;
+
 /// Something to do at a time.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Alarm {
@@ -76,11 +79,15 @@ pub struct Queue {
     alarms: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
     destination_alarms: HashMap<u32, DestinationId>,
     next_alarm: u32,
+    /// At so many alarms, those of messages that are gone are taken out.
+    tidy_alarms_at: usize,
     /// Messages in the journal, oldest first; may name some that are gone.
     young: VecDeque<(Timestamp, QueueId)>,
     /// Messages to park.
     to_park: VecDeque<QueueId>,
     parking: usize,
+    /// Something of the batch under way has been parked.
+    park_progress: bool,
     park_pause: Option<Timestamp>,
     draining: bool,
     effects: Vec<Effect>,
@@ -99,9 +106,11 @@ impl Queue {
             alarms: BinaryHeap::new(),
             destination_alarms: HashMap::new(),
             next_alarm: 0,
+            tidy_alarms_at: ALARMS_TIDY_MIN,
             young: VecDeque::new(),
             to_park: VecDeque::new(),
             parking: 0,
+            park_progress: false,
             park_pause: None,
             draining: false,
             effects: Vec::new(),
@@ -135,6 +144,12 @@ impl Queue {
         self.messages.values().filter(|m| m.envelope.is_some()).count()
     }
 
+    /// Alarms that are set, stale ones among them.
+    #[must_use]
+    pub fn alarms(&self) -> usize {
+        self.alarms.len()
+    }
+
     /// Is nothing under way? (While draining: all that was in flight has come to its end.)
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -159,6 +174,7 @@ impl Queue {
         self.alarms_due(now);
         self.dispatch(now);
         self.park(now);
+        self.tidy_alarms();
         std::mem::swap(&mut self.effects, effects);
     }
 
@@ -313,6 +329,20 @@ impl Queue {
                 Alarm::Park => self.park_pause = None,
             }
         }
+    }
+
+    /// A message's alarm for its notice or end is half a day ahead or more; most messages are gone long before.
+    fn tidy_alarms(&mut self) {
+        if self.alarms.len() < self.tidy_alarms_at {
+            return;
+        }
+        let messages = &self.messages;
+        self.alarms.retain(|Reverse((_, alarm))| match alarm {
+            Alarm::Lot(id, _) | Alarm::Look(id) | Alarm::Failed(id) => messages.contains_key(id),
+            Alarm::Destination(_) | Alarm::Park => true,
+        });
+        self.tidy_alarms_at = ALARMS_TIDY_MIN + 2 * self.alarms.len();
+        self.alarms.shrink_to(self.tidy_alarms_at);
     }
 
     fn lot_due(&mut self, name: LotName, now: Timestamp) {

@@ -605,6 +605,68 @@ fn an_envelope_that_cannot_be_read_now_is_read_later() {
 }
 
 #[test]
+fn a_message_that_cannot_be_parked_holds_up_no_other_and_comes_to_its_end() {
+    let mut w = World::new("");
+    let bad = w.accept("a@local.test", &["b@far.test"]);
+    let good = w.accept("a@local.test", &["c@other.test"]);
+    let mut batches: Vec<Vec<QueueId>> = Vec::new();
+    let put_off = |w: &mut World| {
+        for (connection, parcel, _) in w.parcels() {
+            w.answer(connection, &parcel, Err(refused(450)));
+        }
+    };
+    let mut step = |w: &mut World, event| {
+        let mut effects = Vec::new();
+        w.queue.apply(event, w.now, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Park(jobs) => batches.push(jobs.iter().map(|job| job.id).collect()),
+                other => w.asked.push(other),
+            }
+        }
+        std::mem::take(&mut batches)
+    };
+    assert_eq!(step(&mut w, Event::ParkOldest(vec![bad, good])), [[bad, good]]);
+    assert!(step(&mut w, Event::ParkFailed(vec![bad], "damaged".into())).is_empty());
+    assert_eq!(step(&mut w, Event::Parked(vec![good])), [[bad]], "no pause: something could be written");
+    assert!(step(&mut w, Event::ParkFailed(vec![bad], "damaged".into())).is_empty(), "nothing could: a pause");
+    let third = w.accept("a@local.test", &["d@third.test"]);
+    assert!(step(&mut w, Event::ParkOldest(vec![third])).is_empty());
+    put_off(&mut w);
+    w.now = w.now.plus(MINUTE);
+    assert_eq!(step(&mut w, Event::Tick), [[third, bad]]);
+    step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
+    assert_eq!(step(&mut w, Event::Parked(vec![third])), [[bad]]);
+    step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
+    for _ in 0..60 {
+        put_off(&mut w);
+        w.now = w.now.plus(HOUR);
+        if !step(&mut w, Event::Tick).is_empty() {
+            step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
+        }
+    }
+    let ended = w.reports().into_iter().any(|(id, kind)| id == bad && matches!(kind, ReportKind::Failed(_)));
+    assert!(ended, "{}", w.queue.explain(bad));
+}
+
+#[test]
+fn alarms_of_messages_that_are_gone_do_not_pile_up() {
+    let mut w = World::new("delay_notice = \"20 days\"\nexpiry = \"30 days\"");
+    for _ in 0..2_000 {
+        w.accept("a@local.test", &["b@far.test"]);
+        let (connection, parcel) = w.one_parcel();
+        w.answer(connection, &parcel, Err(refused(450)));
+        w.now = w.now.plus(MINUTE);
+        w.apply(Event::Tick);
+        let (connection, parcel) = w.one_parcel();
+        w.answer(connection, &parcel, took());
+        w.apply(Event::Closed { connection, unsent: None });
+    }
+    assert_eq!(w.queue.totals().messages, 0);
+    assert!(w.queue.alarms() < 1_100, "{}", w.queue.alarms());
+}
+
+#[test]
 fn after_a_restart_schedules_go_on_and_unreported_failures_are_reported() {
     let mut w = World::new("");
     let mut envelope = w.envelope("a@local.test", &["b@far.test", "c@far.test"]);

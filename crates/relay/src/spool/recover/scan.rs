@@ -104,8 +104,15 @@ impl Scan {
             match read_parked(folder, id) {
                 Ok(message) => found.push(message),
                 Err(error) => {
-                    let aside = put_aside(disk, &[envelope_name(id), file_name(id)], &error.to_string())?;
-                    troubles.push(aside);
+                    match put_aside(disk, &[envelope_name(id), file_name(id)], &error.to_string()) {
+                        Ok(aside) => troubles.push(aside),
+                        Err(error) if found.is_empty() => return Err(error),
+                        Err(_) => {
+                            // Those before it first; the next call comes here again.
+                            self.next -= 1;
+                            break;
+                        }
+                    }
                 }
             }
         }
