@@ -82,23 +82,24 @@ async fn every_fault_at_every_step() {
         ("dot", "S: 421 busy", tried("Refused 4.3.2")),
         ("dot", "S: 354 more", tried(nonsense)),
     ];
-    for step in ["greeting", "ehlo", "mail"] {
-        for (fault, what) in [("X:", lost), ("R:", lost), ("H:", lost), ("S: hello", nonsense), ("F:", nonsense)] {
-            table.push((step, fault, unreached(what)));
-        }
+    table.push(("ehlo", "F:", unreached(nonsense)));
+    table.push(("dot", "F:", tried(nonsense)));
+    for step in ["greeting", "ehlo"] {
+        table.push((step, "S: hello", unreached(nonsense)));
     }
-    // The words at MAIL were an answer to it, if not a good one.
-    table.retain(|(step, fault, _)| *step != "mail" || !["S: hello", "F:"].contains(fault));
     for step in ["mail", "rcpt", "data", "dot"] {
         table.push((step, "S: hello", tried(nonsense)));
-        table.push((step, "F:", tried(nonsense)));
     }
-    for step in ["rcpt", "data", "dot"] {
-        for fault in ["X:", "R:", "H:"] {
+    for fault in ["X:", "H:"] {
+        for step in ["greeting", "ehlo", "mail"] {
+            table.push((step, fault, unreached(lost)));
+        }
+        for step in ["rcpt", "data", "dot"] {
             table.push((step, fault, tried(lost)));
         }
     }
-    for fault in ["S: 500 what?", "S: hello", "X:", "R:", "H:", "F:", "L: 100000"] {
+    // What is said to QUIT changes nothing any more.
+    for fault in ["S: 500 what?", "S: hello", "X:", "H:", "L: 100000"] {
         table.push(("quit", fault, TAKEN.to_owned()));
     }
     for (step, fault, expected) in table {
@@ -131,7 +132,7 @@ async fn helo_when_ehlo_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_content_that_is_not_taken_in_time() {
-    let content = format!("Subject: x\r\n\r\n{}", "a line\r\n".repeat(4_000_000));
+    let content = format!("Subject: x\r\n\r\n{}", "a line\r\n".repeat(200_000));
     let script = greet(&[]) + "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nH:\n";
     let peer = Peer::start(&[&script]);
     let mut site = Site::start();
@@ -143,7 +144,7 @@ async fn a_content_that_is_not_taken_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_in_the_middle_of_the_content_is_heard() {
-    let content = format!("Subject: x\r\n\r\n{}", "a line\r\n".repeat(4_000_000));
+    let content = format!("Subject: x\r\n\r\n{}", "a line\r\n".repeat(200_000));
     let data = "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nN: 100000\n";
     for (end, expected) in [
         ("S: 552 5.3.4 too big\nH:", "Refused 5.3.4"),
