@@ -232,7 +232,8 @@ fn unheard<'a>(answers: &'a [Result<Accepted, Rejection>], talk: &Talk) -> Optio
         _ => None,
     });
     let trouble = lost.next()??;
-    if lost.any(|other| other.is_none()) || trouble.kind == TroubleKind::GivenUp {
+    let own_doing = trouble.kind == TroubleKind::GivenUp && !talk.has_stalled();
+    if lost.any(|other| other.is_none()) || own_doing {
         return None;
     }
     let goodbye = match &trouble.reply {

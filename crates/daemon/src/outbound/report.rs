@@ -57,7 +57,7 @@ impl Drop for Report {
         {
             let failure = words::local("An internal error interrupted the attempt; it is in the log.".to_owned());
             let results = recipients.iter().map(|index| (*index, Err(failure.clone()))).collect();
-            self.attempted("", results);
+            self.attempted("(internal error)", results);
         }
         let failure = self.failure.take();
         let unsent = self.held.take().map(|(id, recipients)| {

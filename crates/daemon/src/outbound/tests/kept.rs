@@ -156,3 +156,13 @@ fn a_runtime_that_ends_leaves_no_message_without_an_answer() {
     assert_eq!(show(&site.events.try_recv().unwrap()), "closed untried");
     assert!(site.events.try_recv().is_err());
 }
+
+/// Thousands of connections may be open at a time, each of them a task of this size.
+#[tokio::test]
+async fn a_connection_that_waits_is_small() {
+    let site = Site::start();
+    let (_sender, receiver) = unbounded_channel();
+    let shared = site.outbound.shared.clone();
+    let task = connection::run(shared, ConnectionId(1), parcel("to@there.test"), receiver);
+    assert!(size_of_val(&task) < 4_096, "{}", size_of_val(&task));
+}

@@ -142,6 +142,16 @@ async fn a_content_that_is_not_taken_in_time() {
     assert!(began.elapsed() >= Duration::from_secs(180) && began.elapsed() < Duration::from_secs(200));
 }
 
+/// A server that does not even read the commands has not taken the message up: another host may have it at once.
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_is_not_taken_with_its_commands() {
+    let content = format!("Subject: x\r\n\r\n{}", "a line\r\n".repeat(120_000));
+    let peer = Peer::start(&[&(greet(&["PIPELINING", "CHUNKING"]) + "H:")]);
+    let mut site = Site::start();
+    site.connect(1, message("to@there.test", &content, &peer.hop()));
+    assert_eq!(site.story().await, "closed: 0=Unreachable 4.4.2");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_in_the_middle_of_the_content_is_heard() {
     let content = format!("Subject: x\r\n\r\n{}", "a line\r\n".repeat(200_000));
