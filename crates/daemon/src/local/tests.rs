@@ -349,3 +349,17 @@ fn a_bad_pickup_file_that_cannot_be_put_away_stays() {
     assert!(answer.recv_timeout(Duration::from_secs(20)).unwrap().is_err());
     assert_eq!(home.names("Queue/claimed").len(), 1);
 }
+
+#[test]
+fn no_bad_file_is_seen_without_its_reason() {
+    let home = home("");
+    // The reason cannot be written: its temporary name is taken by a folder.
+    fs::create_dir_all(home.path("Badmail/.0000000000000005.BDR.tmp/x")).unwrap();
+    let (file, answer) = bad_file(&home);
+    home.local.bad_file(file);
+    assert!(answer.recv_timeout(Duration::from_secs(20)).unwrap().is_err());
+    assert_eq!(home.names("Queue/claimed").len(), 1);
+    home.local.badmail(job(QueueId(5), &[0]));
+    assert!(matches!(home.event(), Event::BadmailFailed { .. }));
+    assert_eq!(home.names("Badmail"), [".0000000000000005.BDR.tmp".to_owned()].into());
+}

@@ -58,6 +58,8 @@ const BATCH_FILES: usize = 128;
 const BATCH_OCTETS: u64 = 16 << 20;
 /// Names left alone that are remembered, so that each is logged once.
 const LEFT_MAX: usize = 10_000;
+/// How long a claimed file that could not be read has to wait for its next turn.
+const ASIDE: Duration = Duration::from_secs(60);
 /// For how long a second name is nothing to speak of: it is how some programs put a finished file in place.
 const LINK_PAUSE: Duration = Duration::from_secs(5);
 
@@ -112,7 +114,7 @@ impl Watch {
             log,
             stopping: Arc::clone(&stopping),
             left: HashMap::new(),
-            unfinished: true,
+            go_on_at: Some(Instant::now()),
             paused: None,
             trouble: None,
         };
@@ -162,8 +164,8 @@ struct Service {
     stopping: Arc<AtomicBool>,
     /// What was left alone, by identity: since when, and whether the log has said so.
     left: HashMap<(u64, u64), (Instant, bool)>,
-    /// There may be claimed files to go on with.
-    unfinished: bool,
+    /// From then on there may be claimed files to go on with.
+    go_on_at: Option<Instant>,
     /// Nothing is taken before this.
     paused: Option<Instant>,
     /// The trouble that was last told of.
@@ -237,12 +239,14 @@ impl Service {
             Some(folder) => look_at_each(folder, names, &mut self.sightings),
             None => Vec::new(),
         };
-        found.retain(|(name, look)| self.is_ready(name, look, &mut next));
+        // One time for all, so that of two files the older one is never the later one to be ready.
+        let now = Instant::now();
+        found.retain(|(name, look)| self.is_ready(name, look, now, &mut next));
         let mut ready = VecDeque::from(found);
         let had_any = !ready.is_empty();
         while !ready.is_empty() && self.paused.is_none() && !self.stopping.load(Ordering::Relaxed) {
             let batch = self.take(&mut ready)?;
-            self.hand_in(batch)?;
+            self.hand_in(batch);
             self.listen_meanwhile(&mut next);
         }
         // If nothing could be taken of a folder with more than we look at, looking again at once would not help.
@@ -284,7 +288,7 @@ impl Service {
     }
 
     /// May it be taken now? If not, notes when to look again.
-    fn is_ready(&mut self, name: &OsStr, look: &Look, next: &mut Next) -> bool {
+    fn is_ready(&mut self, name: &OsStr, look: &Look, now: Instant, next: &mut Next) -> bool {
         if let Some(why) = unfit(look) {
             self.leave(name, look, why);
             return false;
@@ -293,7 +297,7 @@ impl Service {
             let changed = Duration::new(u64::try_from(look.changed.0).ok()?, u32::try_from(look.changed.1).ok()?);
             now.checked_sub(changed)
         });
-        match self.sightings.judge(name, look, age, Instant::now()) {
+        match self.sightings.judge(name, look, age, now) {
             Verdict::Ready => true,
             Verdict::NotBefore(at) => {
                 next.soon(at);
@@ -334,16 +338,15 @@ impl Service {
         }
         if let (Some(folder), false) = (&self.folder, batch.is_empty()) {
             // Not handed in, they are found again as claimed files.
-            folder.sync().inspect_err(|_| self.unfinished = true)?;
+            folder.sync().inspect_err(|_| self.go_on_at = Some(Instant::now()))?;
         }
         Ok(batch)
     }
 
     /// Hands the files in, and does with each what came of it.
-    fn hand_in(&mut self, mut batch: Vec<Taken>) -> io::Result<()> {
+    fn hand_in(&mut self, mut batch: Vec<Taken>) {
         let fates = self.submitter.submit(&mut batch);
         let mut bad = Vec::new();
-        let mut first_error = None;
         for (taken, fate) in batch.into_iter().zip(fates) {
             match fate {
                 Fate::Accepted => {
@@ -356,17 +359,20 @@ impl Service {
                 Fate::Changed => self.give_back(&taken),
                 Fate::Unreadable(why) => bad.extend(self.put_away(taken, why)),
                 Fate::Refused(reply) => self.pause(format!("Pickup waits: {reply}.")),
-                Fate::Stopping => self.unfinished = true,
-                Fate::Io(e) => {
-                    self.unfinished = true;
-                    first_error.get_or_insert(e);
-                }
+                // The next life finds it.
+                Fate::Stopping => {}
+                Fate::Io(e) => self.lay_aside(&taken.claim, &e),
             }
         }
         for file in bad {
             self.see_put_away(file);
         }
-        first_error.map_or(Ok(()), Err)
+    }
+
+    /// It cannot be read now. Others can; it stays claimed and has its turn again after a while.
+    fn lay_aside(&mut self, claim: &Claim, e: &io::Error) {
+        self.log.alarm(format!("Pickup file {} cannot be read: {e}. It lies in Queue/claimed for now.", claim.shown()));
+        self.go_on_at = Some(self.go_on_at.unwrap_or_else(|| Instant::now() + ASIDE));
     }
 
     fn remove(&mut self, taken: &Taken) -> io::Result<()> {
@@ -383,7 +389,7 @@ impl Service {
     fn give_back(&mut self, taken: &Taken) {
         let Some(folder) = &self.folder else { return };
         if let Err(e) = folder.give_back(taken) {
-            self.unfinished = true;
+            self.go_on_at = Some(self.go_on_at.unwrap_or_else(|| Instant::now() + ASIDE));
             let file = taken.claim.shown();
             self.log.alarm(format!("{file} was written to after it was taken from Pickup, and cannot go back: {e}."));
         }
@@ -414,23 +420,23 @@ impl Service {
 
     /// Goes on with files that were claimed in an earlier life, or that came to no end in this one.
     fn go_on(&mut self) -> io::Result<()> {
-        if !std::mem::take(&mut self.unfinished) {
+        if self.go_on_at.is_none_or(|at| at > Instant::now()) {
             return Ok(());
         }
+        self.go_on_at = None;
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut claimed = VecDeque::from(folder.claimed()?);
         while !claimed.is_empty() && self.paused.is_none() {
             let mut batch = Vec::new();
-            while let (true, Some((claim, place))) = (batch.len() < BATCH_FILES, claimed.pop_front()) {
-                match self.claim_again(claim, &place) {
+            while batch.len() < BATCH_FILES
+                && let Some((claim, place)) = claimed.pop_front()
+            {
+                match self.claim_again(claim.clone(), &place) {
                     Ok(taken) => batch.extend(taken),
-                    Err(e) => {
-                        self.unfinished = true;
-                        return Err(e);
-                    }
+                    Err(e) => self.lay_aside(&claim, &e),
                 }
             }
-            self.hand_in(batch)?;
+            self.hand_in(batch);
         }
         Ok(())
     }
@@ -444,6 +450,7 @@ impl Service {
         let Some(folder) = &self.folder else { return Ok(None) };
         let mut taken = match folder.reopen(claim, place) {
             Ok(Some(taken)) => taken,
+            // Nothing that we would have claimed; whoever put it there may take it away.
             Ok(None) => return Ok(None),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
@@ -494,7 +501,7 @@ impl Service {
     /// Takes nothing for a while. The log says why, once for each reason.
     fn pause(&mut self, why: String) {
         self.paused = Some(Instant::now() + self.patience.pause);
-        self.unfinished = true;
+        self.go_on_at = self.paused;
         if self.trouble.as_ref() != Some(&why) {
             self.log.alarm(format!("{why} It is tried again every {} seconds.", self.patience.pause.as_secs()));
             self.trouble = Some(why);

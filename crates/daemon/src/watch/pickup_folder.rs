@@ -85,9 +85,9 @@ impl PickupFolder {
         self.pickup.path()
     }
 
-    /// Is Pickup still where it was?
+    /// Are both still where they were?
     pub fn is_in_place(&self) -> bool {
-        self.pickup.is_in_place()
+        self.pickup.is_in_place() && self.claimed.iter().all(|folder| folder.is_in_place())
     }
 
     /// What is this name? Nothing, if it is gone or hidden.

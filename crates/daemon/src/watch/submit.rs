@@ -67,7 +67,7 @@ impl From<io::Error> for Fate {
 /// Hands files in.
 pub(crate) struct Submitter {
     store: Store,
-    rules: Rules,
+    rules: Arc<Rules>,
     recipients_max: usize,
     clock: Clock,
     log: Log,
@@ -95,13 +95,13 @@ impl Submitter {
         runtime: Handle,
         stopping: Arc<AtomicBool>,
     ) -> Submitter {
-        let (rules, recipients_max) = (Rules::of(server), recipients_max(server));
+        let (rules, recipients_max) = (Arc::new(Rules::of(server)), recipients_max(server));
         Submitter { store, rules, recipients_max, clock, log, runtime, stopping, accepted: HashSet::new() }
     }
 
     /// Another configuration holds from now on.
     pub fn configure(&mut self, server: &VirtualServer) {
-        self.rules = Rules::of(server);
+        self.rules = Arc::new(Rules::of(server));
         self.recipients_max = recipients_max(server);
     }
 
@@ -183,16 +183,16 @@ impl Submitter {
     fn submit_large(&mut self, taken: &mut Taken) -> Result<(), Fate> {
         self.rules.admit(taken.look.size)?;
         let now = self.clock.now();
-        let submission = Stream::open(taken, &self.rules, now)?.submission;
+        let rules = Arc::clone(&self.rules);
+        let (submission, stream) = Stream::open(taken, &rules, now)?;
         self.split(taken, &submission)?;
         for (n, share) in (0..).zip(shares(&taken.claim, &submission.recipients)) {
             let id = taken.claim.message(n);
             if self.is_accepted(id)? {
                 continue;
             }
-            let stream = Stream::open(taken, &self.rules, now)?;
             let incoming = self.store.incoming(id);
-            let streamed = stream.pour(taken, share, incoming, &self.stopping);
+            let streamed = stream.clone().pour(&submission, taken, share, incoming, &self.stopping);
             let (incoming, envelope) = match self.runtime.block_on(streamed) {
                 // Some have got it already: it cannot go back as if nobody had. It is read again later.
                 Err(Fate::Changed) if n > 0 || taken.claim.done > 0 => {
@@ -309,12 +309,12 @@ impl Message {
     }
 }
 
-/// A large file, its header read.
+/// A large file, its header read: a clone reads the rest once more.
+#[derive(Clone)]
 struct Stream<'r> {
     rules: &'r Rules,
     now: Timestamp,
     reader: Reader<'r>,
-    submission: Submission,
     /// Octets of the file that have been read.
     at: u64,
     /// The file has been read to its end already.
@@ -322,7 +322,7 @@ struct Stream<'r> {
 }
 
 impl<'r> Stream<'r> {
-    fn open(taken: &Taken, rules: &'r Rules, now: Timestamp) -> Result<Stream<'r>, Fate> {
+    fn open(taken: &Taken, rules: &'r Rules, now: Timestamp) -> Result<(Submission, Stream<'r>), Fate> {
         let mut reader = Reader::new(rules, taken.claim.id, now);
         let mut at = 0;
         loop {
@@ -330,7 +330,7 @@ impl<'r> Stream<'r> {
             let ended = piece.is_empty();
             let submission = if ended { Some(reader.end_of_header()?) } else { reader.header(piece)? };
             if let Some(submission) = submission {
-                return Ok(Stream { rules, now, reader, submission, at, ended });
+                return Ok((submission, Stream { rules, now, reader, at, ended }));
             }
         }
     }
@@ -338,15 +338,14 @@ impl<'r> Stream<'r> {
     /// Pours the message for this share of the recipients into `incoming`.
     async fn pour(
         mut self,
+        submission: &Submission,
         taken: &Taken,
         share: &[Mailbox],
         mut incoming: Incoming,
         stopping: &AtomicBool,
     ) -> Result<(Incoming, Envelope), Fate> {
-        let id = incoming.id();
-        let begin =
-            [trace_line(self.rules, id, self.now).into(), self.submission.header.clone(), self.submission.body.clone()];
-        for chunk in begin {
+        let trace = trace_line(self.rules, incoming.id(), self.now).into();
+        for chunk in [trace, submission.header.clone(), submission.body.clone()] {
             incoming.append(chunk).await.map_err(Fate::Refused)?;
         }
         while !self.ended {
@@ -362,7 +361,7 @@ impl<'r> Stream<'r> {
             return Err(Fate::Changed);
         }
         let kind = self.reader.body_kind();
-        let envelope = self.submission.envelope(share, &taken.claim.shown(), incoming.len(), kind, self.now);
+        let envelope = submission.envelope(share, &taken.claim.shown(), incoming.len(), kind, self.now);
         Ok((incoming, envelope))
     }
 }

@@ -136,8 +136,9 @@ pub fn trace_line(rules: &Rules, id: QueueId, now: Timestamp) -> String {
 /// Reads one file: chunks of it in; the submission, then chunks of the body out.
 ///
 /// Call [`Reader::header`] until it gives the submission (or [`Reader::end_of_header`] if the file ends first), then
-/// [`Reader::body`] for the rest of the file, then [`Reader::finish`]. After an error the reader is of no use.
-#[derive(Debug)]
+/// [`Reader::body`] for the rest of the file, then [`Reader::finish`]. After an error the reader is of no use. A clone made
+/// behind the header reads the body once more.
+#[derive(Clone, Debug)]
 pub struct Reader<'r> {
     rules: &'r Rules,
     id: QueueId,
