@@ -57,10 +57,16 @@ pub struct Service {
 /// # Errors
 /// Nothing could be started; each reason in a sentence.
 pub fn run(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<String>> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = service.threads {
-        builder.worker_threads(threads);
-    }
+    // One thread for every two cores: journal and queue have their own, and fewer wake-ups make each message cheaper.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = match service.threads.unwrap_or_else(|| cores.div_ceil(2)) {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        threads => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
     let runtime = match builder.thread_name("sockets").enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Err(vec![format!("The system gives no threads for sockets: {error}.")]),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Below this part of all files that a disk can have, it counts as full.
 const FILES_MIN_PERCENT: u64 = 1;
 /// The journal may outgrow its bound by this factor before nothing more is accepted: parking is under way by then.
-const JOURNAL_GROWTH: u64 = 4;
+const JOURNAL_GROWTH: u64 = 8;
 
 /// What is watched, and the bounds it is held against.
 pub(super) struct Limits {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A message that is still in the journal at this age is parked.
-pub const PARK_AFTER: Duration = Duration::from_secs(10);
+pub const PARK_AFTER: Duration = Duration::from_secs(2);
 /// Messages parked in one batch; one batch is under way at a time.
 pub const PARK_BATCH: usize = 256;
 /// Wait before a report or Badmail entry that could not be written is made again, and before a failed parking.
