@@ -47,9 +47,9 @@ impl Reporter {
         let this = self.clone();
         self.runtime.spawn(async move {
             let Ok(_place) = this.places.clone().acquire_owned().await else { return };
-            let (id, recipients) = (job.id, job.kind.failed());
+            let (id, recipients, named) = (job.id, job.kind.failed(), job.kind.recipients().len());
             let event = match this.make(job).await {
-                Ok(()) => Event::Reported { id, recipients },
+                Ok(()) => Event::Reported { id, recipients, named },
                 Err(why) => Event::ReportFailed { id, recipients, why },
             };
             // The queue thread ends only after everything else: then nobody waits for this any more.

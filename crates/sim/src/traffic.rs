@@ -299,12 +299,13 @@ impl Life {
                 }
             }
             (Waiting::Report { about, failed, told }, Some(_)) => {
+                let named = told.len();
                 for to in told {
                     if let Some(account) = self.ledger.account(about, &to) {
                         account.reported += 1;
                     }
                 }
-                self.tell(Event::Reported { id: about, recipients: failed });
+                self.tell(Event::Reported { id: about, recipients: failed, named });
             }
             (Waiting::Report { about, failed, .. }, None) => {
                 self.tell(Event::ReportFailed { id: about, recipients: failed, why: "no room".into() });

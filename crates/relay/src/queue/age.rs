@@ -174,9 +174,6 @@ impl Queue {
             }
         }
         let more = message.open > 0;
-        if matches!(fate, Fate::Reported { .. }) {
-            self.effects.push(Effect::Record(Record::Reported { id, recipients: recipients.len() }));
-        }
         if changed && more {
             self.persist(id);
         }

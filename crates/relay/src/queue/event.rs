@@ -59,6 +59,8 @@ pub enum Event {
         id: QueueId,
         /// Its recipients that failed ([`ReportKind::failed`]); none for notices of delay or success.
         recipients: Vec<u32>,
+        /// How many recipients it names, failed or not.
+        named: usize,
     },
     /// The report could not be accepted now; try again later.
     ReportFailed {

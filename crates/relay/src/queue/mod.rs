@@ -23,6 +23,7 @@ pub use event::{Accepted, Effect, Event, ReportJob, ReportKind};
 use crate::config::VirtualServer;
 use crate::envelope::{Envelope, Failure, Fate, QueueId};
 use crate::parcel::Place;
+use crate::record::Record;
 use crate::route::{self, Route};
 use crate::scheduler::{CONNECTIONS_CEILING, DestinationId, Limits, LotName, Scheduler, Target};
 use message::{Lane, Lot, LotState, Message};
@@ -197,7 +198,10 @@ impl Queue {
             Event::Loaded(id, envelope) => self.loaded(id, envelope, now),
             Event::Attempted { connection, outcome } => self.attempted(connection, outcome, now),
             Event::Closed { connection, unsent } => self.closed(connection, unsent, now),
-            Event::Reported { id, recipients } => self.told(id, &recipients, &Fate::Reported { at: now }, now),
+            Event::Reported { id, recipients, named } => {
+                self.effects.push(Effect::Record(Record::Reported { id, recipients: named }));
+                self.told(id, &recipients, &Fate::Reported { at: now }, now);
+            }
             Event::Badmailed { id, recipients } => self.told(id, &recipients, &Fate::Badmail { at: now }, now),
             Event::ReportFailed { id, .. } | Event::BadmailFailed { id, .. } => self.job_failed(id, now),
             Event::Configured(server) => self.configure(server, now),

@@ -4,6 +4,7 @@ use relay::config::{Config, VirtualServer};
 use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
 use relay::parcel::{ConnectionId, Outcome, Parcel, Place, Taken};
 use relay::queue::{Accepted, Effect, Event, Queue, ReportKind};
+use relay::record::Record;
 use relay::spool::Note;
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify};
@@ -243,7 +244,7 @@ fn recipients_of_one_destination_travel_together_and_each_has_its_own_outcome() 
     let (connection, other, _) = parcels.iter().find(|(_, p, _)| p.recipients == [1]).unwrap().clone();
     w.answer(connection, &other, took());
     assert!(w.gone.is_empty(), "the report about d is not yet accepted");
-    w.apply(Event::Reported { id, recipients: vec![2] });
+    w.apply(Event::Reported { id, recipients: vec![2], named: 1 });
     assert_eq!(w.gone, [id]);
 }
 
@@ -315,7 +316,7 @@ fn timeline(more: &str, answer: impl Fn(&mut World, ConnectionId, &Parcel)) -> V
             let what = if matches!(kind, ReportKind::Delayed(_)) { "delay notice" } else { "failure report" };
             let to = kind.failed();
             lines.push(format!("{minutes:>4} min  {what}"));
-            w.apply(Event::Reported { id, recipients: to });
+            w.apply(Event::Reported { id, recipients: to, named: 1 });
         }
         if w.gone == [id] {
             lines.push(format!("{minutes:>4} min  gone"));
@@ -455,7 +456,7 @@ fn a_report_that_cannot_be_written_is_made_again() {
     assert!(w.gone.is_empty());
     w.wait(2 * MINUTE);
     assert_eq!(w.reports().len(), 1);
-    w.apply(Event::Reported { id, recipients: vec![0] });
+    w.apply(Event::Reported { id, recipients: vec![0], named: 1 });
     assert_eq!(w.gone, [id]);
 }
 
@@ -492,8 +493,10 @@ fn notify_never_is_silent_and_success_is_told_when_the_next_hop_will_not() {
     w.answer_each(connection, &parcel, vec![(0, Err(refused(550))), (1, plain)]);
     let reports = w.reports();
     assert!(matches!(&reports[..], [(_, ReportKind::Relayed(who))] if who.len() == 1 && who[0].0 == 1), "{reports:?}");
-    w.apply(Event::Reported { id, recipients: vec![1] });
+    w.apply(Event::Reported { id, recipients: reports[0].1.failed(), named: reports[0].1.recipients().len() });
     assert_eq!(w.gone, [id]);
+    let told = |e: &Effect| matches!(e, Effect::Record(Record::Reported { id: of, recipients: 1 }) if *of == id);
+    assert!(w.asked.iter().any(told), "the log says how many recipients the report names: {:?}", w.asked);
 }
 
 #[test]
@@ -678,7 +681,7 @@ fn after_a_restart_schedules_go_on_and_unreported_failures_are_reported() {
     w.apply(Event::Found(vec![Accepted { id, envelope, place: Place::File }]));
     assert!(w.parcels().is_empty());
     assert_eq!(w.reports().len(), 1);
-    w.apply(Event::Reported { id, recipients: vec![1] });
+    w.apply(Event::Reported { id, recipients: vec![1], named: 1 });
     assert!(matches!(w.folder[&id].recipients[1].fate, Fate::Reported { .. }), "and that is durable");
     w.wait(HOUR - MINUTE);
     assert!(w.parcels().is_empty(), "no attempt before its due time");
