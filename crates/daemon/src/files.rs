@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Parts that one `pwritev` takes.
 const PARTS_MAX: usize = 1024;
+/// So many files are synced one by one.
+const ONE_BY_ONE_MAX: usize = 4;
 /// Zeros written at a time when a file is made in advance.
 const ZEROS: usize = 1 << 20;
 
@@ -27,6 +29,8 @@ struct Inner {
     /// Each folder by its name, `""` the root itself, open for syncing: an error of an earlier write-back is reported
     /// to whoever had the folder open then.
     folders: Vec<(String, File)>,
+    /// `syncfs` reports octets that could not be written (Linux 5.8 and later do).
+    has_honest_syncfs: bool,
 }
 
 /// Why a folder cannot be used.
@@ -83,7 +87,8 @@ impl Files {
             let folder = File::open(root.join(name)).map_err(trouble.clone()("open the folder"))?;
             folders.push(((*name).to_owned(), folder));
         }
-        let files = Files { inner: Arc::new(Inner { root: root.to_owned(), folders }) };
+        let files =
+            Files { inner: Arc::new(Inner { root: root.to_owned(), folders, has_honest_syncfs: has_honest_syncfs() }) };
         let trouble = |error| FolderTrouble { path: root.to_owned(), deed: "sync the folder", error };
         files.sync_names("").map_err(trouble)?;
         Ok(files)
@@ -103,6 +108,12 @@ impl Files {
         let found = self.inner.folders.iter().find(|(folder, _)| folder == name);
         found.map(|(_, file)| file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+}
+
+fn has_honest_syncfs() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 8)
 }
 
 /// Makes a folder and those above it, each made durable in the one above.
@@ -190,11 +201,13 @@ impl Disk for Files {
         file.sync_data()
     }
 
+    /// A few files one by one; many at once by syncing the whole file system, which costs little more than one file: 512
+    /// new files took 15 ms this way and 1,000 ms one by one, on a disk that was busy beside it.
     fn sync_many(&self, files: &[Arc<File>]) -> io::Result<()> {
-        for file in files {
-            file.sync_data()?;
+        if files.len() > ONE_BY_ONE_MAX && self.inner.has_honest_syncfs {
+            return nix::unistd::syncfs(self.folder("")?).map_err(Into::into);
         }
-        Ok(())
+        files.iter().try_for_each(|file| file.sync_data())
     }
 
     fn sync_names(&self, folder: &str) -> io::Result<()> {

@@ -26,9 +26,9 @@ pub struct Space {
 }
 
 /// A folder on a disk.
-pub trait Disk: Clone + Send + Sync + 'static {
+pub trait Disk: Clone + 'static {
     /// An open file; clones are the same file.
-    type File: Clone + Send + Sync + 'static;
+    type File: Clone + 'static;
 
     /// Makes a file, open for reading and writing.
     ///

@@ -111,6 +111,7 @@ impl FolderThread {
                     tracing::error!("could not be parked: {error}");
                     if let FolderError::Message(id, why) = error {
                         lost.insert(id);
+                        self.shared.journal_work(Work::ParkFailed(vec![id]));
                         self.send(Event::ParkFailed(vec![id], why));
                     }
                 }
@@ -130,9 +131,6 @@ impl FolderThread {
     fn remove(&self, ids: &[QueueId]) {
         if self.shared.limits.is_poisoned() {
             return;
-        }
-        for _ in ids {
-            self.shared.one_less();
         }
         self.report(self.shared.folder.remove(ids));
     }

@@ -12,6 +12,7 @@ use relay::spool::journal::Accept;
 use smtp::reply::Reply;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What the header scan may want to see.
 pub const HEAD_MAX: usize = 64 << 10;
@@ -77,9 +78,9 @@ impl Incoming {
     pub async fn append(&mut self, chunk: Bytes) -> Result<(), Reply> {
         if self.stream.is_none() {
             let len = self.octets.len() + chunk.len();
-            let bounds = &self.shared.limits.bounds;
-            let crowded = len > SMALL && self.shared.held.octets() > bounds.memory_max;
-            if len as u64 <= bounds.stream_over && !crowded {
+            let limits = &self.shared.limits;
+            let crowded = len > SMALL && self.shared.held.octets() > limits.memory_max.load(Ordering::Relaxed);
+            if len as u64 <= limits.stream_over.load(Ordering::Relaxed) && !crowded {
                 self.octets.extend_from_slice(&chunk);
                 self.share.set(self.octets.capacity() as u64);
                 return Ok(());
@@ -87,6 +88,8 @@ impl Incoming {
             self.start_stream().await?;
         }
         let Some(stream) = &mut self.stream else { return Ok(()) };
+        let head = chunk.len().min(HEAD_MAX.saturating_sub(self.octets.len()));
+        self.octets.extend_from_slice(&chunk[..head]);
         stream.pending.extend_from_slice(&chunk);
         stream.len += chunk.len() as u64;
         if stream.pending.len() >= PIECE { self.write_pending().await } else { Ok(()) }

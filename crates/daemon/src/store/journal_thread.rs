@@ -15,6 +15,7 @@ use relay::queue::{Accepted, Event};
 use relay::spool::journal::{Accept, Chore, ChoreDone, Entry, Journal, JournalError, Position};
 use relay::spool::{Note, Receipt};
 use smtp::reply::Reply;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -42,8 +43,12 @@ pub(super) struct Commit {
 pub(super) enum Work {
     Commit(Box<Commit>),
     Note(Note),
+    /// The folder begins to park these.
+    Parking(Vec<QueueId>),
     /// The folder has these, durably.
     Parked(Vec<QueueId>),
+    /// The folder could not take these.
+    ParkFailed(Vec<QueueId>),
     ChoreDone(ChoreDone<Files>),
     /// The disk has failed elsewhere.
     Poison(String),
@@ -65,6 +70,9 @@ pub(super) struct JournalThread {
     pub chores: Sender<Chore>,
     /// Entries that found no room: notes must not be lost, they are tried again.
     pub unwritten: Vec<Entry>,
+    /// Messages on their way to the folder, each with the last note that came meanwhile: the envelope which the folder
+    /// writes is older than that.
+    pub parking: HashMap<QueueId, Option<Note>>,
     pub looked_at: Instant,
     pub asked_at: Option<Instant>,
 }
@@ -75,6 +83,9 @@ impl JournalThread {
         self.look();
         loop {
             self.hand_out_chores();
+            if let Some(pause) = self.shared.limits.pause() {
+                std::thread::sleep(pause);
+            }
             let wait = if self.journal.is_dirty() || !self.unwritten.is_empty() { LAZY_SYNC } else { IDLE };
             match self.shared.journal.take(&mut work, wait) {
                 Waited::Arrived => self.carry_out(&mut work),
@@ -109,9 +120,14 @@ impl JournalThread {
                     owed.push(Owed::Commit(commit));
                 }
                 Work::Note(note) => {
+                    if let Some(last) = self.parking.get_mut(&note.id()) {
+                        *last = Some(note.clone());
+                    }
                     entries.push(Entry::Note(note));
                     owed.push(Owed::Note);
                 }
+                Work::Parking(ids) => self.parking.extend(ids.into_iter().map(|id| (id, None))),
+                Work::ParkFailed(ids) => ids.iter().for_each(|id| drop(self.parking.remove(id))),
                 Work::Parked(ids) => {
                     owed.extend(ids.iter().map(|_| Owed::Parked));
                     entries.extend(ids.into_iter().map(Entry::Parked));
@@ -155,8 +171,13 @@ impl JournalThread {
                     }
                 }
                 (Owed::Commit(commit), entry) => self.refuse(*commit, &entry, refusal.clone()),
-                (Owed::Note, Entry::Note(note)) if is_stranger => self.forward(note),
-                (_, Entry::Parked(id)) if i < written.done => parked.push(id),
+                (Owed::Note, Entry::Note(note)) if is_stranger => self.late(note),
+                (_, Entry::Parked(id)) if i < written.done => {
+                    if let Some(Some(note)) = self.parking.remove(&id) {
+                        self.forward(note);
+                    }
+                    parked.push(id);
+                }
                 (_, entry) if i < written.done => self.noted(&entry),
                 (_, entry) => self.unwritten.push(entry),
             }
@@ -179,7 +200,9 @@ impl JournalThread {
         // Nobody may be there any more to say 250; the message is accepted all the same.
         let _ = commit.reply.send(Ok(receipt));
         self.shared.limits.waiting.fetch_add(1, Ordering::Relaxed);
-        let memory = commit.memory.filter(|_| self.shared.held.octets() <= self.shared.limits.bounds.memory_max);
+        let memory = commit
+            .memory
+            .filter(|_| self.shared.held.octets() <= self.shared.limits.memory_max.load(Ordering::Relaxed));
         let place = match position {
             Position::Journal { segment, offset, len } => Place::Journal { segment, offset, len, memory },
             Position::File => Place::File,
@@ -200,7 +223,19 @@ impl JournalThread {
         }
     }
 
-    /// A note about a message that has been parked in the meantime is a job for the folder.
+    /// A note about a message that is not here (any more).
+    fn late(&self, note: Note) {
+        if self.parking.contains_key(&note.id()) {
+            // Its end has been noted already; once it is parked it is removed.
+            return;
+        }
+        if let Note::Gone(_) = note {
+            self.shared.one_less();
+        }
+        self.forward(note);
+    }
+
+    /// What is noted of a parked message is a job for the folder.
     fn forward(&self, note: Note) {
         self.shared.folder_job(match note {
             Note::Fates(id, envelope) => FolderJob::Update(id, envelope),
@@ -239,7 +274,9 @@ impl JournalThread {
         }
         let size = self.journal.size();
         self.shared.limits.set_journal(size);
-        if size > self.shared.limits.bounds.journal_max && self.asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN) {
+        if size > self.shared.limits.journal_max.load(Ordering::Relaxed)
+            && self.asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN)
+        {
             let oldest = self.journal.oldest();
             self.asked_at = Some(self.looked_at);
             self.send((!oldest.is_empty()).then_some(Event::ParkOldest(oldest)));

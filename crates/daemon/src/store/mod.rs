@@ -35,6 +35,7 @@ use relay::spool::folder::Folder;
 use relay::spool::journal::{Chore, Options};
 use relay::spool::{Note, ParkJob, Receipt, SpoolError, recover};
 use smtp::reply::Reply;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -186,6 +187,7 @@ impl Store {
             events: events.clone(),
             chores,
             unwritten: Vec::new(),
+            parking: HashMap::new(),
             looked_at: Instant::now(),
             asked_at: None,
         };
@@ -198,6 +200,11 @@ impl Store {
         ];
         let running = Running { threads: Mutex::new(threads), shared: shared.clone(), _lock: lock };
         Ok((Store { shared, running: Arc::new(running) }, recovery))
+    }
+
+    /// A new configuration holds: its bounds from now on. (Segments keep the size they were opened with.)
+    pub fn configure(&self, server: &VirtualServer) {
+        self.shared.limits.configure(server.queue);
     }
 
     /// The id for a new message, if one may come in.
@@ -262,6 +269,7 @@ impl Store {
 
     /// Moves messages into the folder; `Event::Parked` or `Event::ParkFailed` tells of each.
     pub fn park(&self, jobs: Vec<ParkJob>) {
+        self.shared.journal_work(Work::Parking(jobs.iter().map(|job| job.id).collect()));
         self.shared.folder_job(FolderJob::Park(jobs));
     }
 
@@ -272,6 +280,7 @@ impl Store {
 
     /// Removes a parked message.
     pub fn remove(&self, id: QueueId) {
+        self.shared.one_less();
         self.shared.folder_job(FolderJob::Remove(id));
     }
 

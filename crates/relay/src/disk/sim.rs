@@ -17,14 +17,16 @@ pub use inode::SECTOR;
 
 use super::{Disk, Space};
 use inode::Inode;
-use std::collections::BTreeMap;
+use std::cell::{RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Default)]
 pub struct SimDisk {
-    shared: Arc<Mutex<Shared>>,
+    shared: Rc<RefCell<Shared>>,
 }
 
 #[derive(Default)]
@@ -34,8 +36,9 @@ struct Shared {
     calls: u64,
     /// Each call, and the state before it, if they are recorded.
     moments: Option<Vec<(String, State)>>,
-    /// Each sync that was asked for: the number of its call, and its name.
+    /// Each sync that was asked for, if that is recorded: the number of its call, and its name.
     syncs: Vec<(u64, String)>,
+    syncs_asked: usize,
     off: bool,
 }
 
@@ -103,49 +106,49 @@ impl SimDisk {
     }
 
     fn of(state: State) -> SimDisk {
-        SimDisk { shared: Arc::new(Mutex::new(Shared { state, ..Shared::default() })) }
+        SimDisk { shared: Rc::new(RefCell::new(Shared { state, ..Shared::default() })) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open_up(&self) -> RefMut<'_, Shared> {
+        self.shared.borrow_mut()
     }
 
     /// Calls so far.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.lock().calls
+        self.open_up().calls
     }
 
     /// The power goes during call number `call` (from 1): it and all that follow fail.
     pub fn cut_power_at(&self, call: u64) {
-        self.lock().plan.cut_at = Some(call);
+        self.open_up().plan.cut_at = Some(call);
     }
 
     /// Call number `call` fails with this error; a write may have been done in part.
     pub fn fail_at(&self, call: u64, error: io::ErrorKind) {
-        self.lock().plan.fail_at = Some((call, error));
+        self.open_up().plan.fail_at = Some((call, error));
     }
 
     /// The `nth` sync (from 0) does nothing and says that it did.
     pub fn ignore_sync(&self, nth: usize) {
-        self.lock().plan.ignored_sync = Some(nth);
+        self.open_up().plan.ignored_sync = Some(nth);
     }
 
     /// So many octets fit on the disk; `None`: any number.
     pub fn set_room(&self, octets: Option<u64>) {
-        self.lock().plan.room = octets;
+        self.open_up().plan.room = octets;
     }
 
     /// From now on each call's moment is kept for [`SimDisk::moment`].
     pub fn record(&self) {
-        self.lock().moments = Some(Vec::new());
+        self.open_up().moments = Some(Vec::new());
     }
 
     /// The disk as it is when the power goes during the `call`-th call since [`SimDisk::record`] (from 1), before
     /// anybody knows what survives; one call more than there were is the disk as it is now.
     #[must_use]
     pub fn moment(&self, call: usize) -> Option<SimDisk> {
-        let shared = self.lock();
+        let shared = self.open_up();
         let moments = shared.moments.as_ref()?;
         // During call n: what it changed is there for the taking, but nothing that it made durable counts yet.
         let after = moments.get(call).map_or(&shared.state, |(_, state)| state);
@@ -158,31 +161,31 @@ impl SimDisk {
     /// The calls since [`SimDisk::record`], in words.
     #[must_use]
     pub fn trace(&self) -> Vec<String> {
-        self.lock().moments.iter().flatten().map(|(what, _)| what.clone()).collect()
+        self.open_up().moments.iter().flatten().map(|(what, _)| what.clone()).collect()
     }
 
-    /// The syncs that were asked for: number of the call, and what was synced.
+    /// The syncs that were asked for since [`SimDisk::record`]: number of the call, and what was synced.
     #[must_use]
     pub fn syncs(&self) -> Vec<(u64, String)> {
-        self.lock().syncs.clone()
+        self.open_up().syncs.clone()
     }
 
     /// Changes of names that a power cut now could lose.
     #[must_use]
     pub fn unsynced_names(&self) -> usize {
-        self.lock().state.pending.len()
+        self.open_up().state.pending.len()
     }
 
     /// Could a power cut now lose octets?
     #[must_use]
     pub fn has_unsynced_octets(&self) -> bool {
-        self.lock().state.files.iter().any(Inode::has_unsynced)
+        self.open_up().state.files.iter().any(Inode::has_unsynced)
     }
 
     /// The disk that the next start finds if the power goes now.
     #[must_use]
     pub fn after_power_cut(&self, cut: Cut) -> SimDisk {
-        let shared = self.lock();
+        let shared = self.open_up();
         let mut names = shared.state.durable_names.clone();
         for (i, change) in shared.state.pending.iter().enumerate() {
             if cut.names >> i.min(63) & 1 == 1 {
@@ -200,7 +203,7 @@ impl SimDisk {
     /// All files with their octets, as the program sees them: to compare two disks.
     #[must_use]
     pub fn contents(&self) -> Contents {
-        let shared = self.lock();
+        let shared = self.open_up();
         shared.state.names.iter().map(|(name, i)| (name.clone(), shared.state.files[*i].shared())).collect()
     }
 
@@ -209,21 +212,20 @@ impl SimDisk {
     /// # Errors
     /// There is no such file, or it is not so long.
     pub fn rot(&self, name: &str, offset: usize, bits: u8) -> io::Result<()> {
-        let mut shared = self.lock();
+        let mut shared = self.open_up();
         let file = shared.file(name)?;
         shared.state.files[file].rot(offset, bits)
     }
 
     /// Counts the call; fails it if that is the plan.
-    fn call(&self, what: impl FnOnce() -> String) -> io::Result<MutexGuard<'_, Shared>> {
-        let mut shared = self.lock();
+    fn call(&self, what: impl FnOnce() -> String) -> io::Result<RefMut<'_, Shared>> {
+        let mut shared = self.open_up();
         if shared.off {
             return Err(power_is_off());
         }
         shared.calls += 1;
-        if shared.moments.is_some() {
-            let state = shared.state.clone();
-            shared.moments.get_or_insert_default().push((what(), state));
+        if let Shared { moments: Some(moments), state, .. } = &mut *shared {
+            moments.push((what(), state.clone()));
         }
         if shared.plan.cut_at == Some(shared.calls) {
             shared.off = true;
@@ -250,6 +252,20 @@ fn during(before: &State, after: &State) -> State {
         state.pending.clone_from(&before.pending);
     }
     state
+}
+
+impl State {
+    /// Files that no name leads to, now or after any power cut, take no memory.
+    fn forget_nameless(&mut self) {
+        let pending = self.pending.iter().filter_map(|change| change.to.as_ref().map(|(_, file)| file));
+        let named: BTreeSet<usize> =
+            self.names.values().chain(self.durable_names.values()).chain(pending).copied().collect();
+        for (i, file) in self.files.iter_mut().enumerate() {
+            if !file.octets().is_empty() && !named.contains(&i) {
+                *file = Inode::default();
+            }
+        }
+    }
 }
 
 impl NameChange {
@@ -312,16 +328,20 @@ impl Shared {
     }
 
     /// Is this sync to be left out? Notes it.
-    fn is_ignored(&mut self, what: String) -> bool {
-        let nth = self.syncs.len();
-        self.syncs.push((self.calls, what));
+    fn is_ignored(&mut self, what: impl FnOnce(&State) -> String) -> bool {
+        let nth = self.syncs_asked;
+        self.syncs_asked += 1;
+        if self.moments.is_some() {
+            self.syncs.push((self.calls, what(&self.state)));
+        }
         self.plan.ignored_sync == Some(nth)
     }
 
     fn sync(&mut self, files: &[usize]) -> io::Result<()> {
-        let names: Vec<&str> =
-            self.state.names.iter().filter(|(_, i)| files.contains(i)).map(|(name, _)| name.as_str()).collect();
-        let what = format!("octets of {}", names.join(", "));
+        let what = |state: &State| {
+            let names = state.names.iter().filter(|(_, i)| files.contains(i)).map(|(name, _)| name.as_str());
+            format!("octets of {}", names.collect::<Vec<_>>().join(", "))
+        };
         if self.is_ignored(what) {
             return Ok(());
         }
@@ -406,7 +426,7 @@ impl Disk for SimDisk {
 
     fn sync_names(&self, folder: &str) -> io::Result<()> {
         let mut shared = self.call(|| format!("sync names of '{folder}'"))?;
-        if shared.is_ignored(format!("names of '{folder}'")) {
+        if shared.is_ignored(|_| format!("names of '{folder}'")) {
             return Ok(());
         }
         if let Err(error) = shared.planned_error() {
@@ -423,6 +443,7 @@ impl Disk for SimDisk {
                 shared.state.pending.push(change);
             }
         }
+        shared.state.forget_nameless();
         Ok(())
     }
 

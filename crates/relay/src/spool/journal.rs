@@ -11,15 +11,17 @@
 //! It does not batch (who calls it does), does not read, and starts no threads: what takes time (making a segment,
 //! giving one back) it hands out as a [`Chore`] to be carried out elsewhere.
 
+mod batch;
 mod chore;
 
 pub use chore::{Chore, ChoreDone};
 
-use super::frame::{BARE, Head, Kind};
-use super::segment::{self, block_end};
+use super::frame::{BARE, Kind};
+use super::segment::block_end;
 use super::{Note, Receipt};
 use crate::disk::Disk;
 use crate::envelope::QueueId;
+use batch::{Batch, Record, begin, length};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -536,105 +538,5 @@ impl<D: Disk> Journal<D> {
             }
         }
         Ok(())
-    }
-}
-
-/// The octets of a segment's first frame.
-fn begin<F>(previous: (u32, u64), active: &mut Active<F>) -> Vec<u8> {
-    let id = QueueId(u64::from(previous.0) << 32 | previous.1);
-    let mut octets = Vec::with_capacity(BARE);
-    active.head(0, &Record { kind: Kind::Begin, id, text: Cow::Borrowed(""), content: None }).print("", &mut octets);
-    octets
-}
-
-impl<F> Active<F> {
-    /// The head of the next frame, which stands at `at`.
-    fn head(&mut self, at: u64, record: &Record<'_>) -> Head {
-        let sequence = self.sequence;
-        self.sequence += 1;
-        Head {
-            kind: record.kind,
-            segment: self.number,
-            offset: u32::try_from(at).unwrap_or(u32::MAX),
-            synced: u32::try_from(self.synced).unwrap_or(u32::MAX),
-            sequence,
-            salt: self.salt,
-            id: record.id,
-            text_len: length(record.text.as_bytes()),
-            content_len: record.content.map_or(0, |(octets, _)| length(octets)),
-            content_check: record.content.map_or(0, |(_, check)| *check),
-        }
-    }
-}
-
-/// A segment is below 4 GiB, so what fits into one is.
-fn length(octets: &[u8]) -> u32 {
-    u32::try_from(octets.len()).unwrap_or(u32::MAX)
-}
-
-/// One frame to be.
-struct Record<'a> {
-    kind: Kind,
-    id: QueueId,
-    text: Cow<'a, str>,
-    content: Option<&'a (Bytes, u32)>,
-}
-
-impl Record<'_> {
-    fn size(&self) -> u64 {
-        (BARE + self.text.len() + self.content.map_or(0, |(octets, _)| octets.len())) as u64
-    }
-}
-
-/// What one write holds.
-#[derive(Default)]
-struct Batch<'a> {
-    /// All frames without their contents.
-    heads: Vec<u8>,
-    /// Where each frame ends in `heads`, and the content that follows it.
-    frames: Vec<(usize, Option<&'a Bytes>)>,
-    /// Where the next frame goes.
-    at: u64,
-    must_sync: bool,
-    receipts: Vec<(Receipt, Position)>,
-    gone_files: Vec<QueueId>,
-}
-
-impl<'a> Batch<'a> {
-    fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    fn start_at(&mut self, at: u64) {
-        self.at = at;
-    }
-
-    fn add<F>(&mut self, record: &Record<'a>, active: &mut Active<F>) {
-        let head = active.head(self.at, record);
-        head.print(&record.text, &mut self.heads);
-        self.frames.push((self.heads.len(), record.content.map(|(octets, _)| octets)));
-        self.at = head.end();
-    }
-
-    /// The octets in order; zeros to the end of the block, so that the system need not read it before it writes.
-    fn parts(&self, padding: u64) -> Vec<IoSlice<'_>> {
-        static ZEROS: [u8; segment::BLOCK as usize] = [0; segment::BLOCK as usize];
-        let mut parts = Vec::with_capacity(2 * self.frames.len() + 1);
-        let mut from = 0;
-        for (to, content) in &self.frames {
-            match content {
-                // Frames without content stand side by side in `heads`.
-                None => {}
-                Some(content) => {
-                    parts.push(IoSlice::new(&self.heads[from..*to]));
-                    parts.push(IoSlice::new(content));
-                    from = *to;
-                }
-            }
-        }
-        parts.push(IoSlice::new(&self.heads[from..]));
-        parts.push(IoSlice::new(&ZEROS[..usize::try_from(padding).unwrap_or(0)]));
-        parts.retain(|part| !part.is_empty());
-        parts
     }
 }

@@ -69,6 +69,16 @@ pub enum Note {
     Gone(QueueId),
 }
 
+impl Note {
+    /// The message that it is about.
+    #[must_use]
+    pub fn id(&self) -> QueueId {
+        match self {
+            Note::Fates(id, _) | Note::Gone(id) => *id,
+        }
+    }
+}
+
 /// A message to move from the journal into the Queue folder.
 #[derive(Clone, Debug)]
 pub struct ParkJob {

@@ -231,9 +231,11 @@ fn every_sync_is_needed() {
             if missed.get(&site) == Some(&true) || site.0 == "Start" {
                 continue;
             }
-            let disk = SimDisk::new();
-            disk.ignore_sync(nth);
-            let is_missed = std::panic::catch_unwind(|| check_life(&Life::live(disk, script), call, false).is_err());
+            let is_missed = std::panic::catch_unwind(|| {
+                let disk = SimDisk::new();
+                disk.ignore_sync(nth);
+                check_life(&Life::live(disk, script), call, false).is_err()
+            });
             *missed.entry(site).or_default() |= is_missed.unwrap_or(true);
         }
     }

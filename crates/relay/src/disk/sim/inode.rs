@@ -77,16 +77,17 @@ impl Inode {
         }
     }
 
+    /// All that was touched becomes durable; what a failed sync has lost does not.
     pub fn sync(&mut self) {
-        let mut durable = self.octets.to_vec();
-        for sector in &self.doomed {
-            // Lost by a sync that failed: what was there before stays.
+        let durable = Arc::make_mut(&mut self.durable);
+        durable.resize(self.octets.len(), 0);
+        for sector in &self.touched {
             let from = sector * SECTOR;
-            for at in from..(from + SECTOR).min(durable.len()) {
-                durable[at] = self.durable.get(at).copied().unwrap_or(0);
+            let to = (from + SECTOR).min(durable.len());
+            if from < to {
+                durable[from..to].copy_from_slice(&self.octets[from..to]);
             }
         }
-        self.durable = Arc::new(durable);
         self.touched.clear();
     }
 
