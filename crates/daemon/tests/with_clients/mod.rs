@@ -71,7 +71,7 @@ fn try_makes_its_home_and_what_it_tells_works() {
     let site = Site::new();
     let out = site.folder.join("out");
     let file = fs::File::create(&out).unwrap();
-    let mut start = || {
+    let start = || {
         let file = file.try_clone().unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("try").current_dir(site.folder.path()).stdout(file.try_clone().unwrap()).stderr(file);
