@@ -12,7 +12,8 @@ pub(super) fn is_ours(listeners: &[SocketAddr], address: SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
     listeners.iter().filter(|listener| listener.port() == address.port()).any(|listener| {
         let own = listener.ip().to_canonical();
-        own == ip || (own.is_unspecified() && own.is_ipv4() == ip.is_ipv4() && is_local(ip))
+        // A listener on [::] that was handed over may serve IPv4 as well.
+        own == ip || (own.is_unspecified() && (own.is_ipv6() || ip.is_ipv4()) && is_local(ip))
     })
 }
 
@@ -53,9 +54,10 @@ mod tests {
         assert!(ours("0.0.0.0:25", "127.9.9.9:25"));
         assert!(ours("0.0.0.0:25", "0.0.0.0:25"));
         assert!(!ours("0.0.0.0:25", "192.0.2.1:25"), "an address of documentation is nobody's");
-        assert!(!ours("0.0.0.0:25", "[::1]:25"), "the families have listeners of their own");
+        assert!(!ours("0.0.0.0:25", "[::1]:25"));
         assert!(ours("[::]:25", "[::1]:25"));
-        assert!(!ours("[::]:25", "127.0.0.1:25"));
+        assert!(ours("[::]:25", "127.0.0.1:25"));
+        assert!(!ours("[::]:25", "192.0.2.1:25"));
         assert!(!ours("[::]:25", "[2001:db8::1]:25"));
     }
 
