@@ -475,7 +475,7 @@ fn a_report_that_waits_behind_another_one_is_made_after_it() {
     w.apply(Event::Tick);
     let delayed = w.reports();
     assert!(matches!(&delayed[..], [(_, ReportKind::Delayed(_))]), "{delayed:?}");
-    w.apply(Event::Reported { id, recipients: Vec::new() });
+    w.apply(Event::Reported { id, recipients: Vec::new(), named: 1 });
     w.wait(2 * MINUTE);
     let failed = w.reports();
     assert!(matches!(&failed[..], [(_, ReportKind::Failed(_)), ..]), "{failed:?}");
