@@ -13,7 +13,6 @@ use relay::spool::folder::FolderError;
 use relay::spool::{ParkJob, Scan};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// Messages parked with one pair of syncs.
@@ -25,7 +24,6 @@ const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) struct FolderThread {
     pub shared: Arc<Shared>,
-    pub events: Sender<Event>,
     pub scan: Option<Scan>,
 }
 
@@ -51,14 +49,14 @@ impl FolderThread {
         let slice = scan.slice::<Files>(&self.shared.disk, &self.shared.folder, SCAN_SLICE, &mut troubles);
         for trouble in troubles {
             self.shared.one_less();
-            tracing::error!("damage in the Queue folder: {trouble}");
+            self.shared.alarm(format!("damage in the Queue folder: {trouble}"));
         }
         match slice {
-            Ok(found) if !found.is_empty() => self.send(Event::Found(found)),
+            Ok(found) if !found.is_empty() => self.shared.send(Event::Found(found)),
             Ok(_) => {}
-            Err(error) => tracing::error!("the Queue folder: {error}"),
+            Err(error) => self.shared.alarm(format!("the Queue folder: {error}")),
         }
-        if scan.left() > 0 { self.scan = Some(scan) } else { self.send(Event::FoundAll) }
+        if scan.left() > 0 { self.scan = Some(scan) } else { self.shared.send(Event::FoundAll) }
     }
 
     fn carry_out(&mut self, jobs: &mut Vec<FolderJob>) {
@@ -93,7 +91,7 @@ impl FolderThread {
                 }
                 FolderJob::Load(id) => {
                     let loaded = self.shared.folder.load(id);
-                    self.send(Event::Loaded(id, loaded));
+                    self.shared.send(Event::Loaded(id, loaded));
                 }
                 FolderJob::RemoveContents(ids) => self.shared.folder.remove_contents(&ids),
             }
@@ -108,11 +106,10 @@ impl FolderThread {
             Ok(failed) => {
                 let mut lost = HashSet::new();
                 for error in failed {
-                    tracing::error!("could not be parked: {error}");
                     if let FolderError::Message(id, why) = error {
                         lost.insert(id);
                         self.shared.journal_work(Work::ParkFailed(vec![id]));
-                        self.send(Event::ParkFailed(vec![id], why));
+                        self.shared.send(Event::ParkFailed(vec![id], why));
                     }
                 }
                 let parked = jobs.iter().map(|job| job.id).filter(|id| !lost.contains(id)).collect();
@@ -137,13 +134,8 @@ impl FolderThread {
 
     fn report(&self, outcome: Result<Vec<FolderError>, FolderError>) {
         match outcome {
-            Ok(failed) => failed.iter().for_each(|error| tracing::error!("the Queue folder: {error}")),
+            Ok(failed) => failed.iter().for_each(|error| self.shared.alarm(format!("the Queue folder: {error}"))),
             Err(error) => self.shared.poison(&error.to_string()),
         }
-    }
-
-    fn send(&self, event: Event) {
-        // The queue's thread may have ended before us; what it would do, the next start does.
-        let _ = self.events.send(event);
     }
 }

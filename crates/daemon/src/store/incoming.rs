@@ -114,7 +114,7 @@ impl Incoming {
     }
 
     fn refuse(&self, error: &io::Error) -> Reply {
-        tracing::error!("message {} could not be written to {}: {error}", self.id, file_name(self.id));
+        tracing::warn!("a message could not be written to {}: {error}", file_name(self.id));
         limits::full()
     }
 

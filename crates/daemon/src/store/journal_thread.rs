@@ -66,13 +66,14 @@ enum Owed {
 pub(super) struct JournalThread {
     pub shared: Arc<Shared>,
     pub journal: Journal<Files>,
-    pub events: Sender<Event>,
     pub chores: Sender<Chore>,
     /// Entries that found no room: notes must not be lost, they are tried again.
     pub unwritten: Vec<Entry>,
     /// Messages on their way to the folder, each with the last note that came meanwhile: the envelope which the folder
     /// writes is older than that.
     pub parking: HashMap<QueueId, Option<Note>>,
+    /// That there is no room has been told.
+    pub no_room: bool,
     pub looked_at: Instant,
     pub asked_at: Option<Instant>,
 }
@@ -86,7 +87,7 @@ impl JournalThread {
             if let Some(pause) = self.shared.limits.pause() {
                 std::thread::sleep(pause);
             }
-            let wait = if self.journal.is_dirty() || !self.unwritten.is_empty() { LAZY_SYNC } else { IDLE };
+            let wait = if self.journal.is_dirty() { LAZY_SYNC } else { IDLE };
             match self.shared.journal.take(&mut work, wait) {
                 Waited::Arrived => self.carry_out(&mut work),
                 Waited::TimedOut => self.settle_down(),
@@ -105,7 +106,7 @@ impl JournalThread {
             self.carry_out(&mut Vec::new());
         }
         if let Err(error) = self.journal.flush() {
-            self.poisoned(&error);
+            self.trouble(&error);
         }
     }
 
@@ -153,7 +154,10 @@ impl JournalThread {
     fn write(&mut self, entries: Vec<Entry>, owed: Vec<Owed>) {
         let mut written = self.journal.write(&entries);
         let refusal = match &written.trouble {
-            None => limits::full(),
+            None => {
+                self.no_room = false;
+                limits::full()
+            }
             Some(trouble) => {
                 self.trouble(trouble);
                 if matches!(trouble, JournalError::Poisoned(_)) { limits::poisoned() } else { limits::full() }
@@ -245,8 +249,7 @@ impl JournalThread {
 
     fn send(&self, event: Option<Event>) {
         if let Some(event) = event {
-            // The queue's thread may have ended before us; what it would do, the next start does.
-            let _ = self.events.send(event);
+            self.shared.send(event);
         }
     }
 
@@ -263,14 +266,15 @@ impl JournalThread {
         match self.shared.disk.free_space() {
             Ok(space) => match self.shared.limits.look(space) {
                 None => {}
-                Some(true) => tracing::error!(
-                    "the disk of {} has only {} octets left, less than queue.free_space_min; new messages are refused with 452 4.3.1 until there is room",
+                Some(true) => self.shared.alarm(format!(
+                    "the disk of {} has only {} octets left, less than queue.free_space_min, or too few files: new messages are \
+                     refused with 452 4.3.1 until there is room",
                     self.shared.disk.root().display(),
                     space.octets
-                ),
+                )),
                 Some(false) => tracing::info!("the disk of {} has room again", self.shared.disk.root().display()),
             },
-            Err(error) => tracing::error!("cannot ask how much room is left: {error}"),
+            Err(error) => tracing::warn!("cannot ask how much room is left: {error}"),
         }
         let size = self.journal.size();
         self.shared.limits.set_journal(size);
@@ -283,21 +287,15 @@ impl JournalThread {
         }
     }
 
-    fn trouble(&self, error: &JournalError) {
+    /// Told of once, until a write has gone well again.
+    fn trouble(&mut self, error: &JournalError) {
         match error {
-            JournalError::Poisoned(_) => self.poisoned(error),
-            JournalError::NoRoom(cause) => {
-                tracing::error!("{error}{}", advice(cause).map(|a| format!(" ({a})")).unwrap_or_default());
+            JournalError::Poisoned(_) => self.shared.fail(&error.to_string()),
+            JournalError::NoRoom(cause) if !self.no_room => {
+                self.no_room = true;
+                self.shared.alarm(format!("{error}{}", advice(cause).map(|a| format!(" ({a})")).unwrap_or_default()));
             }
-        }
-    }
-
-    fn poisoned(&self, error: &JournalError) {
-        if !self.shared.limits.is_poisoned() {
-            self.shared.limits.poison();
-            tracing::error!(
-                "{error}; new messages are refused with 452 4.3.1. Look into the system's log for the disk's error, then restart: what was accepted is still there"
-            );
+            JournalError::NoRoom(_) => {}
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Limits {
     free: AtomicU64,
     /// Too few files can be made.
     no_files: AtomicBool,
+    /// What the last look said.
+    was_full: AtomicBool,
     journal: AtomicU64,
     /// Messages in journal and folder.
     pub waiting: AtomicU64,
@@ -47,6 +49,7 @@ impl Limits {
             poisoned: AtomicBool::new(false),
             free: AtomicU64::new(u64::MAX),
             no_files: AtomicBool::new(false),
+            was_full: AtomicBool::new(false),
             journal: AtomicU64::new(0),
             waiting: AtomicU64::new(waiting),
         }
@@ -96,8 +99,9 @@ impl Limits {
         self.free.load(Ordering::Relaxed) < least
     }
 
-    pub fn poison(&self) {
-        self.poisoned.store(true, Ordering::Relaxed);
+    /// Says whether this is new.
+    pub fn poison(&self) -> bool {
+        !self.poisoned.swap(true, Ordering::Relaxed)
     }
 
     pub fn is_poisoned(&self) -> bool {
@@ -106,12 +110,11 @@ impl Limits {
 
     /// Takes over a look at the disk; says whether something has changed for new messages: `true`, there is no room now.
     pub fn look(&self, space: Space) -> Option<bool> {
-        let was = self.is_disk_full();
         self.free.store(space.octets, Ordering::Relaxed);
         let no_files = space.files.is_some_and(|(free, all)| free < all / 100 * FILES_MIN_PERCENT);
         self.no_files.store(no_files, Ordering::Relaxed);
         let is = self.is_disk_full();
-        (is != was).then_some(is)
+        (self.was_full.swap(is, Ordering::Relaxed) != is).then_some(is)
     }
 
     /// How long to wait before the next batch, so that parking catches up: the more, the larger the journal is.

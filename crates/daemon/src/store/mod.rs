@@ -69,6 +69,7 @@ struct Shared {
     known: Box<[QueueId]>,
     journal: Inbox<Work>,
     folder_jobs: Inbox<FolderJob>,
+    events: Sender<Event>,
 }
 
 /// What ends with the store.
@@ -94,7 +95,7 @@ pub struct Recovery {
     pub journal: usize,
     /// Messages in the folder; they will follow.
     pub folder: usize,
-    /// Damage, and where it was put; already in the log.
+    /// Damage, and where it was put: for the operator.
     pub troubles: Vec<String>,
 }
 
@@ -161,9 +162,6 @@ impl Store {
             }
         })?;
         let found = recover(&disk, options(&server.queue)).map_err(|error| StoreError::Spool(root, error))?;
-        for trouble in &found.troubles {
-            tracing::error!("damage in the queue: {trouble}");
-        }
         let recovery =
             Recovery { journal: found.messages.len(), folder: found.scan.left(), troubles: found.troubles.clone() };
         let shared = Arc::new(Shared {
@@ -175,23 +173,23 @@ impl Store {
             known: found.known.into(),
             journal: Inbox::new(),
             folder_jobs: Inbox::new(),
+            events,
         });
         if !found.messages.is_empty() {
-            // Nobody listens only if the service is ending already.
-            let _ = events.send(Event::Accepted(found.messages));
+            shared.send(Event::Accepted(found.messages));
         }
         let (chores, chore_list) = channel();
         let journal = JournalThread {
             shared: shared.clone(),
             journal: found.journal,
-            events: events.clone(),
             chores,
             unwritten: Vec::new(),
             parking: HashMap::new(),
+            no_room: false,
             looked_at: Instant::now(),
             asked_at: None,
         };
-        let folder = FolderThread { shared: shared.clone(), events, scan: Some(found.scan) };
+        let folder = FolderThread { shared: shared.clone(), scan: Some(found.scan) };
         let of_chores = shared.clone();
         let threads = vec![
             start("journal", move || journal.run())?,
@@ -365,14 +363,30 @@ impl Shared {
         self.limits.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// The queue's thread may have ended before us; what it would do, the next start does.
+    fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Something that the operator should mend.
+    fn alarm(&self, text: String) {
+        self.send(Event::Alarm(text));
+    }
+
+    /// The disk has failed outside the journal: nothing may be written any more.
     fn poison(&self, why: &str) {
-        if !self.limits.is_poisoned() {
-            self.limits.poison();
-            tracing::error!(
-                "{why}; new messages are refused with 452 4.3.1. Look into the system's log for the disk's error, then restart: what was accepted is still there"
-            );
-        }
+        self.fail(why);
         self.journal_work(Work::Poison(why.to_owned()));
+    }
+
+    /// From now on nothing is accepted in this life; told once.
+    fn fail(&self, why: &str) {
+        if self.limits.poison() {
+            self.alarm(format!(
+                "{why}; new messages are refused with 452 4.3.1. Look into the system's log for the disk's error, then \
+                 restart: what was accepted is still there"
+            ));
+        }
     }
 }
 

@@ -343,7 +343,7 @@ async fn a_full_disk_and_a_full_queue_refuse_and_recover() {
     accepted(&store, &events, b"x").await;
     home.server.queue.free_space_min = u64::MAX;
     store.configure(&home.server);
-    until(|| store.begin().is_err()).await;
+    until(|| events.try_iter().any(|e| matches!(e, Event::Alarm(text) if text.contains("free_space_min")))).await;
     let reply = store.begin().unwrap_err();
     assert_eq!((reply.code, reply.status.unwrap().to_string().as_str()), (452, "4.3.1"));
     home.server.queue.free_space_min = 0;
@@ -399,6 +399,9 @@ async fn poison_from_the_folder_reaches_the_sessions() {
     let id = store.begin().unwrap();
     let incoming = store.incoming(id);
     store.shared.poison("the Queue folder could not be synced: a test");
+    store.shared.poison("and again");
+    let alarms = || events.try_iter().filter(|e| matches!(e, Event::Alarm(text) if text.contains("452"))).count();
+    assert_eq!(alarms(), 1, "the operator is told, once");
     let reply = store.begin().unwrap_err();
     assert_eq!((reply.code, reply.status.unwrap().to_string().as_str()), (452, "4.3.1"));
     let reply = store.commit(incoming, envelope()).await.unwrap_err();
@@ -436,16 +439,18 @@ async fn the_folder_is_read_in_slices() {
     let (sender, events) = channel();
     let (store, recovery) = Store::open(&home.server, sender).unwrap();
     assert_eq!((recovery.journal, recovery.folder), (0, 600));
-    let mut slices = Vec::new();
+    let (mut slices, mut alarms) = (Vec::new(), Vec::new());
     loop {
         match next(&events) {
             Event::Found(all) => slices.push(all.len()),
             Event::FoundAll => break,
+            Event::Alarm(text) => alarms.push(text),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!((slices.iter().sum::<usize>(), slices.len()), (599, 3));
     assert_eq!(store.waiting(), 599);
+    assert!(alarms.len() == 1 && alarms[0].contains("damaged/"), "{alarms:?}");
     assert_eq!(std::fs::read_dir(queue.join("damaged")).unwrap().count(), 2);
     store.close().await;
 }

@@ -443,7 +443,9 @@ impl Disk for SimDisk {
                 shared.state.pending.push(change);
             }
         }
-        shared.state.forget_nameless();
+        if shared.moments.is_none() {
+            shared.state.forget_nameless();
+        }
         Ok(())
     }
 

@@ -36,6 +36,8 @@ pub enum Event {
     /// The journal has grown past its bound: these, its oldest, are to be parked, whatever they wait for. Comes again while
     /// the journal is too large; ids that are gone by now, or on their way, are to be passed over.
     ParkOldest(Vec<QueueId>),
+    /// The disk has failed, is full, or holds damage: a sentence for the operator, which goes into the log as it is.
+    Alarm(String),
     /// A parked message's envelope, asked for with [`Effect::Load`].
     Loaded(QueueId, io::Result<Envelope>),
     /// One parcel was tried.

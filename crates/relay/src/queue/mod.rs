@@ -204,6 +204,7 @@ impl Queue {
             }
             Event::Badmailed { id, recipients } => self.told(id, &recipients, &Fate::Badmail { at: now }, now),
             Event::ReportFailed { id, .. } | Event::BadmailFailed { id, .. } => self.job_failed(id, now),
+            Event::Alarm(text) => self.effects.push(Effect::Record(crate::record::Record::Alarm { text: text.into() })),
             Event::Configured(server) => self.configure(server, now),
             Event::Drain => self.draining = true,
         }
