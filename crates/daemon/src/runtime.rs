@@ -64,6 +64,11 @@ impl ServerRuntime {
         for trouble in recovery.troubles {
             log.alarm(trouble);
         }
+        // Whoever is told that we are ready may write into Pickup at once. A folder that cannot be made is told of by
+        // those who work in it.
+        for folder in [&server.home.join("Pickup"), &server.default_domain.drop, &server.messages.badmail] {
+            let _ = std::fs::create_dir_all(folder);
+        }
         let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
         let outbound =
             Outbound::new(server.clone(), resolver, store.clone(), events.clone(), clock.clone(), runtime.clone());
