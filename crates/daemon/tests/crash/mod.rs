@@ -5,13 +5,14 @@ use crate::harness::client::{Client, stuffed};
 use crate::harness::mail::plain;
 use crate::harness::peer::{At, Mood, Peer, Script, Taken};
 use crate::harness::relay::{Relay, Settings};
-use crate::harness::{Site, files_ending, has, until};
+use crate::harness::{Folder, Site, files_ending, has, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const ROUNDS: usize = 6;
 const SESSIONS: usize = 8;
@@ -69,7 +70,13 @@ fn round(relay: &mut Relay, round: usize, to: &str, chance: &mut Chance, acknowl
             std::thread::spawn(move || session(at, round, number, &to, &acknowledged, &over))
         })
         .collect();
-    std::thread::sleep(Duration::from_micros(20_000 + chance.below(400_000)));
+    // On a slow disk it takes a while until there is something to lose.
+    let before = acknowledged.lock().unwrap().len();
+    let start = Instant::now();
+    while acknowledged.lock().unwrap().len() < before + 25 && start.elapsed() < Duration::from_secs(15) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_micros(chance.below(300_000)));
     relay.kill();
     over.store(true, Ordering::SeqCst);
     for session in sessions {
@@ -86,11 +93,27 @@ fn seed() -> Chance {
 
 /// Everything acknowledged is among `arrived`, and what came twice is bounded.
 fn check(acknowledged: &BTreeSet<String>, arrived: &BTreeMap<String, usize>, in_flight: usize) {
+    // That a message is gone is noted when the sync under way is over: what goes out meanwhile may go out again. The next
+    // hop takes 2 ms for a message, on each of its connections.
+    let in_flight = in_flight + OUTBOUND * usize::try_from(2 * sync_time().as_millis() / 2).unwrap();
     let lost: Vec<_> = acknowledged.iter().filter(|subject| !arrived.contains_key(*subject)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let twice: usize = arrived.values().map(|times| times - 1).sum();
     println!("{} acknowledged, {} arrived, {twice} of them twice", acknowledged.len(), arrived.len());
     assert!(twice <= ROUNDS * in_flight, "{twice} came twice in {ROUNDS} kills; {in_flight} may be in flight at each");
+}
+
+/// How long a sync takes here and now: the slowest of ten.
+fn sync_time() -> Duration {
+    let folder = Folder::new();
+    let mut file = fs::File::create(folder.join("probe")).unwrap();
+    let sync = |_| {
+        let start = Instant::now();
+        file.write_all(&[0; 4096]).unwrap();
+        file.sync_data().unwrap();
+        start.elapsed()
+    };
+    (0..10).map(sync).max().unwrap_or_default()
 }
 
 fn counted(subjects: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
@@ -176,7 +199,8 @@ fn waiting_mail_survives_kills_and_its_schedule_with_it() {
 #[test]
 fn pickup_files_are_neither_lost_nor_doubled_by_a_kill() {
     let site = Site::new();
-    let peer = Peer::start(site.at(2, 2525), Script::offering(&["PIPELINING"]));
+    let script = Script::offering(&["PIPELINING"]).at(At::End, Mood::Wait(Duration::from_millis(2)));
+    let peer = Peer::start(site.at(2, 2525), script);
     let settings =
         Settings::new(&site).smart_host(peer.at).delivery(&format!("connections_per_domain_max = {OUTBOUND}"));
     let mut relay = Relay::start(&site, &settings);
