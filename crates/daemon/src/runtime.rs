@@ -55,10 +55,6 @@ impl ServerRuntime {
         log: &Log,
         runtime: &Handle,
     ) -> Result<ServerRuntime, StartError> {
-        // There before anybody may think that the service is ready; whoever uses one says why it cannot.
-        for folder in [&server.home.join("Pickup"), &server.default_domain.drop, &server.messages.badmail] {
-            let _ = std::fs::create_dir_all(folder);
-        }
         let (events, inbox) = mpsc::channel();
         let (store, recovery) = Store::open(server, events.clone()).map_err(|e| StartError(e.to_string()))?;
         for trouble in recovery.troubles {
