@@ -125,7 +125,7 @@ impl Watch {
         Ok(Watch { orders, speaker, stopping, ended })
     }
 
-    /// Another configuration holds from now on (the home stays).
+    /// Another configuration holds from now on (the home stays), here and for local delivery.
     pub fn configure(&self, server: Arc<VirtualServer>) {
         let _ = self.orders.send(server);
         self.speaker.wake();
@@ -182,6 +182,7 @@ impl Service {
             let heard = self.ear.hear(until);
             for server in self.orders.try_iter() {
                 self.submitter.configure(&server);
+                self.local.configure(server);
             }
             let now = Instant::now();
             let mut names: Vec<OsString> = Vec::new();

@@ -98,6 +98,10 @@ impl PickupFolder {
     /// The names in Pickup that may be ours to take, the oldest [`SCAN_MAX`] of them in the order of their change times,
     /// and whether there are more.
     pub fn scan(&self) -> io::Result<(Vec<(OsString, Look)>, bool)> {
+        self.scan_at_most(SCAN_MAX)
+    }
+
+    fn scan_at_most(&self, max: usize) -> io::Result<(Vec<(OsString, Look)>, bool)> {
         let mut oldest: BinaryHeap<(Age, OsString)> = BinaryHeap::new();
         let mut looks = std::collections::HashMap::new();
         let mut more = false;
@@ -109,7 +113,7 @@ impl PickupFolder {
             let Ok(look) = self.pickup.look(name) else { return ControlFlow::Continue(()) };
             oldest.push((look.changed, name.to_owned()));
             looks.insert(name.to_owned(), look);
-            if oldest.len() > SCAN_MAX
+            if oldest.len() > max
                 && let Some((_, youngest)) = oldest.pop()
             {
                 looks.remove(&youngest);
@@ -124,6 +128,12 @@ impl PickupFolder {
     /// Makes the file ours, for a message that will be called `id`. `judged` is what it looked like when it was found
     /// complete.
     pub fn take(&mut self, name: &OsStr, judged: &Look, id: QueueId) -> Result<Taken, NotTaken> {
+        let opened = self.open_judged(name, judged)?;
+        self.claim_opened(name, opened, id)
+    }
+
+    /// Opens the file and makes sure that it is the one that was judged, and that nobody holds it.
+    fn open_judged(&self, name: &OsStr, judged: &Look) -> Result<(File, Look), NotTaken> {
         let file = self.pickup.open_file(name).map_err(|e| match e.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT) => NotTaken::Gone,
             Some(Errno::ELOOP) => NotTaken::LeftAlone("is a symbolic link"),
@@ -142,6 +152,11 @@ impl PickupFolder {
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(NotTaken::Busy);
         }
+        Ok((file, look))
+    }
+
+    /// Moves the name to our folder and makes sure that it was the opened file's.
+    fn claim_opened(&mut self, name: &OsStr, (file, look): (File, Look), id: QueueId) -> Result<Taken, NotTaken> {
         let claim = Claim::new(id, name);
         let folder = self.claim_to(name, &claim.name())?;
         let taken = Taken { claim, file, look, folder, original: name.to_owned() };
@@ -258,4 +273,88 @@ fn is_same_text(a: &Look, b: &Look) -> bool {
 
 fn is(result: &io::Result<()>, errno: Errno) -> bool {
     result.as_ref().is_err_and(|e| e.raw_os_error() == Some(errno as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn home() -> (tempfile::TempDir, PickupFolder) {
+        let home = tempfile::tempdir().unwrap();
+        let folder = PickupFolder::open(home.path()).unwrap();
+        (home, folder)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_oldest_come_first_and_no_more_than_are_kept_in_mind() {
+        let (home, folder) = home();
+        for name in ["c", "a", "b"] {
+            fs::write(home.path().join("Pickup").join(name), "x").unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        fs::write(home.path().join("Pickup/.hidden"), "x").unwrap();
+        let (found, more) = folder.scan().unwrap();
+        assert_eq!(found.iter().map(|(name, _)| name.to_str().unwrap()).collect::<Vec<_>>(), ["c", "a", "b"]);
+        assert!(!more);
+        assert_eq!(folder.scan_at_most(2).unwrap().0.len(), 2);
+        let (oldest, more) = folder.scan_at_most(1).unwrap();
+        assert_eq!((oldest[0].0.to_str(), oldest.len(), more), (Some("c"), 1, true));
+    }
+
+    #[test]
+    fn what_was_exchanged_before_the_move_goes_back_unharmed() {
+        let (home, mut folder) = home();
+        let (pickup, name) = (home.path().join("Pickup"), OsStr::new("x.eml"));
+        fs::write(home.path().join("other"), "somebody else's").unwrap();
+        for what in ["a file", "a link", "a second name"] {
+            fs::write(pickup.join(name), "mail").unwrap();
+            let look = folder.look_visible(name).unwrap();
+            let opened = folder.open_judged(name, &look).unwrap();
+            let new = pickup.join("new");
+            match what {
+                "a file" => fs::write(&new, "another mail").unwrap(),
+                "a link" => std::os::unix::fs::symlink("/etc/hostname", &new).unwrap(),
+                _ => fs::hard_link(home.path().join("other"), &new).unwrap(),
+            }
+            fs::rename(&new, pickup.join(name)).unwrap();
+            let exchanged = folder.look_visible(name).unwrap().identity;
+            assert!(matches!(folder.claim_opened(name, opened, QueueId(1)), Err(NotTaken::Busy)), "{what}");
+            assert_eq!(folder.look_visible(name).unwrap().identity, exchanged, "{what} is back");
+            assert!(names(&home.path().join(CLAIMED)).is_empty(), "{what}");
+            fs::remove_file(pickup.join(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_are_not_followed_and_a_fifo_is_not_waited_for() {
+        let (home, folder) = home();
+        let pickup = home.path().join("Pickup");
+        fs::write(home.path().join("other"), "x").unwrap();
+        std::os::unix::fs::symlink("../other", pickup.join("link")).unwrap();
+        nix::unistd::mkfifo(&pickup.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(folder.pickup.open_file(OsStr::new("link")).unwrap_err().raw_os_error(), Some(Errno::ELOOP as i32));
+        folder.pickup.open_file(OsStr::new("fifo")).unwrap();
+        let look = folder.look_visible(OsStr::new("fifo")).unwrap();
+        assert!(matches!(folder.open_judged(OsStr::new("fifo"), &look), Err(NotTaken::LeftAlone(_))));
+    }
+
+    #[test]
+    fn a_file_goes_back_only_where_nothing_has_its_name() {
+        let (home, mut folder) = home();
+        let (path, name) = (home.path().join("Pickup/x.eml"), OsStr::new("x.eml"));
+        fs::write(&path, "first").unwrap();
+        let look = folder.look_visible(name).unwrap();
+        let taken = folder.take(name, &look, QueueId(1)).unwrap();
+        fs::write(&path, "second").unwrap();
+        assert!(folder.give_back(&taken).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        fs::remove_file(&path).unwrap();
+        folder.give_back(&taken).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+    }
 }

@@ -141,6 +141,8 @@ fn the_size_limit_holds_for_the_message() {
     let file = |body: usize| [header.as_slice(), &b"12345678\r\n".repeat(body)].concat();
     let exact = Rules { size_max: Some(header.len() as u64 + 1_000), ..rules() };
     assert!(read_with(&file(100), &exact).is_ok());
+    let one_less = Rules { size_max: exact.size_max.map(|max| max - 1), ..rules() };
+    assert!(read_with(&file(100), &one_less).is_err());
     assert_eq!(
         read_with(&[file(100), b"x".to_vec()].concat(), &exact).unwrap_err(),
         Unreadable::TooLarge { max: header.len() as u64 + 1_000 }

@@ -392,6 +392,16 @@ fn ten_thousand_recipients_become_a_hundred_messages() {
 }
 
 #[test]
+fn ids_in_a_row_are_given_to_nobody_else() {
+    let home = home("");
+    let life = home.open();
+    // So many that the clock, which ids follow, does not overtake them meanwhile.
+    let first = life.store.begin_many(1_000_000_000).unwrap();
+    assert_eq!(life.store.begin().unwrap().0, first.0 + 1_000_000_000);
+    life.end();
+}
+
+#[test]
 fn a_large_file_is_streamed() {
     let home =
         home("[virtual_server.messages]\nsize_max = \"none\"\nsession_size_max = \"none\"\nrecipients_max = 2\n");
