@@ -76,7 +76,8 @@ struct Shared {
 struct Running {
     threads: Mutex<Vec<JoinHandle<()>>>,
     shared: Arc<Shared>,
-    _lock: Lock,
+    /// Held until the threads have ended.
+    lock: Mutex<Option<Lock>>,
 }
 
 /// Something to do in the Queue folder.
@@ -196,7 +197,7 @@ impl Store {
             start("folder", move || folder.run())?,
             start("segments", move || run_chores(&of_chores, &chore_list))?,
         ];
-        let running = Running { threads: Mutex::new(threads), shared: shared.clone(), _lock: lock };
+        let running = Running { threads: Mutex::new(threads), shared: shared.clone(), lock: Mutex::new(Some(lock)) };
         Ok((Store { shared, running: Arc::new(running) }, recovery))
     }
 
@@ -394,10 +395,13 @@ impl Running {
     /// The journal passes on what it has for the folder, the folder ends, then the journal.
     fn stop(&self) {
         self.shared.journal_work(Work::Close);
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             let _ = thread.join();
         }
+        // Nothing is written any more. A session or connection that lingers still has the store: it must not keep the
+        // next one, after a reload, from this home.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

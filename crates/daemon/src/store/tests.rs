@@ -467,3 +467,16 @@ fn a_home_that_cannot_be_used_says_what_to_do() {
     assert!(error.to_string().contains("/proc/no"), "{error}");
     assert_eq!(advice(&io::ErrorKind::ReadOnlyFilesystem.into()).map(|a| a.contains("read-only")), Some(true));
 }
+
+#[tokio::test]
+async fn a_closed_store_holds_its_home_no_longer_whoever_still_has_it() {
+    let home = home();
+    let (events, _inbox) = channel();
+    let (store, _) = Store::open(&home.server, events.clone()).unwrap();
+    let lingers = store.clone();
+    assert!(matches!(Store::open(&home.server, events.clone()), Err(StoreError::Locked { .. })));
+    store.close().await;
+    let (again, _) = Store::open(&home.server, events).unwrap();
+    accept(&again, b"content").await.unwrap();
+    assert_eq!(accept(&lingers, b"too late").await.unwrap_err().code, 421);
+}
