@@ -1,0 +1,190 @@
+//! The disk has its bad days, hosts take their time, the configuration changes in between: nothing is stuck, nothing piles
+//! up.
+
+use super::*;
+
+#[test]
+fn a_report_that_waits_behind_another_one_is_made_after_it() {
+    let mut w = World::new("delay_notice = \"1 min\"");
+    let id = w.accept("a@local.test", &["b@far.test", "c@other.test"]);
+    for (connection, parcel, _) in w.parcels() {
+        let result = if parcel.recipients == [0] { Err(refused(550)) } else { Err(refused(450)) };
+        w.answer(connection, &parcel, result);
+        w.apply(Event::Closed { connection, unsent: None });
+    }
+    assert_eq!(w.reports().len(), 1);
+    w.apply(Event::ReportFailed { id, recipients: vec![0], why: "no room".into() });
+    w.now = w.now.plus(MINUTE);
+    w.apply(Event::Tick);
+    let delayed = w.reports();
+    assert!(matches!(&delayed[..], [(_, ReportKind::Delayed(_))]), "{delayed:?}");
+    w.apply(Event::Reported { id, recipients: Vec::new(), named: 1 });
+    w.wait(2 * MINUTE);
+    let failed = w.reports();
+    assert!(matches!(&failed[..], [(_, ReportKind::Failed(_)), ..]), "{failed:?}");
+}
+
+#[test]
+fn a_slow_host_does_not_keep_a_full_journal_from_shrinking() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.apply(Event::ParkOldest(vec![id]));
+    assert!(w.folder.contains_key(&id), "parked while the host takes its time");
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [id]);
+    assert!(w.folder.is_empty() && w.queue.totals().messages == 0);
+}
+
+#[test]
+fn what_an_attempt_brings_while_the_message_is_being_parked_is_not_forgotten() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test", "c@far.test"]);
+    let lone = w.accept("a@local.test", &["d@other.test"]);
+    let mut parcels = w.parcels();
+    let mut effects = Vec::new();
+    w.queue.apply(Event::ParkOldest(vec![id, lone]), w.now, &mut effects);
+    let Some(Effect::Park(jobs)) = effects.pop() else { panic!("{effects:?}") };
+    w.folder.extend(jobs.into_iter().map(|job| (job.id, (*job.envelope).clone())));
+    let (connection, parcel, _) = parcels.pop().unwrap();
+    w.answer(connection, &parcel, took());
+    let (connection, parcel, _) = parcels.pop().unwrap();
+    w.answer_each(connection, &parcel, vec![(0, took()), (1, Err(refused(450)))]);
+    assert!(w.gone.is_empty(), "its files are not there yet to be removed");
+    w.apply(Event::Parked(vec![id, lone]));
+    assert_eq!(w.gone, [lone]);
+    assert!(matches!(w.folder[&id].recipients[0].fate, Fate::Delivered { .. }), "{:?}", w.folder[&id]);
+    w.wait(MINUTE);
+    let (connection, parcel) = w.one_parcel();
+    assert_eq!(parcel.recipients, [1]);
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [lone, id]);
+}
+
+#[test]
+fn what_was_delivered_while_its_parking_failed_is_gone() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.queue.apply(Event::ParkOldest(vec![id]), w.now, &mut Vec::new());
+    w.answer(connection, &parcel, took());
+    w.apply(Event::ParkFailed(vec![id], "no room".into()));
+    assert_eq!(w.gone, [id]);
+}
+
+#[test]
+fn an_envelope_that_cannot_be_read_now_is_read_later() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, Err(refused(450)));
+    w.apply(Event::Closed { connection, unsent: None });
+    w.load_fails = Some(io::ErrorKind::Other);
+    w.wait(3 * MINUTE);
+    assert!(w.parcels().is_empty());
+    assert_eq!(w.queue.totals().messages, 1, "it is still there");
+    w.load_fails = None;
+    w.wait(MINUTE);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [id]);
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, Err(refused(450)));
+    w.folder.remove(&id);
+    w.wait(2 * MINUTE);
+    assert_eq!(w.queue.totals().messages, 0, "an operator has taken it away");
+}
+
+#[test]
+fn a_message_that_cannot_be_parked_holds_up_no_other_and_comes_to_its_end() {
+    let mut w = World::new("");
+    let bad = w.accept("a@local.test", &["b@far.test"]);
+    let good = w.accept("a@local.test", &["c@other.test"]);
+    let mut batches: Vec<Vec<QueueId>> = Vec::new();
+    let put_off = |w: &mut World| {
+        for (connection, parcel, _) in w.parcels() {
+            w.answer(connection, &parcel, Err(refused(450)));
+        }
+    };
+    let mut step = |w: &mut World, event| {
+        let mut effects = Vec::new();
+        w.queue.apply(event, w.now, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Park(jobs) => batches.push(jobs.iter().map(|job| job.id).collect()),
+                other => w.asked.push(other),
+            }
+        }
+        std::mem::take(&mut batches)
+    };
+    assert_eq!(step(&mut w, Event::ParkOldest(vec![bad, good])), [[bad, good]]);
+    assert!(step(&mut w, Event::ParkFailed(vec![bad], "damaged".into())).is_empty());
+    assert_eq!(step(&mut w, Event::Parked(vec![good])), [[bad]], "no pause: something could be written");
+    assert!(step(&mut w, Event::ParkFailed(vec![bad], "damaged".into())).is_empty(), "nothing could: a pause");
+    let third = w.accept("a@local.test", &["d@third.test"]);
+    assert!(step(&mut w, Event::ParkOldest(vec![third])).is_empty());
+    put_off(&mut w);
+    w.now = w.now.plus(MINUTE);
+    assert_eq!(step(&mut w, Event::Tick), [[third, bad]]);
+    step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
+    assert_eq!(step(&mut w, Event::Parked(vec![third])), [[bad]]);
+    step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
+    for _ in 0..60 {
+        put_off(&mut w);
+        w.now = w.now.plus(HOUR);
+        if !step(&mut w, Event::Tick).is_empty() {
+            step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
+        }
+    }
+    let ended = w.reports().into_iter().any(|(id, kind)| id == bad && matches!(kind, ReportKind::Failed(_)));
+    assert!(ended, "{}", w.queue.explain(bad));
+}
+
+#[test]
+fn alarms_of_messages_that_are_gone_do_not_pile_up() {
+    let mut w = World::new("delay_notice = \"20 days\"\nexpiry = \"30 days\"");
+    for _ in 0..2_000 {
+        w.accept("a@local.test", &["b@far.test"]);
+        let (connection, parcel) = w.one_parcel();
+        w.answer(connection, &parcel, Err(refused(450)));
+        w.now = w.now.plus(MINUTE);
+        w.apply(Event::Tick);
+        let (connection, parcel) = w.one_parcel();
+        w.answer(connection, &parcel, took());
+        w.apply(Event::Closed { connection, unsent: None });
+    }
+    assert_eq!(w.queue.totals().messages, 0);
+    assert!(w.queue.alarms() < 1_100, "{}", w.queue.alarms());
+}
+
+#[test]
+fn mail_that_a_new_configuration_moves_to_a_dead_host_waits_without_its_envelope() {
+    let mut w = World::new("smart_host = \"[192.0.2.1]\"");
+    for _ in 0..50 {
+        w.accept("a@local.test", &["b@far.test"]);
+    }
+    for (connection, parcel, _) in w.parcels() {
+        w.not_reached(connection, &parcel, &dead());
+    }
+    w.wait(Duration::from_secs(15));
+    assert_eq!(w.queue.envelopes_in_memory(), 0);
+    w.apply(Event::Configured(server("smart_host = \"[192.0.2.2]\"")));
+    let under_way = w.parcels().len();
+    assert!(under_way > 0);
+    assert_eq!(w.queue.envelopes_in_memory(), under_way);
+}
+
+#[test]
+fn what_waits_in_the_folder_weighs_little() {
+    let mut w = World::new("");
+    w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.not_reached(connection, &parcel, &dead());
+    for n in 0..1_000 {
+        w.accept("a@local.test", &[&format!("b{n}@far.test")]);
+    }
+    w.wait(Duration::from_secs(30));
+    assert_eq!(w.folder.len(), 1_001);
+    assert_eq!(w.queue.envelopes_in_memory(), 0);
+}
