@@ -2,10 +2,11 @@
 //! message through the same store as any other. What it says is decided in [`relay::notice`].
 
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{Store, is_lost};
 use relay::config::VirtualServer;
 use relay::notice;
 use relay::queue::{Event, ReportJob};
+use std::io;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::runtime::Handle;
@@ -59,7 +60,11 @@ impl Reporter {
 
     async fn make(&self, job: ReportJob) -> Result<(), String> {
         let server = self.server.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let original = self.original(&job).await?;
+        let original = match self.original(&job).await {
+            // The sender is told without it, rather than never.
+            Err(error) if is_lost(&error) => Vec::new(),
+            original => original.map_err(|error| error.to_string())?,
+        };
         let id = self.store.begin_report().map_err(|reply| reply.one_line())?;
         let Some(notice) = notice::compose(&job, &original, &server, self.clock.now(), id.0) else { return Ok(()) };
         let mut incoming = self.store.incoming(id);
@@ -70,14 +75,70 @@ impl Reporter {
     }
 
     /// The original's first octets, as many as a report may carry.
-    async fn original(&self, job: &ReportJob) -> Result<Vec<u8>, String> {
-        let mut content = self.store.content(job.id, &job.place).await.map_err(|e| e.to_string())?;
+    async fn original(&self, job: &ReportJob) -> io::Result<Vec<u8>> {
+        let mut content = self.store.content(job.id, &job.place).await?;
         let mut original = Vec::new();
         while original.len() < notice::ORIGINAL_READ_MAX {
-            let Some(chunk) = content.next().await.map_err(|e| e.to_string())? else { break };
+            let Some(chunk) = content.next().await? else { break };
             original.extend_from_slice(&chunk);
         }
         original.truncate(notice::ORIGINAL_READ_MAX);
         Ok(original)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay::config::Config;
+    use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+    use relay::parcel::Place;
+    use relay::queue::ReportKind;
+    use smtp::address::{Mailbox, ReversePath};
+    use smtp::command::{BodyKind, Notify};
+    use smtp::time::Timestamp;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_sender_is_told_even_if_the_content_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailroot.toml");
+        let text = "[[virtual_server]]\nname = \"test\"\nhome = \"home\"\n";
+        let config = Config::parse(text, path.to_str().unwrap(), "relay.test").unwrap();
+        let (sender, events) = channel();
+        let (store, _) = Store::open(&config.servers[0], sender.clone()).unwrap();
+        let server = config.servers[0].clone();
+        let reporter = Reporter::new(server, store, sender, Clock::start(), Handle::current());
+        let envelope = Envelope {
+            sender: ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap()),
+            arrived: Timestamp(1_795_330_800_123),
+            origin: Origin::Pickup { file: "x".into() },
+            size: 10,
+            body: BodyKind::SevenBit,
+            utf8: false,
+            ret: None,
+            envid: None,
+            recipients: vec![Recipient {
+                address: Mailbox::parse("b@dest.test").unwrap(),
+                orcpt: None,
+                notify: Notify::Default,
+                fate: Fate::Pending { tries: 0, due: Timestamp(0) },
+                delay_noticed: false,
+            }],
+            attempts: Vec::new(),
+        };
+        let kind = ReportKind::Delayed(vec![(0, None)]);
+        reporter.report(ReportJob { id: QueueId(1), envelope: Arc::new(envelope), place: Place::File, kind });
+        let told = tokio::task::spawn_blocking(move || {
+            loop {
+                match events.recv_timeout(Duration::from_secs(20)).unwrap() {
+                    Event::FoundAll | Event::Accepted(_) => {}
+                    event => return event,
+                }
+            }
+        });
+        let told = told.await.unwrap();
+        assert!(matches!(told, Event::Reported { id: QueueId(1), .. }), "{told:?}");
     }
 }

@@ -12,7 +12,7 @@ use super::folder::Folder;
 use super::staging::{self, Staging, again};
 use crate::clock::Clock;
 use crate::log::Log;
-use crate::store::Store;
+use crate::store::{Content, Store, is_lost};
 use bytes::Bytes;
 use nix::errno::Errno;
 use relay::badmail::{BadmailJob, Slip, base_name};
@@ -177,8 +177,12 @@ fn stage_message(
 ) -> io::Result<()> {
     let (number, mut file) = staging.create(folder, &bad_name(name))?;
     numbers.push(number);
-    let mut content = store.content_blocking(job.id, &job.place)?;
     let mut pieces = vec![Bytes::from(envelope_lines(&job.envelope, &job.recipients))];
+    let mut content = match store.content_blocking(job.id, &job.place) {
+        // What is left of the message is its envelope and the reason.
+        Err(error) if is_lost(&error) => Content::from(Bytes::new()),
+        content => content?,
+    };
     while let Some(chunk) = content.next_blocking()? {
         pieces.push(chunk);
         write_pieces(&mut file, &mut pieces)?;

@@ -117,3 +117,8 @@ impl From<Bytes> for Content {
         Content { len: content.len() as u64, source: Source::Memory(Some(content)) }
     }
 }
+
+/// Is the content lost, so that trying again would not bring it back?
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}

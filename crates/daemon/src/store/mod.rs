@@ -17,6 +17,7 @@ mod lock;
 mod memory;
 
 pub use content::Content;
+pub(crate) use content::is_lost;
 pub use incoming::{HEAD_MAX, Incoming};
 
 use crate::files::{Files, FolderTrouble, advice};
