@@ -13,5 +13,6 @@ pub mod header;
 pub mod line;
 pub mod reply;
 pub mod report;
+pub mod sasl;
 pub mod server;
 pub mod time;
