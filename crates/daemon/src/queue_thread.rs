@@ -107,7 +107,7 @@ impl Hands {
             Effect::Report(job) => self.reporter.report(job),
             Effect::Note(note) => self.store.note(note),
             Effect::Park(jobs) => self.store.park(jobs),
-            Effect::Update(id, envelope) => self.store.update(id, envelope),
+            Effect::Update(job) => self.store.update(job),
             Effect::Remove(id) => self.store.remove(id),
             Effect::Load(id) => self.store.load(id),
             Effect::Record(record) => self.log.write(&record),

@@ -9,7 +9,7 @@ use relay::parcel::Place;
 use relay::queue::{Accepted, Event, Queue};
 use relay::spool::folder::Folder;
 use relay::spool::journal::{Accept, Entry, Journal, Options, Position};
-use relay::spool::{Note, ParkJob, Receipt, recover};
+use relay::spool::{Note, ParkJob, Receipt, UpdateJob, recover};
 use smtp::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum FolderJob {
     Park(Vec<ParkJob>),
-    Update(QueueId, Arc<Envelope>),
+    Update(UpdateJob),
     Remove(QueueId),
     Load(QueueId),
 }
@@ -224,7 +224,8 @@ impl Node {
         for at in written.strangers {
             match entries.get(at) {
                 Some(Entry::Note(Note::Fates(id, envelope))) => {
-                    self.jobs.push_back(FolderJob::Update(*id, envelope.clone()));
+                    let job = UpdateJob { id: *id, envelope: envelope.clone(), version: None };
+                    self.jobs.push_back(FolderJob::Update(job));
                 }
                 Some(Entry::Note(Note::Gone(id))) => self.jobs.push_back(FolderJob::Remove(*id)),
                 _ => {}
@@ -289,8 +290,14 @@ impl Node {
                 }
                 self.parked.extend(jobs.iter().map(|j| j.id).filter(|id| !lost.contains(id)));
             }
-            FolderJob::Update(id, envelope) => {
-                folder.update([(id, &*envelope)]).map_err(|e| e.to_string())?;
+            FolderJob::Update(UpdateJob { id, envelope, version }) => {
+                let failed = folder.update([(id, &*envelope)]).map_err(|e| e.to_string())?;
+                if let Some(version) = version {
+                    events.push(match failed.first() {
+                        None => Event::Updated(id, version),
+                        Some(why) => Event::UpdateFailed(id, version, why.to_string()),
+                    });
+                }
             }
             FolderJob::Remove(id) => {
                 folder.remove(&[id]).map_err(|e| e.to_string())?;

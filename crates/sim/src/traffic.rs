@@ -61,7 +61,7 @@ impl Life {
                 self.soon(50, Act::Commit);
             }
             Effect::Park(jobs) => self.folder(FolderJob::Park(jobs)),
-            Effect::Update(id, envelope) => self.folder(FolderJob::Update(id, envelope)),
+            Effect::Update(job) => self.folder(FolderJob::Update(job)),
             Effect::Remove(id) => self.folder(FolderJob::Remove(id)),
             Effect::Load(id) => self.folder(FolderJob::Load(id)),
             // A full disk is an alarm; a message that leaves the queue unread is a fault.

@@ -7,11 +7,11 @@ use super::inbox::Waited;
 use super::journal_thread::Work;
 use super::{FolderJob, Shared};
 use crate::files::Files;
-use relay::envelope::{Envelope, QueueId};
+use relay::envelope::QueueId;
 use relay::queue::Event;
 use relay::spool::folder::FolderError;
-use relay::spool::{ParkJob, Scan};
-use std::collections::HashSet;
+use relay::spool::{ParkJob, Scan, UpdateJob};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,14 +71,14 @@ impl FolderThread {
                         self.park(some);
                     }
                 }
-                FolderJob::Update(id, envelope) => {
-                    let mut all = vec![(id, envelope)];
-                    let mut seen = HashSet::from([id]);
+                FolderJob::Update(first) => {
+                    let mut seen = HashSet::from([first.id]);
+                    let mut all = vec![first];
                     // The same message twice must be two batches: the second replaces the first.
-                    while let Some(FolderJob::Update(id, envelope)) = jobs.next_if(
-                        |j| matches!(j, FolderJob::Update(id, _) if all.len() < PARK_BATCH && seen.insert(*id)),
+                    while let Some(FolderJob::Update(job)) = jobs.next_if(
+                        |j| matches!(j, FolderJob::Update(job) if all.len() < PARK_BATCH && seen.insert(job.id)),
                     ) {
-                        all.push((id, envelope));
+                        all.push(job);
                     }
                     self.update(&all);
                 }
@@ -119,9 +119,29 @@ impl FolderThread {
         }
     }
 
-    fn update(&self, envelopes: &[(QueueId, Arc<Envelope>)]) {
-        if !self.shared.limits.is_poisoned() {
-            self.report(self.shared.folder.update(envelopes.iter().map(|(id, envelope)| (*id, &**envelope))));
+    fn update(&self, jobs: &[UpdateJob]) {
+        if self.shared.limits.is_poisoned() {
+            return;
+        }
+        let failed = match self.shared.folder.update(jobs.iter().map(|job| (job.id, &*job.envelope))) {
+            Ok(failed) => failed,
+            Err(error) => return self.shared.poison(&error.to_string()),
+        };
+        let mut why: HashMap<QueueId, String> = HashMap::new();
+        for error in failed {
+            match error {
+                FolderError::Message(id, text) => _ = why.insert(id, text),
+                FolderError::Sync(_) => return self.shared.poison(&error.to_string()),
+            }
+        }
+        for UpdateJob { id, version, .. } in jobs {
+            match (version, why.remove(id)) {
+                (Some(version), None) => self.shared.send(Event::Updated(*id, *version)),
+                (Some(version), Some(why)) => self.shared.send(Event::UpdateFailed(*id, *version, why)),
+                // The queue writes it anew when it hears that the message is parked.
+                (None, Some(why)) => self.shared.alarm(format!("the Queue folder: message {id}: {why}")),
+                (None, None) => {}
+            }
         }
     }
 

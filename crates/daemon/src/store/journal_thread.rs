@@ -13,7 +13,7 @@ use relay::envelope::{Envelope, QueueId};
 use relay::parcel::Place;
 use relay::queue::{Accepted, Event};
 use relay::spool::journal::{Accept, Chore, ChoreDone, Entry, Journal, JournalError, Position};
-use relay::spool::{Note, Receipt};
+use relay::spool::{Note, Receipt, UpdateJob};
 use smtp::reply::Reply;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -242,7 +242,7 @@ impl JournalThread {
     /// What is noted of a parked message is a job for the folder.
     fn forward(&self, note: Note) {
         self.shared.folder_job(match note {
-            Note::Fates(id, envelope) => FolderJob::Update(id, envelope),
+            Note::Fates(id, envelope) => FolderJob::Update(UpdateJob { id, envelope, version: None }),
             Note::Gone(id) => FolderJob::Remove(id),
         });
     }

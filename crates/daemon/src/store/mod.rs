@@ -34,7 +34,7 @@ use relay::parcel::Place;
 use relay::queue::Event;
 use relay::spool::folder::Folder;
 use relay::spool::journal::{Chore, Options};
-use relay::spool::{Note, ParkJob, Receipt, SpoolError, recover};
+use relay::spool::{Note, ParkJob, Receipt, SpoolError, UpdateJob, recover};
 use smtp::reply::Reply;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -84,7 +84,7 @@ struct Running {
 /// Something to do in the Queue folder.
 enum FolderJob {
     Park(Vec<ParkJob>),
-    Update(QueueId, Arc<Envelope>),
+    Update(UpdateJob),
     Remove(QueueId),
     Load(QueueId),
     RemoveContents(Vec<QueueId>),
@@ -273,9 +273,9 @@ impl Store {
         self.shared.folder_job(FolderJob::Park(jobs));
     }
 
-    /// Replaces a parked message's envelope.
-    pub fn update(&self, id: QueueId, envelope: Arc<Envelope>) {
-        self.shared.folder_job(FolderJob::Update(id, envelope));
+    /// Replaces a parked message's envelope; `Event::Updated` or `Event::UpdateFailed` tells of it.
+    pub fn update(&self, job: UpdateJob) {
+        self.shared.folder_job(FolderJob::Update(job));
     }
 
     /// Removes a parked message.

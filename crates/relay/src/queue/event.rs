@@ -5,7 +5,7 @@ use crate::config::VirtualServer;
 use crate::envelope::{Envelope, Failure, QueueId};
 use crate::parcel::{ConnectionId, Outcome, Parcel, Place};
 use crate::record::Record;
-use crate::spool::{Note, ParkJob};
+use crate::spool::{Note, ParkJob, UpdateJob};
 use std::io;
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ pub enum Event {
     Parked(Vec<QueueId>),
     /// These could not be parked, and why; they stay in the journal.
     ParkFailed(Vec<QueueId>, String),
+    /// The folder has this version of the message's envelope.
+    Updated(QueueId, u32),
+    /// The folder still has an older envelope than this version, and why; to be tried again.
+    UpdateFailed(QueueId, u32, String),
     /// The journal has grown past its bound: these, its oldest, are to be parked, whatever they wait for. Comes again while
     /// the journal is too large; ids that are gone by now, or on their way, are to be passed over.
     ParkOldest(Vec<QueueId>),
@@ -129,8 +133,8 @@ pub enum Effect {
     Note(Note),
     /// Move messages out of the journal into the Queue folder.
     Park(Vec<ParkJob>),
-    /// Replace a parked message's envelope.
-    Update(QueueId, Arc<Envelope>),
+    /// Replace a parked message's envelope; [`Event::Updated`] or [`Event::UpdateFailed`] tells of it.
+    Update(UpdateJob),
     /// Remove a parked message.
     Remove(QueueId),
     /// Read a parked message's envelope.

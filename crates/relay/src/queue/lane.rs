@@ -1,8 +1,8 @@
 //! From the journal to the Queue folder, and envelopes in and out of memory.
 
-use super::message::{Lane, LotState};
+use super::message::{Lane, LotState, Message};
 use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, Queue, without_memory};
-use crate::envelope::{Envelope, QueueId};
+use crate::envelope::{Envelope, Fate, QueueId};
 use crate::parcel::Place;
 use crate::queue::Effect;
 use crate::record::Record;
@@ -10,6 +10,7 @@ use crate::scheduler::LotName;
 use crate::spool::ParkJob;
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -128,6 +129,34 @@ impl Queue {
         }
     }
 
+    /// The folder has the envelope; if it is the newest, it may leave the memory.
+    pub(super) fn updated(&mut self, id: QueueId, version: u32, now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        if message.version == version {
+            message.unwritten = false;
+            self.settle_down(id, now);
+        }
+    }
+
+    /// The envelope could not be written, as when the disk is full. Until it is, the folder's says less than has happened:
+    /// read again, it would have reports made twice, or lose a recipient from sight.
+    pub(super) fn update_failed(&mut self, id: QueueId, version: u32, why: &str, now: Timestamp) {
+        self.effects.push(Effect::Record(Record::Alarm {
+            text: format!("the envelope of message {id} cannot be written now, and is tried again: {why}").into(),
+        }));
+        // A newer one is on its way and has an answer of its own.
+        if self.messages.get(&id).is_some_and(|message| message.version == version) {
+            self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Write(id))));
+        }
+    }
+
+    /// The time has come to try again, unless it has been written meanwhile.
+    pub(super) fn write_again(&mut self, id: QueueId) {
+        if self.messages.get(&id).is_some_and(|message| message.unwritten) {
+            self.persist(id);
+        }
+    }
+
     /// Lots whose turn came while the message was being parked get in line again.
     fn line_up_again(&mut self, id: QueueId) {
         let Some(message) = self.messages.get(&id) else { return };
@@ -143,7 +172,9 @@ impl Queue {
             return;
         }
         if message.lane == Lane::Folder {
-            message.envelope = None;
+            if !message.unwritten {
+                message.envelope = None;
+            }
         } else if message.lots.iter().all(|l| matches!(l.state, LotState::Waiting(_))) {
             without_memory(&mut message.place);
         }
@@ -158,6 +189,7 @@ impl Queue {
             Err(why) if is_lost(&why) => return self.unreadable(id, &why),
             Err(why) => return self.load_later(id, &why, now),
         };
+        let unserved = unserved(message, &envelope);
         message.open = u32::try_from(envelope.recipients.iter().filter(|r| !r.fate.is_final()).count()).unwrap_or(0);
         message.envelope = Some(Arc::new(envelope));
         let look = std::mem::take(&mut message.look);
@@ -170,6 +202,7 @@ impl Queue {
             self.scheduler.loaded(*destination);
             self.scheduler.ready_first(*destination, LotName { id, lot: *lot });
         }
+        self.make_lots(id, &unserved, now);
         if look {
             self.look_or_load(id, now);
         } else if waiting.is_empty() {
@@ -207,6 +240,13 @@ impl Queue {
             text: format!("message {id} left the queue, its envelope cannot be read: {why}").into(),
         }));
     }
+}
+
+/// Recipients who wait by the folder's envelope and of whom the memory knows nothing: an operator has mended the file.
+fn unserved(message: &Message, envelope: &Envelope) -> Vec<u32> {
+    let known: HashSet<u32> = message.lots.iter().flat_map(|lot| lot.recipients.iter().copied()).collect();
+    let waiting = (0u32..).zip(&envelope.recipients).filter(|(_, r)| matches!(r.fate, Fate::Pending { .. }));
+    waiting.map(|(index, _)| index).filter(|index| !known.contains(index)).collect()
 }
 
 /// Trying again would not help: the file is gone, or is no envelope.

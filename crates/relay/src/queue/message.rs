@@ -70,6 +70,10 @@ pub(super) struct Message {
     pub park_flying: bool,
     /// Its envelope has changed since it went to be parked: the folder has the older one.
     pub changed: bool,
+    /// How often its envelope in the folder has been replaced, or was to be.
+    pub version: u32,
+    /// The folder's envelope is older than the one in memory, which therefore stays there.
+    pub unwritten: bool,
     /// Every sender who wants to hear of a delay has heard.
     pub noticed: bool,
     /// The configuration it was routed by.

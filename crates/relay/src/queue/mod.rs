@@ -26,6 +26,7 @@ use crate::parcel::Place;
 use crate::record::Record;
 use crate::route::{self, Route};
 use crate::scheduler::{CONNECTIONS_CEILING, DestinationId, Limits, LotName, Scheduler, Target};
+use crate::spool::UpdateJob;
 use message::{Lane, Lot, LotState, Message};
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
@@ -54,6 +55,8 @@ enum Alarm {
     Look(QueueId),
     /// Make the reports again for recipients that failed.
     Failed(QueueId),
+    /// Write the message's envelope into the folder again.
+    Write(QueueId),
     /// Park what is too old for the journal.
     Park,
 }
@@ -194,6 +197,8 @@ impl Queue {
             Event::FoundAll | Event::Tick => {}
             Event::Parked(ids) => self.parked(&ids, now),
             Event::ParkFailed(ids, why) => self.park_failed(&ids, &why, now),
+            Event::Updated(id, version) => self.updated(id, version, now),
+            Event::UpdateFailed(id, version, why) => self.update_failed(id, version, &why, now),
             Event::ParkOldest(ids) => self.park_oldest(&ids),
             Event::Loaded(id, envelope) => self.loaded(id, envelope, now),
             Event::Attempted { connection, outcome } => self.attempted(connection, outcome, now),
@@ -240,6 +245,8 @@ impl Queue {
             park_wanted: false,
             park_flying: false,
             changed: false,
+            version: 0,
+            unwritten: false,
             noticed,
             epoch: self.epoch,
         };
@@ -331,6 +338,7 @@ impl Queue {
                 }
                 Alarm::Look(id) => self.look(id, now),
                 Alarm::Failed(id) => self.look_or_load(id, now),
+                Alarm::Write(id) => self.write_again(id),
                 Alarm::Park => self.park_pause = None,
             }
         }
@@ -343,7 +351,7 @@ impl Queue {
         }
         let messages = &self.messages;
         self.alarms.retain(|Reverse((_, alarm))| match alarm {
-            Alarm::Lot(id, _) | Alarm::Look(id) | Alarm::Failed(id) => messages.contains_key(id),
+            Alarm::Lot(id, _) | Alarm::Look(id) | Alarm::Failed(id) | Alarm::Write(id) => messages.contains_key(id),
             Alarm::Destination(_) | Alarm::Park => true,
         });
         self.tidy_alarms_at = ALARMS_TIDY_MIN + 2 * self.alarms.len();
@@ -367,7 +375,11 @@ impl Queue {
         let Some(envelope) = message.envelope.clone() else { return };
         message.changed = message.lane == Lane::Parking;
         match message.lane {
-            Lane::Folder => self.effects.push(Effect::Update(id, envelope)),
+            Lane::Folder => {
+                message.version = message.version.wrapping_add(1);
+                message.unwritten = true;
+                self.effects.push(Effect::Update(UpdateJob { id, envelope, version: Some(message.version) }));
+            }
             Lane::Journal | Lane::Parking => {
                 self.effects.push(Effect::Note(crate::spool::Note::Fates(id, envelope)));
             }

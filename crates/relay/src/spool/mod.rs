@@ -79,6 +79,17 @@ impl Note {
     }
 }
 
+/// A parked message whose envelope is to be replaced.
+#[derive(Clone, Debug)]
+pub struct UpdateJob {
+    /// The message.
+    pub id: QueueId,
+    /// Its envelope as it stands.
+    pub envelope: Arc<Envelope>,
+    /// How often its envelope has been replaced before. Tells answers apart; `None`: nobody waits for one.
+    pub version: Option<u32>,
+}
+
 /// A message to move from the journal into the Queue folder.
 #[derive(Clone, Debug)]
 pub struct ParkJob {

@@ -7,7 +7,7 @@ use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Rec
 use relay::parcel::{ConnectionId, Outcome, Parcel, Place, Taken};
 use relay::queue::{Accepted, Effect, Event, Queue, ReportKind};
 use relay::record::Record;
-use relay::spool::Note;
+use relay::spool::{Note, UpdateJob};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify};
 use smtp::reply::{EnhancedStatus, Reply};
@@ -42,6 +42,7 @@ struct World {
     updates: usize,
     /// Why envelopes cannot be read, if they cannot.
     load_fails: Option<io::ErrorKind>,
+    update_fails: bool,
 }
 
 impl World {
@@ -55,6 +56,7 @@ impl World {
             gone: Vec::new(),
             updates: 0,
             load_fails: None,
+            update_fails: false,
         }
     }
 
@@ -78,9 +80,15 @@ impl World {
                         };
                         todo.push(Event::Loaded(id, envelope));
                     }
-                    Effect::Update(id, envelope) => {
+                    Effect::Update(UpdateJob { id, envelope, version }) => {
                         self.updates += 1;
-                        self.folder.insert(id, (*envelope).clone());
+                        let version = version.unwrap();
+                        if self.update_fails {
+                            todo.push(Event::UpdateFailed(id, version, "no room".into()));
+                        } else {
+                            self.folder.insert(id, (*envelope).clone());
+                            todo.push(Event::Updated(id, version));
+                        }
                     }
                     Effect::Remove(id) => {
                         self.folder.remove(&id);
@@ -90,6 +98,15 @@ impl World {
                     other => self.asked.push(other),
                 }
             }
+        }
+    }
+
+    /// Every parcel under way is put off, but for those of these recipients, which are taken.
+    fn refuse_all_but(&mut self, taken: &[u32]) {
+        for (connection, parcel, _) in self.parcels() {
+            let is_taken = parcel.recipients.iter().all(|index| taken.contains(index));
+            self.answer(connection, &parcel, if is_taken { took() } else { Err(refused(450)) });
+            self.apply(Event::Closed { connection, unsent: None });
         }
     }
 

@@ -188,3 +188,35 @@ fn what_waits_in_the_folder_weighs_little() {
     assert_eq!(w.folder.len(), 1_001);
     assert_eq!(w.queue.envelopes_in_memory(), 0);
 }
+
+#[test]
+fn an_envelope_that_cannot_be_written_stays_in_memory_until_it_is() {
+    let mut w = World::new("retry = [\"1 h\"]");
+    let id = w.accept("a@local.test", &["b@far.test", "c@other.test"]);
+    w.refuse_all_but(&[]);
+    assert!(w.folder.contains_key(&id), "parked");
+    assert_eq!(w.queue.envelopes_in_memory(), 0);
+    w.update_fails = true;
+    w.wait(2 * MINUTE);
+    w.refuse_all_but(&[0]);
+    assert!(matches!(w.folder[&id].recipients[0].fate, Fate::Pending { .. }), "the disk has the old one");
+    w.update_fails = false;
+    w.wait(2 * MINUTE);
+    w.refuse_all_but(&[]);
+    assert!(matches!(w.folder[&id].recipients[0].fate, Fate::Delivered { .. }), "written when it can be");
+    assert_eq!(w.queue.envelopes_in_memory(), 0, "and not kept any longer");
+}
+
+#[test]
+fn a_recipient_that_the_folder_has_and_the_memory_has_not_is_served() {
+    let mut w = World::new("retry = [\"1 h\"]");
+    let id = w.accept("a@local.test", &["b@far.test", "c@other.test"]);
+    w.refuse_all_but(&[0]);
+    w.wait(MINUTE / 2);
+    // An operator mends the envelope: b is to get it once more.
+    w.folder.get_mut(&id).unwrap().recipients[0].fate = Fate::Pending { tries: 0, due: w.now };
+    w.wait(2 * MINUTE);
+    let mut tried: Vec<u32> = w.parcels().into_iter().flat_map(|(_, parcel, _)| parcel.recipients).collect();
+    tried.sort_unstable();
+    assert_eq!(tried, [0, 1]);
+}
