@@ -34,6 +34,9 @@ enum Command {
         /// Everything lives here; created if it is missing
         #[arg(long, value_name = "DIR", default_value = "mailroot-try")]
         folder: PathBuf,
+        /// Listen here on 127.0.0.1 [default: 2525, or the next one that is free]
+        #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
         #[command(flatten)]
         running: Running,
     },
@@ -80,7 +83,7 @@ enum LogLevel {
 pub fn main() -> ExitCode {
     // A mistake in the command line ends here, with its usage and code 2; --help and --version with 0.
     match CommandLine::parse().command {
-        Command::Try { folder, running } => trial::run(&folder, &running),
+        Command::Try { folder, port, running } => trial::run(&folder, port, &running),
         Command::Serve { config, running } => match load(&ConfigFile::new(&config)) {
             Ok((file, loaded)) => serve(file, loaded, &running, |_| {}),
             Err(code) => code,

@@ -8,16 +8,26 @@ use crate::service::{ConfigFile, Servers};
 use relay::config::{Config, VirtualServer};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Where a trial listens: no right that an ordinary user lacks is needed, and nobody else can reach it.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
+/// Where a trial listens if nobody else does: no right that an ordinary user lacks is needed.
+const PORT: u16 = 2525;
+/// How many ports from there on are looked at for a free one.
+const PORTS: u16 = 20;
 
-pub(super) fn run(folder: &Path, running: &Running) -> ExitCode {
+pub(super) fn run(folder: &Path, port: Option<u16>, running: &Running) -> ExitCode {
     let file = ConfigFile::new(&folder.join("mailroot.toml"));
-    if let Err(error) = write_sample(file.path()) {
+    if let Some(port) = port.filter(|_| file.path().exists()) {
+        complain(&format!(
+            "{path} is there already, and says where to listen: write 127.0.0.1:{port} under general.listen in it, or begin \
+             anew in another folder: mailroot try --port {port} --folder DIR\n",
+            path = file.path().display()
+        ));
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = write_sample(file.path(), port.unwrap_or_else(free_port)) {
         complain(&format!(
             "{} cannot be written: {error}.\nName a folder that you may write to: mailroot try --folder DIR\n",
             file.path().display()
@@ -32,8 +42,14 @@ pub(super) fn run(folder: &Path, running: &Running) -> ExitCode {
     serve(file, loaded, running, |servers| say(&welcome(servers, &path)))
 }
 
+/// The usual port, or one near it if that is taken. (The file that is written names it, so that it stays the same.)
+fn free_port() -> u16 {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (PORT..PORT + PORTS).find(is_free).unwrap_or(PORT)
+}
+
 /// Writes the sample configuration where there is none; a file that is there stays as it is.
-fn write_sample(path: &Path) -> io::Result<()> {
+fn write_sample(path: &Path, port: u16) -> io::Result<()> {
     let home = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(home)?;
     if path.exists() {
@@ -42,7 +58,9 @@ fn write_sample(path: &Path) -> io::Result<()> {
     // Under another name first: a file that was only half written would stay for good.
     let new = path.with_extension("toml.new");
     let mut file = File::create(&new)?;
-    file.write_all(Config::sample(home, &[LISTEN]).as_bytes())?;
+    // Nobody but this machine can reach it.
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    file.write_all(Config::sample(home, &[listen]).as_bytes())?;
     file.sync_all()?;
     match fs::hard_link(&new, path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(&new, path),
@@ -82,9 +100,9 @@ fn first_message(server: &VirtualServer, address: SocketAddr) -> String {
         "A first message:
   swaks --server {address} --from {from} --to {to}
 or, without swaks:
-  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl smtp://{address} --mail-from {from} --mail-rcpt {to} --upload-file -
+  printf 'From: {from}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl smtp://{address} --mail-from {from} --mail-rcpt {to} --upload-file -
 or as a file:
-  printf 'x-sender: {from}\\r\\nx-receiver: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' > hello.eml && mv hello.eml {}/
+  printf 'From: {from}\\nTo: {to}\\nSubject: hello\\n\\nIt works.\\n' > hello.eml && mv hello.eml {}/
 {arrives}\n",
         pickup.display()
     )
@@ -103,14 +121,14 @@ mod tests {
     fn the_sample_is_written_once_and_can_be_used() {
         let folder = folder("sample");
         let path = folder.join("a").join("mailroot.toml");
-        write_sample(&path).unwrap();
+        write_sample(&path, 2626).unwrap();
         let loaded = ConfigFile::new(&path).load().unwrap();
         assert_eq!(loaded.config.servers.len(), 1);
         let server = &loaded.config.servers[0];
-        assert_eq!(server.general.listen, [LISTEN]);
+        assert_eq!(server.general.listen, ["127.0.0.1:2626".parse().unwrap()]);
         assert_eq!(server.home, folder.join("a"), "everything lives in the folder");
         fs::write(&path, "# mine").unwrap();
-        write_sample(&path).unwrap();
+        write_sample(&path, 2626).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "# mine", "an edited file stays");
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["mailroot.toml"], "nothing else is left behind");
@@ -119,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_first_message_goes_where_the_configuration_says() {
-        let text = Config::sample(Path::new("/srv/mail"), &[LISTEN]);
+        let text = Config::sample(Path::new("/srv/mail"), &["127.0.0.1:2525".parse().unwrap()]);
         let config = Config::parse(&text, "/srv/mail/mailroot.toml", "host.example.com").unwrap();
         let server: &Arc<VirtualServer> = &config.servers[0];
         let text = first_message(server, "127.0.0.1:2626".parse().unwrap());

@@ -131,8 +131,11 @@ async fn serve(servers: &mut Servers, signals: &mut Signals, supervisor: &Superv
 async fn reload(servers: &mut Servers, file: &ConfigFile) {
     match file.load() {
         Ok(loaded) => {
-            // What went wrong is in the log; the rest goes on.
-            let _ = servers.carry_out(&loaded.config).await;
+            let faults = servers.carry_out(&loaded.config).await;
+            // What went wrong is in the log, unless nothing runs any more; the service waits for a better file then.
+            if servers.is_empty() {
+                faults.iter().for_each(|fault| servers.log().alarm(fault.as_str()));
+            }
         }
         Err(unusable) => {
             for line in unusable.lines() {

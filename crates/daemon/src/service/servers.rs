@@ -37,7 +37,7 @@ pub struct Servers {
     inherited: Inherited,
     files: u64,
     /// What has gone wrong while the newest configuration was carried out.
-    faults: Vec<String>,
+    faults: Vec<(Log, String)>,
     log: Log,
     clock: Clock,
 }
@@ -109,7 +109,8 @@ impl Servers {
         format!("{} virtual servers, listening on {}", self.running.len(), addresses.join(" "))
     }
 
-    /// Makes what runs what `config` says. Returns what could not be done, each in a sentence that is in the log as well.
+    /// Makes what runs what `config` says. Returns what could not be done, each in a sentence, which is in the log as well
+    /// if anything runs.
     pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
         self.faults.clear();
         let restart_all = self.dns != config.dns;
@@ -132,7 +133,11 @@ impl Servers {
         }
         let place = |running: &Running| config.servers.iter().position(|server| server.name == running.server.name);
         self.running.sort_by_key(place);
-        std::mem::take(&mut self.faults)
+        let faults = std::mem::take(&mut self.faults);
+        if !self.running.is_empty() {
+            faults.iter().for_each(|(log, text)| log.alarm(text.as_str()));
+        }
+        faults.into_iter().map(|(_, text)| text).collect()
     }
 
     /// Sockets that were handed over and that no virtual server listens on are worth a word.
@@ -216,8 +221,7 @@ impl Servers {
     }
 
     fn fault(&mut self, log: &Log, text: String) {
-        log.alarm(text.as_str());
-        self.faults.push(text);
+        self.faults.push((log.clone(), text));
     }
 }
 

@@ -189,6 +189,7 @@ fn a_taken_port_ends_the_start_with_a_sentence() {
     let (_, plain) = words.split_once("\nMailroot could not start.\n").expect(&words);
     assert!(plain.contains(&format!("  - 'One': {address} is taken by another program")), "{words}");
     assert!(plain.contains(&format!("The configuration is {}\n", config.display())), "{words}");
+    assert_eq!(words.matches("is taken").count(), 1, "said once: {words}");
     assert!(!words.contains("panicked"), "{words}");
 }
 
