@@ -18,8 +18,6 @@ use std::sync::Arc;
 
 /// Connections to a destination that has not yet taken a message since it was last down.
 pub const WINDOW_FIRST: u32 = 5;
-/// Connections in all where the configuration says "no limit".
-pub const CONNECTIONS_CEILING: u32 = 10_000;
 /// Lots that may be on their way into the Drop folder at a time.
 pub const DROP_IN_FLIGHT_MAX: u32 = 512;
 

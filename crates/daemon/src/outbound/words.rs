@@ -39,6 +39,11 @@ pub(super) fn rejected(rejection: Rejection, host: &str, stalled: bool) -> Failu
 pub(super) fn lost(trouble: &Trouble, host: &str, stalled: bool) -> Failure {
     let text = format!("{host}: {}.", trouble.text.trim_end_matches('.'));
     let (kind, status) = match (trouble.kind, &trouble.reply) {
+        (TroubleKind::Refused, Some(reply)) if trouble.stage == Stage::Greeting && shuts_us_out(reply) => {
+            // It refuses us, knowing no message yet, and for no longer than its list or its maintenance lasts.
+            let EnhancedStatus(_, subject, detail) = reply.status.unwrap_or(EnhancedStatus(4, 3, 2));
+            (FailureKind::Refused, EnhancedStatus(4, subject, detail))
+        }
         (TroubleKind::Refused | TroubleKind::Closing, Some(reply)) => (FailureKind::Refused, status_of(reply)),
         (TroubleKind::GivenUp, _) if !stalled => (FailureKind::Local, EnhancedStatus(4, 3, 0)),
         // The protocol was broken; which side did it does not matter to who waits for mail.
@@ -48,6 +53,11 @@ pub(super) fn lost(trouble: &Trouble, host: &str, stalled: bool) -> Failure {
         _ => (FailureKind::Unreachable, EnhancedStatus(4, 4, 2)),
     };
     Failure { kind, status, host: Some(host.into()), reply: trouble.reply.clone(), text: text.into() }
+}
+
+/// A 5xx greeting, but not that of a host that never takes any mail (RFC 7504).
+fn shuts_us_out(greeting: &Reply) -> bool {
+    greeting.code >= 500 && !matches!(greeting.code, 521 | 556)
 }
 
 /// No connection to `host` could be made.
@@ -124,8 +134,8 @@ fn status_of(reply: &Reply) -> EnhancedStatus {
         421 => EnhancedStatus(4, 3, 2),
         452 => EnhancedStatus(4, 3, 1),
         552 => EnhancedStatus(5, 2, 2),
-        400..500 => EnhancedStatus(4, 0, 0),
-        _ => EnhancedStatus(5, 0, 0),
+        400..500 => EnhancedStatus(4, 5, 0),
+        _ => EnhancedStatus(5, 5, 0),
     }
 }
 
@@ -166,12 +176,12 @@ mod tests {
     fn a_refusal_without_status_gets_its_class() {
         for (code, status) in [
             (421, "4.3.2"),
-            (450, "4.0.0"),
+            (450, "4.5.0"),
             (452, "4.3.1"),
-            (499, "4.0.0"),
-            (500, "5.0.0"),
+            (499, "4.5.0"),
+            (500, "5.5.0"),
             (552, "5.2.2"),
-            (554, "5.0.0"),
+            (554, "5.5.0"),
         ] {
             let failure = rejected(said(code, None, Stage::Dot), "mx", false);
             assert_eq!(failure.status.to_string(), status, "{code}");
@@ -195,7 +205,7 @@ mod tests {
             (OutOfTurn, Some(250), false, (FailureKind::Unreachable, "4.5.0")),
             (Flood, None, false, (FailureKind::Unreachable, "4.5.0")),
             (Closing, Some(421), false, (FailureKind::Refused, "4.3.2")),
-            (Refused, Some(554), false, (FailureKind::Refused, "5.0.0")),
+            (Refused, Some(554), false, (FailureKind::Refused, "5.5.0")),
             (GivenUp, None, false, (FailureKind::Local, "4.3.0")),
             (GivenUp, None, true, (FailureKind::Unreachable, "4.4.2")),
         ] {
@@ -204,6 +214,16 @@ mod tests {
             assert_eq!((failure.kind, &*failure.status.to_string()), expected, "{kind:?}");
             assert_eq!(failure.reply.map(|r| r.code), code);
         }
+    }
+
+    #[test]
+    fn a_greeting_refuses_us_for_now_unless_the_host_never_takes_mail() {
+        for (code, permanent) in [(554, false), (550, false), (421, false), (521, true), (556, true)] {
+            let greeting = Trouble { stage: Stage::Greeting, ..trouble(TroubleKind::Refused, Some(code)) };
+            assert_eq!(lost(&greeting, "mx", false).is_permanent(), permanent, "{code}");
+        }
+        let hello = Trouble { stage: Stage::Hello, ..trouble(TroubleKind::Refused, Some(550)) };
+        assert!(lost(&hello, "mx", false).is_permanent(), "our name is wrong, and will be");
     }
 
     #[test]

@@ -321,7 +321,25 @@ impl<'s> Reader<'s> {
     /// A folder, made absolute against where the configuration lies.
     pub(super) fn folder(&mut self, table: Table<'_, '_>, setting: &Setting) -> Option<PathBuf> {
         let text = self.text(table, setting)?;
+        if is_windows_path(text.value) {
+            self.problems.note(
+                text.span,
+                "this is a path of Windows, which here would be a folder of that very name",
+                "write it as on this system, as \"/var/lib/mailroot\"",
+            );
+            return None;
+        }
         Some(tidy(&self.folder.join(text.value)))
+    }
+}
+
+/// `C:\Inetpub\Mailroot`, `C:/Mailroot`, `\\server\share`: copied from the old service's dialogs.
+fn is_windows_path(text: &str) -> bool {
+    let mut signs = text.chars();
+    match (signs.next(), signs.next(), signs.next()) {
+        (Some(drive), Some(':'), Some('\\' | '/')) => drive.is_ascii_alphabetic(),
+        (Some('\\'), Some('\\'), _) => true,
+        _ => false,
     }
 }
 

@@ -183,6 +183,8 @@ where
     let mut failed = FailureLines::default();
     while let Some(line) = next_inner(lines) {
         match line.name {
+            // Said for the reader only; the order counts.
+            " number" => {}
             " orcpt" => once(&mut orcpt, &line, unescape(line.value))?,
             " notify" => once(&mut notify, &line, notify_words(line.value))?,
             " delay-noticed" => once(&mut noticed, &line, (line.value == "yes").then_some(()))?,
@@ -229,7 +231,7 @@ fn fate_words(value: &str) -> Option<FateWords> {
     let (word, rest) = value.split_once(' ').unwrap_or((value, ""));
     Some(FateWords::Complete(match word {
         "pending" => {
-            let (tries, due) = rest.split_once(' ')?;
+            let (tries, due) = rest.strip_prefix("tries ")?.split_once(" due ")?;
             Fate::Pending { tries: tries.parse().ok()?, due: date(due)? }
         }
         "held" if rest.is_empty() => Fate::Held,

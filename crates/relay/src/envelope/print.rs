@@ -10,7 +10,7 @@
 //! size: 10240
 //! recipient: bob@example.net
 //!  notify: failure delay
-//!  fate: pending 2 2026-11-22T07:15:00.000Z
+//!  fate: pending tries 2 due 2026-11-22T07:15:00.000Z
 //! attempt: 2026-11-22T07:00:01.500Z mx.example.net [192.0.2.9]:25
 //!  recipients: 0
 //!  said: 451 4.3.2 try again later
@@ -74,8 +74,9 @@ impl Envelope {
         if let Some(envid) = &self.envid {
             line(out, "envid", envid)?;
         }
-        for recipient in &self.recipients {
-            print_recipient(out, recipient)?;
+        let several = self.recipients.len() > 1;
+        for (number, recipient) in self.recipients.iter().enumerate() {
+            print_recipient(out, several.then_some(number), recipient)?;
         }
         for attempt in &self.attempts {
             print_attempt(out, attempt)?;
@@ -84,8 +85,12 @@ impl Envelope {
     }
 }
 
-fn print_recipient(out: &mut String, recipient: &Recipient) -> std::fmt::Result {
+/// The number is for whoever reads the attempts, which name recipients so.
+fn print_recipient(out: &mut String, number: Option<usize>, recipient: &Recipient) -> std::fmt::Result {
     writeln!(out, "recipient: {}", recipient.address)?;
+    if let Some(number) = number {
+        writeln!(out, " number: {number}")?;
+    }
     if let Some(orcpt) = &recipient.orcpt {
         line(out, " orcpt", orcpt)?;
     }
@@ -104,7 +109,7 @@ fn print_recipient(out: &mut String, recipient: &Recipient) -> std::fmt::Result 
         writeln!(out, " delay-noticed: yes")?;
     }
     match &recipient.fate {
-        Fate::Pending { tries, due } => writeln!(out, " fate: pending {tries} {}", date(*due)),
+        Fate::Pending { tries, due } => writeln!(out, " fate: pending tries {tries} due {}", date(*due)),
         Fate::Held => writeln!(out, " fate: held"),
         Fate::Delivered { at, by } => writeln!(out, " fate: delivered {} {}", date(*at), Escaped(by)),
         Fate::Reported { at } => writeln!(out, " fate: reported {}", date(*at)),

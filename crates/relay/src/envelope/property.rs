@@ -212,7 +212,7 @@ sender: alice@example.com
 size: 10240
 recipient: bob@example.net
  notify: failure delay
- fate: pending 2 2026-11-22T07:15:00.000Z
+ fate: pending tries 2 due 2026-11-22T07:15:00.000Z
 attempt: 2026-11-22T07:00:01.500Z mx.example.net [192.0.2.9]:25
  recipients: 0
  said: 451 4.3.2 try again later
@@ -221,6 +221,19 @@ end
     let envelope = Envelope::parse(text).unwrap();
     assert_eq!(envelope.recipients[0].fate, Fate::Pending { tries: 2, due: Timestamp(1_795_331_700_000) });
     assert_eq!(envelope.print(), text);
+}
+
+#[test]
+fn several_recipients_are_numbered_for_the_reader() {
+    let text = "mailroot envelope 1\narrived: 0ms\norigin: pickup x\nsender: <>\nsize: 1\n\
+                recipient: a@b.test\n fate: held\nrecipient: c@d.test\n fate: held\nend\n";
+    let printed = Envelope::parse(text).unwrap().print();
+    assert!(
+        printed.contains("recipient: a@b.test\n number: 0\n fate: held\nrecipient: c@d.test\n number: 1\n"),
+        "{printed}"
+    );
+    let mended = printed.replace("recipient: a@b.test\n number: 0\n fate: held\n", "");
+    assert_eq!(Envelope::parse(&mended).unwrap().recipients.len(), 1, "a number that is off is no fault");
 }
 
 #[test]

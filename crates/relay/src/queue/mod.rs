@@ -20,12 +20,12 @@ mod message;
 
 pub use event::{Accepted, Effect, Event, ReportJob, ReportKind};
 
-use crate::config::VirtualServer;
+use crate::config::{CONNECTIONS_CEILING, VirtualServer};
 use crate::envelope::{Envelope, Failure, Fate, QueueId};
 use crate::parcel::Place;
 use crate::record::Record;
 use crate::route::{self, Route};
-use crate::scheduler::{CONNECTIONS_CEILING, DestinationId, Limits, LotName, Scheduler, Target};
+use crate::scheduler::{DestinationId, Limits, LotName, Scheduler, Target};
 use crate::spool::UpdateJob;
 use message::{Lane, Lot, LotState, Message};
 use smtp::time::Timestamp;
@@ -418,7 +418,7 @@ impl Queue {
 
 fn limits(server: &VirtualServer) -> Limits {
     Limits {
-        connections_max: server.delivery.connections_max.unwrap_or(CONNECTIONS_CEILING).min(CONNECTIONS_CEILING),
+        connections_max: server.delivery.connections_max.unwrap_or(CONNECTIONS_CEILING),
         per_destination_max: server.delivery.connections_per_domain_max.unwrap_or(CONNECTIONS_CEILING),
         messages_per_connection: server.messages.messages_per_connection.unwrap_or(u32::MAX),
     }

@@ -96,9 +96,10 @@ async fn a_reset_is_a_lost_connection() {
 #[tokio::test]
 async fn what_may_work_tomorrow_goes_before_what_is_for_good() {
     for (first, second, expected) in [
-        ("S: 554 5.7.1 no", "S: 451 4.7.1 later", "4.7.1"),
-        ("S: 451 4.7.1 later", "S: 554 5.7.1 no", "4.7.1"),
-        ("S: 554 5.7.1 no", "S: 554 5.7.2 no", "5.7.2"),
+        ("S: 521 5.7.1 no", "S: 451 4.7.1 later", "4.7.1"),
+        ("S: 451 4.7.1 later", "S: 521 5.7.1 no", "4.7.1"),
+        ("S: 521 5.7.1 no", "S: 521 5.7.2 no", "5.7.2"),
+        ("S: 521 5.7.1 no", "S: 554 5.7.2 no", "4.7.2"),
     ] {
         let (_one, _two, addresses) = two(&[first], &[second]);
         let story = send(&mut Site::start(), &listed(&addresses)).await;
