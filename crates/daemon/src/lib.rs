@@ -4,7 +4,7 @@
 //! crate is a library only so that tests and benchmarks can reach its rooms; it promises nothing to other programs.
 //!
 //! *Coming in*: [`cli`] reads the command line, [`service`] starts and stops the whole, [`listen`] accepts connections,
-//! [`inbound`] drives one session each, [`desk`] answers its questions.
+//! [`inbound`] drives one session each, [`desk`] answers its questions, [`tls`] encrypts what it says.
 //!
 //! *Going out*: [`outbound`] drives the connections to other servers, [`dns`] finds them.
 //!
@@ -29,4 +29,5 @@ mod reporter;
 pub mod runtime;
 pub mod service;
 pub mod store;
+pub mod tls;
 pub mod watch;

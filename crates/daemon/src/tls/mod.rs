@@ -1,0 +1,24 @@
+//! Transport Layer Security of inbound sessions (RFC 3207, RFC 8314): octets under encryption, and who is shown to whom.
+//!
+//! [`TlsEngine`] turns the octets of a socket into plain ones and back without a socket of its own; [`TlsFacts`] is what
+//! it knows about its channel after the handshake; [`Credentials`] are the certificates that a listener shows, chosen by the
+//! name that the client asks for. It promises TLS 1.2 and 1.3 only, with forward secrecy and authenticated ciphers only; a
+//! channel whose facts cannot be forged by a man in the middle (extended master secret, RFC 7627, is required); and an
+//! idle channel without buffers of its own beyond rustls' smallest. It never asks the clock: rustls does, for the
+//! expiry of client certificates and tickets.
+
+mod credentials;
+mod engine;
+mod facts;
+mod fault;
+mod provider;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;
+
+pub use credentials::{Credentials, Pair};
+pub use engine::{Inflow, TlsEngine, TlsFailure};
+pub use facts::{ClientCertificate, TlsFacts, TlsVersion};
+pub use fault::TlsFault;
