@@ -6,6 +6,8 @@
 //!
 //! RFC 4954, RFC 4422; IIS: Access tab, Authentication.
 
+pub mod base64;
+pub mod clear;
 pub mod mechanism;
 pub mod secret;
 
