@@ -7,6 +7,7 @@
 //!
 //! RFC 5321 §7.1, RFC 3463 §3.8; IIS: Access tab, Relay restrictions.
 
+pub use crate::account::Identity;
 use crate::config::{CONNECTIONS_CEILING, RelayList, RelayRule, VirtualServer};
 use crate::domain::Place;
 use smtp::address::{Host, Mailbox, ReversePath};

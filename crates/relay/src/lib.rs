@@ -2,6 +2,7 @@
 //!
 //! Nothing here asks the time, opens a socket or starts a thread; everything durable passes through [`disk::Disk`].
 
+pub mod account;
 pub mod badmail;
 pub mod config;
 pub mod disk;
