@@ -172,7 +172,7 @@ mod tests {
         assert!(plain(b"\0t\xffm\0secret".to_vec()).is_err());
     }
 
-    fn ask(step: LoginStep) -> &'static [u8] {
+    fn ask(step: &LoginStep) -> &'static [u8] {
         match step {
             LoginStep::Ask(question) => question,
             LoginStep::Done(_) => panic!("done too early"),
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn login_asks_twice() {
         let (mut login, first) = Login::begin(None).unwrap();
-        assert_eq!(ask(first), USER_NAME);
-        assert_eq!(ask(login.step(b"tim\0".to_vec()).unwrap()), PASSWORD);
+        assert_eq!(ask(&first), USER_NAME);
+        assert_eq!(ask(&login.step(b"tim\0".to_vec()).unwrap()), PASSWORD);
         let LoginStep::Done(tim) = login.step(b"secret".to_vec()).unwrap() else { panic!() };
         assert_eq!((&*tim.account, tim.password.reveal()), ("tim", &b"secret"[..]));
     }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn login_takes_the_name_at_once() {
         let (mut login, first) = Login::begin(Some(b"tim".to_vec())).unwrap();
-        assert_eq!(ask(first), PASSWORD);
+        assert_eq!(ask(&first), PASSWORD);
         assert!(matches!(login.step(b"secret".to_vec()).unwrap(), LoginStep::Done(_)));
     }
 
