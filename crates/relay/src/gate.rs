@@ -8,7 +8,7 @@
 //! RFC 5321 §7.1, RFC 3463 §3.8; IIS: Access tab, Relay restrictions.
 
 pub use crate::account::Identity;
-use crate::config::{CONNECTIONS_CEILING, RelayList, RelayRule, VirtualServer};
+use crate::config::{AccessList, CONNECTIONS_CEILING, Entry, RelayRule, VirtualServer};
 use crate::domain::Place;
 use smtp::address::{Host, Mailbox, ReversePath};
 use smtp::reply::Reply;
@@ -29,9 +29,10 @@ pub fn connect(server: &VirtualServer, connections: usize) -> Result<(), Reply> 
 /// May this peer relay to any domain?
 #[must_use]
 pub fn may_relay(rule: &RelayRule, peer: IpAddr, authenticated: bool) -> bool {
+    let within = |entry: &Entry| matches!(entry, Entry::Network(network) if network.contains(peer));
     let listed = match &rule.list {
-        RelayList::Only(networks) => networks.iter().any(|network| network.contains(peer)),
-        RelayList::AllExcept(networks) => !networks.iter().any(|network| network.contains(peer)),
+        AccessList::Only(entries) => entries.iter().any(within),
+        AccessList::AllExcept(entries) => !entries.iter().any(within),
     };
     listed || authenticated && rule.authenticated
 }

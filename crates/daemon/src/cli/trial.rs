@@ -125,7 +125,7 @@ mod tests {
         let loaded = ConfigFile::new(&path).load().unwrap();
         assert_eq!(loaded.config.servers.len(), 1);
         let server = &loaded.config.servers[0];
-        assert_eq!(server.general.listen, ["127.0.0.1:2626".parse().unwrap()]);
+        assert!(server.general.addresses().eq(["127.0.0.1:2626".parse().unwrap()]));
         assert_eq!(server.home, folder.join("a"), "everything lives in the folder");
         fs::write(&path, "# mine").unwrap();
         write_sample(&path, 2626).unwrap();

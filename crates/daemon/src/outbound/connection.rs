@@ -28,6 +28,7 @@ use relay::envelope::Failure;
 use relay::parcel::{ConnectionId, Parcel, Taken};
 use relay::route::Protocol;
 use smtp::client::{Accepted, Rejection, Settings, Trouble, TroubleKind, Why};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -79,7 +80,8 @@ pub(super) async fn run(
 /// Finds a host that has something to say about the first parcel; the open session, if it goes on.
 async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<(Talk, Box<str>)> {
     let began = Instant::now();
-    let own = Own { fqdn: &shared.server.delivery.fqdn, listeners: &shared.server.general.listen };
+    let listeners: Vec<SocketAddr> = shared.server.general.addresses().collect();
+    let own = Own { fqdn: &shared.server.delivery.fqdn, listeners: &listeners };
     let settings = Arc::new(settings(shared, parcel.hop.protocol));
     let mut candidates = Candidates::of(&parcel.hop, &shared.resolver, own);
     while let Some(candidate) = candidates.next().await {

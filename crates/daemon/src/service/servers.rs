@@ -118,7 +118,7 @@ impl Servers {
         self.stop_outdated(config, restart_all).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
-                running.listeners.close_others(&server.general.listen).await;
+                running.listeners.close_others(&wanted(server)).await;
             }
         }
         let starting: Vec<_> = config.servers.iter().map(|server| self.start_unless_running(server, config)).collect();
@@ -193,7 +193,7 @@ impl Servers {
         let desk = Desk::new(Arc::clone(server), runtime.store().clone(), log.clone(), self.clock.clone());
         let listeners = Listeners::new(desk, Sessions::new(share));
         let mut running = Running { server: Arc::clone(server), runtime, listeners, log };
-        let faults = running.listeners.open_missing(&server.general.listen, &mut self.inherited);
+        let faults = running.listeners.open_missing(&wanted(server), &mut self.inherited);
         faults.iter().for_each(|fault| self.fault(&running.log, format!("'{name}': {fault}.")));
         if running.addresses().is_empty() && !faults.is_empty() {
             self.fault(&running.log, format!("'{name}' is not started, because it can listen nowhere."));
@@ -215,7 +215,7 @@ impl Servers {
             running.runtime.reconfigure(Arc::clone(server));
             running.log.write(&Record::Configured);
         }
-        let faults = running.listeners.open_missing(&server.general.listen, &mut self.inherited);
+        let faults = running.listeners.open_missing(&wanted(server), &mut self.inherited);
         let log = running.log.clone();
         faults.iter().for_each(|fault| self.fault(&log, format!("'{}': {fault}.", server.name)));
     }
@@ -223,6 +223,11 @@ impl Servers {
     fn fault(&mut self, log: &Log, text: String) {
         self.faults.push((log.clone(), text));
     }
+}
+
+/// Where a virtual server listens.
+fn wanted(server: &VirtualServer) -> Vec<SocketAddr> {
+    server.general.addresses().collect()
 }
 
 /// What a virtual server's store cannot exchange while it is open.

@@ -1,27 +1,65 @@
-//! The Access tab: who may relay.
+//! The Access tab: who may connect, who may relay, and what they must show.
 //!
-//! A list that lets everybody relay is refused here: spammers find an open relay within hours, and its operator's mail is
-//! refused for weeks. Consent in writing to such a thing is a later matter.
+//! Reads the tab as a whole; its parts have files of their own ([`super::peers`], [`super::certificate`],
+//! [`super::authentication`], [`super::rate`], [`super::inspection`]). Whether it all comes to an open relay is judged in `open`.
+//!
+//! IIS: Access tab.
 
-use super::read::{Placed, Reader, Span, Table};
+use super::read::{Reader, Span, Table};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
-use super::{Access, Network, RelayList, RelayRule};
-use std::net::IpAddr;
-use toml::de::DeValue;
+use super::{Access, AccessList, Authentication, ClientCertificates, Entry, RelayRule};
+use super::{authentication, certificate, inspection, open, peers, rate};
 
-const NETWORKS: Unit = Unit::List(&Unit::Network, 10_000);
+const PEERS: Unit = Unit::List(&Unit::Peer, 10_000);
+const PEERS_OR_CERTIFICATES: Unit = Unit::List(&Unit::PeerOrCertificate, 10_000);
+
+/// `access.accounts`
+pub static ACCOUNTS: Setting = Setting {
+    name: "access.accounts",
+    tab: Tab::Access,
+    label: "File of the accounts",
+    unit: Unit::File,
+    default: Preset::Text("\"accounts.toml\""),
+    range: Range::Any,
+    help: "Accounts for authentication, written by `mailroot account add`. Read only where a method of authentication is on; several \
+virtual servers may share it.",
+};
+
+/// `access.connection.only`
+pub static CONNECTION_ONLY: Setting = Setting {
+    name: "access.connection.only",
+    tab: Tab::Access,
+    label: "Connection control: only the list below",
+    unit: PEERS,
+    default: Preset::Follows("everybody may connect"),
+    range: Range::Any,
+    help: "Those who may connect, written as `connection = { only = [...] }`; everybody else gets 554 5.7.1. A domain (`example.com` is \
+it and all names below it) matches an address whose name in DNS lies there and has that address; it costs a look-up for each \
+connection, and matches nobody while the DNS does not answer.",
+};
+
+/// `access.connection.all_except`
+pub static CONNECTION_ALL_EXCEPT: Setting = Setting {
+    name: "access.connection.all_except",
+    tab: Tab::Access,
+    label: "Connection control: all except the list below",
+    unit: PEERS,
+    default: Preset::Text("[]"),
+    range: Range::Any,
+    help: "Those who may not connect, instead of `only`.",
+};
 
 /// `access.relay.only`
 pub static ONLY: Setting = Setting {
     name: "access.relay.only",
     tab: Tab::Access,
     label: "Relay restrictions: only the list below",
-    unit: NETWORKS,
+    unit: PEERS_OR_CERTIFICATES,
     default: Preset::Text("[]"),
     range: Range::Any,
     help: "Those who may send to other domains, written as `relay = { only = [...] }`. Everybody may send to local domains and to \
 remote domains with `allow_relay`. An empty list, the default as in the old service, lets nobody relay: list `127.0.0.1` for \
-programs on this machine. A network larger than any organisation has (`0.0.0.0/0`) is refused: that would be an open relay.",
+programs on this machine. A list that comes to everybody is refused: that would be an open relay.",
 };
 
 /// `access.relay.all_except`
@@ -29,11 +67,11 @@ pub static ALL_EXCEPT: Setting = Setting {
     name: "access.relay.all_except",
     tab: Tab::Access,
     label: "Relay restrictions: all except the list below",
-    unit: NETWORKS,
+    unit: PEERS_OR_CERTIFICATES,
     default: Preset::Follows("not used"),
     range: Range::Any,
-    help: "Everybody but these may relay, written as `relay = { all_except = [...] }` instead of `only`. Only for a server that \
-strangers cannot reach. An empty list is refused: that would be an open relay.",
+    help: "Everybody but these may relay, written as `relay = { all_except = [...] }` instead of `only`. Refused unless `access.connection` \
+keeps strangers out: that would be an open relay.",
 };
 
 /// `access.relay.authenticated`
@@ -44,110 +82,111 @@ pub static AUTHENTICATED: Setting = Setting {
     unit: Unit::Switch,
     default: Preset::Switch(true),
     range: Range::Any,
-    help: "On as in the old service. It comes to life with authentication; until then nobody can authenticate.",
+    help: "On as in the old service. It has no effect while no method of authentication is on.",
 };
 
-/// What was read, and where the list stands.
+/// `access.relay.i_want_an_open_relay`
+pub static OPEN_RELAY: Setting = Setting {
+    name: "access.relay.i_want_an_open_relay",
+    tab: Tab::Access,
+    label: "Relay for everybody, knowing what that means",
+    unit: Unit::Text,
+    default: Preset::Follows("no"),
+    range: Range::Any,
+    help: "A configuration that would relay for everybody is refused, unless this is written in exactly these words: `\"Everybody may send \
+mail to everybody through this server, and that is what I want\"`. For closed test networks. Spammers find an open relay within \
+hours, and mail from its address is refused for weeks.",
+};
+
+/// `access.reverse_dns`
+pub static REVERSE_DNS: Setting = Setting {
+    name: "access.reverse_dns",
+    tab: Tab::Access,
+    label: "Perform reverse DNS lookup on incoming messages",
+    unit: Unit::Switch,
+    default: Preset::Switch(false),
+    range: Range::Any,
+    help: "Says in `Received` when a client's name is `unverified` or `RDNS failed`, as the old service did on its Delivery tab. It refuses \
+nobody, and waits for the DNS 5 seconds at most.",
+};
+
+/// What was read.
 pub(super) fn read<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>) -> Access {
-    let relay = reader.table(table, "relay", Tab::Access, "access.relay.");
-    let only = reader.list(relay, &ONLY, true, Network::parse);
-    let all_except = reader.list(relay, &ALL_EXCEPT, true, Network::parse);
-    let authenticated = reader.switch(relay, &AUTHENTICATED);
+    let sub = |reader: &mut Reader<'s>, key: &str, prefix: &str| reader.table(table, key, Tab::Access, prefix);
+    let client_certificates = certificate::client(reader, table);
+    let authentication = sub(reader, "authentication", "access.authentication.");
+    let authentication = authentication::read(reader, authentication, client_certificates.as_ref());
+    let (connection, relay) = lists(reader, table, &authentication, client_certificates.as_ref());
+    let rate = sub(reader, "rate", "access.rate.");
+    let inspection = sub(reader, "inspection", "access.inspection.");
+    Access {
+        accounts: reader.path_or(table, &ACCOUNTS, "accounts.toml"),
+        certificates: certificate::read(reader, table),
+        client_certificates,
+        connection,
+        relay,
+        reverse_dns: reader.switch(table, &REVERSE_DNS),
+        authentication,
+        rate: rate::read(reader, rate),
+        inspection: inspection::read(reader, inspection),
+    }
+}
+
+/// Connection control and relay restrictions, judged together.
+fn lists<'s>(
+    reader: &mut Reader<'s>,
+    table: Table<'_, 's>,
+    authentication: &Authentication,
+    client_certificates: Option<&ClientCertificates>,
+) -> (AccessList, RelayRule) {
+    let connection_table = reader.table(table, "connection", Tab::Access, "access.connection.");
+    let connection = list(reader, connection_table, [&CONNECTION_ONLY, &CONNECTION_ALL_EXCEPT]);
+    let relay_table = reader.table(table, "relay", Tab::Access, "access.relay.");
+    let relay = list(reader, relay_table, [&ONLY, &ALL_EXCEPT]);
+    let authenticated = reader.switch(relay_table, &AUTHENTICATED);
+    let is_certificate = |entry: &Entry| matches!(entry, Entry::Certificate(_) | Entry::CertificateName(_));
+    if client_certificates.is_none() && relay.list.iter().any(|list| list.entries().iter().any(is_certificate)) {
+        let hint = "write access.client_certificate = { authority = \"tls/clients.pem\" } as well";
+        let setting = if relay_table.has(&ONLY) { &ONLY } else { &ALL_EXCEPT };
+        reader.problems.note(relay_table.span_of(setting), "clients are not asked for certificates", hint);
+    }
     // A list with a fault in it is not judged: what is left of it may look open or shut without being meant so.
-    let is_whole = |setting: &Setting, read: usize| {
-        relay.get(setting.key()).is_some_and(|value| match value.get_ref() {
-            DeValue::Array(items) => items.len() == read,
-            _ => read == 1,
-        })
+    let judged = connection.is_whole && relay.is_whole;
+    let connection = connection.list.unwrap_or_else(|| AccessList::AllExcept(Vec::new()));
+    let list = relay.list.unwrap_or_else(|| AccessList::Only(Vec::new()));
+    let mut rule = RelayRule { list, authenticated, open: false };
+    let judged = judged.then_some(&connection);
+    rule.open = open::judge(reader, relay_table, judged, (&rule, &relay.spans), authentication);
+    (connection, rule)
+}
+
+/// A list that was read.
+struct Read {
+    /// `None`: it is not written.
+    list: Option<AccessList>,
+    /// Where its entries stand.
+    spans: Vec<Span>,
+    /// Everything in it could be read.
+    is_whole: bool,
+}
+
+fn list(reader: &mut Reader<'_>, table: Table<'_, '_>, [only, all_except]: [&'static Setting; 2]) -> Read {
+    let read = |draft: peers::Draft, sense: fn(Vec<Entry>) -> AccessList| {
+        let (entries, spans) = draft.entries.into_iter().map(|entry| (entry.value, entry.span)).unzip();
+        Read { list: Some(sense(entries)), spans, is_whole: draft.is_whole }
     };
-    let list = match (only, all_except) {
+    match (peers::read(reader, table, only), peers::read(reader, table, all_except)) {
         (Some(_), Some(_)) => {
             reader.problems.clash(
-                relay.span_of(&ALL_EXCEPT),
-                "a relay list is either `only` or `all_except`",
+                table.span_of(all_except),
+                "a list is either `only` or `all_except`",
                 "leave one of them out",
-                relay.place_of(&ONLY).map(|span| (span, "the other list")),
+                table.place_of(only).map(|span| (span, "the other list")),
             );
-            RelayList::Only(Vec::new())
+            Read { list: None, spans: Vec::new(), is_whole: false }
         }
-        (only, None) => {
-            let networks = only.unwrap_or_default();
-            refuse_open(reader, &networks, relay.span_of(&ONLY));
-            RelayList::Only(values(networks))
-        }
-        (None, Some(networks)) => {
-            if networks.is_empty() && is_whole(&ALL_EXCEPT, 0) {
-                reader.problems.note(
-                    relay.span_of(&ALL_EXCEPT),
-                    "this is an open relay: all except nobody may relay",
-                    "write `only = [...]` with the addresses of your own machines",
-                );
-            }
-            RelayList::AllExcept(values(networks))
-        }
-    };
-    Access { relay: RelayRule { list, authenticated } }
-}
-
-fn values(networks: Vec<Placed<Network>>) -> Vec<Network> {
-    networks.into_iter().map(|network| network.value).collect()
-}
-
-/// The IPv6 networks that nobody outside can have: unique local and link-local addresses (RFC 4193, RFC 4291 §2.5.6).
-const INNER: [(u16, u8); 2] = [(0xfc00, 7), (0xfe80, 10)];
-
-/// Refuses networks that are larger than any organisation's, and lists that come to half of all addresses.
-fn refuse_open(reader: &mut Reader<'_>, networks: &[Placed<Network>], span: Span) {
-    let mut refused = false;
-    for network in networks.iter().filter(|network| is_everybody(&network.value)) {
-        refused = true;
-        reader.problems.note(
-            network.span.clone(),
-            format!("this is an open relay: {} is more than your own machines", network.value),
-            "list the networks of your own machines, as \"10.0.0.0/8\" or \"192.0.2.0/24\"",
-        );
+        (Some(draft), None) => read(draft, AccessList::Only),
+        (None, Some(draft)) => read(draft, AccessList::AllExcept),
+        (None, None) => Read { list: None, spans: Vec::new(), is_whole: !table.has(only) && !table.has(all_except) },
     }
-    if refused {
-        return;
-    }
-    for is_v4 in [true, false] {
-        if share(networks, is_v4) >= 0.5 {
-            let family = if is_v4 { "IPv4" } else { "IPv6" };
-            reader.problems.note(
-                span.clone(),
-                format!("this is an open relay: the list has half of all {family} addresses or more"),
-                "list the networks of your own machines only",
-            );
-        }
-    }
-}
-
-fn is_everybody(network: &Network) -> bool {
-    match network.address {
-        IpAddr::V4(_) => network.prefix < 8,
-        IpAddr::V6(_) => {
-            let inner = INNER.iter().any(|(head, prefix)| {
-                let address = IpAddr::from([*head, 0, 0, 0, 0, 0, 0, 0]);
-                Network { address, prefix: *prefix }.covers(network)
-            });
-            network.prefix < 16 && !inner
-        }
-    }
-}
-
-/// The part of a family's addresses that the list has, networks within other ones not counted twice.
-fn share(networks: &[Placed<Network>], is_v4: bool) -> f64 {
-    let mut family: Vec<&Network> =
-        networks.iter().map(|network| &network.value).filter(|network| network.address.is_ipv4() == is_v4).collect();
-    // Sorted so, a network comes right after those that cover it.
-    family.sort_by_key(|network| (network.address, network.prefix));
-    let mut last: Option<&Network> = None;
-    let mut sum = 0.0;
-    for network in family {
-        if last.is_none_or(|last| !last.covers(network)) {
-            sum += (-f64::from(network.prefix)).exp2();
-            last = Some(network);
-        }
-    }
-    sum
 }

@@ -105,17 +105,17 @@ fn listeners(drafts: &[Drafted], problems: &mut Problems<'_>) {
     let mut earlier: HashMap<u16, Vec<(SocketAddr, &Span, usize)>> = HashMap::new();
     for (i, draft) in drafts.iter().enumerate() {
         for listen in &draft.listen {
-            let here = earlier.entry(listen.value.port()).or_default();
-            if let Some((other, span, of)) = here.iter().find(|(other, ..)| overlap(listen.value, *other)) {
+            let here = earlier.entry(listen.value.address.port()).or_default();
+            if let Some((other, span, of)) = here.iter().find(|(other, ..)| overlap(listen.value.address, *other)) {
                 let whose = if *of == i { String::new() } else { format!(" of {:?}", drafts[*of].server.name) };
                 problems.clash(
                     listen.span.clone(),
-                    format!("the listener {} overlaps {other}{whose}", listen.value),
+                    format!("the listener {} overlaps {other}{whose}", listen.value.address),
                     "give it another address or another port",
                     Some(((*span).clone(), "the other listener")),
                 );
             }
-            here.push((listen.value, &listen.span, i));
+            here.push((listen.value.address, &listen.span, i));
         }
     }
 }
@@ -180,7 +180,7 @@ fn comes_back(drafts: &[Drafted], from: usize, to: usize) -> bool {
 /// Does the virtual server listen there, as far as its own settings tell?
 fn listens(draft: &Drafted, host: &HostPort) -> bool {
     let fqdn = &draft.server.delivery.fqdn;
-    draft.listen.iter().map(|listen| listen.value).filter(|listen| listen.port() == host.port).any(|listen| {
+    draft.listen.iter().map(|listen| listen.value.address).filter(|listen| listen.port() == host.port).any(|listen| {
         let ip = listen.ip().to_canonical();
         match &host.host {
             Host::Literal(there) => {

@@ -3,7 +3,7 @@
 //! `mailroot try` and `mailroot check` print these lines, so that nobody needs to read the settings to know whether a relay is
 //! open. Nothing is hidden behind a number: long lists are cut with a count of the rest.
 
-use super::{HostPort, RelayList, RemoteDomain, RouteTo, SmartHostUse, VirtualServer};
+use super::{AccessList, HostPort, Listener, ListenerTls, RemoteDomain, RouteTo, SmartHostUse, VirtualServer};
 use smtp::address::Domain;
 use std::fmt::Display;
 
@@ -20,8 +20,9 @@ impl VirtualServer {
         let mut lines = vec![
             format!("listens on {} as {}", list(&self.general.listen), self.delivery.fqdn),
             self.folders_in_words(),
-            self.open_in_words(),
         ];
+        lines.extend(self.connection_in_words());
+        lines.push(self.open_in_words());
         lines.extend(self.relay_in_words());
         lines.push(format!("mail for {} goes to {}", self.default_domain.name, self.default_in_words()));
         if !self.aliases.is_empty() {
@@ -61,18 +62,39 @@ impl VirtualServer {
     }
 
     fn relay_in_words(&self) -> Vec<String> {
-        match &self.access.relay.list {
-            RelayList::Only(networks) if networks.is_empty() => {
+        let relay = &self.access.relay;
+        let mut lines = match &relay.list {
+            _ if relay.open => {
+                vec!["RELAYS TO OTHER DOMAINS FOR EVERYBODY: this is an open relay, and said to be wanted".to_owned()]
+            }
+            AccessList::Only(entries) if entries.is_empty() => {
                 vec!["relays to other domains for nobody: list those who may in access.relay".to_owned()]
             }
-            RelayList::Only(networks) => vec![
-                format!("relays to other domains for {}", list(networks)),
+            AccessList::Only(entries) => vec![
+                format!("relays to other domains for {}", list(entries)),
                 "refuses to relay for everybody else".to_owned(),
             ],
-            RelayList::AllExcept(networks) => vec![format!(
-                "RELAYS TO OTHER DOMAINS FOR EVERYBODY except {}: an open relay wherever strangers can connect",
-                list(networks)
-            )],
+            AccessList::AllExcept(entries) if entries.is_empty() => {
+                vec!["relays to other domains for everybody who may connect".to_owned()]
+            }
+            AccessList::AllExcept(entries) => {
+                vec![format!("relays to other domains for everybody who may connect except {}", list(entries))]
+            }
+        };
+        let methods = &self.access.authentication.methods;
+        if relay.authenticated && !methods.is_empty() {
+            lines.push(format!("relays for whoever authenticates, by {}", list(methods)));
+        }
+        lines
+    }
+
+    /// Who may connect, where that is not everybody.
+    fn connection_in_words(&self) -> Option<String> {
+        match &self.access.connection {
+            AccessList::AllExcept(entries) if entries.is_empty() => None,
+            AccessList::AllExcept(entries) => Some(format!("turns {} away", list(entries))),
+            AccessList::Only(entries) if entries.is_empty() => Some("turns everybody away".to_owned()),
+            AccessList::Only(entries) => Some(format!("lets nobody in but {}", list(entries))),
         }
     }
 
@@ -111,10 +133,49 @@ impl VirtualServer {
         }
         if self.general.listen.is_empty() {
             notes.push("note: it listens nowhere; only Pickup brings mail".to_owned());
-        } else if self.general.listen.iter().all(|listen| listen.ip().to_canonical().is_loopback()) {
+        } else if self.general.addresses().all(|address| address.ip().to_canonical().is_loopback()) {
             notes.push("note: it can be reached from this machine only".to_owned());
         }
+        notes.extend(self.access_notes());
         notes
+    }
+
+    /// Settings that will have no effect as they stand.
+    fn access_notes(&self) -> Vec<String> {
+        let access = &self.access;
+        let mut notes = Vec::new();
+        let wants_tls = |listener: &&Listener| listener.tls != ListenerTls::Plain;
+        if access.certificates.is_empty()
+            && let Some(listener) = self.general.listen.iter().find(wants_tls)
+        {
+            notes.push(format!(
+                "note: the listener {} asks for TLS, and there is no certificate: it will not be opened; write access.certificate",
+                listener.address
+            ));
+        }
+        let methods = &access.authentication.methods;
+        let without_tls = self.general.listen.iter().all(|listener| listener.tls == ListenerTls::Plain);
+        let needs_tls = methods.iter().any(|method| method.is_clear_text());
+        if needs_tls && without_tls && access.authentication.clear_text_from.is_empty() {
+            notes.push(
+                "note: passwords and tokens are not taken without TLS, and no listener has it; write access.certificate".to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+impl Display for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)?;
+        let authenticated = if self.authentication_required { ", for whoever authenticates" } else { "" };
+        match self.tls {
+            ListenerTls::Plain if !self.authentication_required => Ok(()),
+            ListenerTls::Plain => f.write_str(" (for whoever authenticates)"),
+            ListenerTls::StartTls => write!(f, " (STARTTLS{authenticated})"),
+            ListenerTls::StartTlsRequired => write!(f, " (STARTTLS required{authenticated})"),
+            ListenerTls::Implicit => write!(f, " (TLS{authenticated})"),
+        }
     }
 }
 

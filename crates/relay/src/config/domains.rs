@@ -269,7 +269,12 @@ fn refuse_misplaced(reader: &mut Reader<'_>, table: Table<'_, '_>, kind: Kind) {
 /// All below a public suffix of one label: `*.com`.
 fn is_everybody(pattern: &DomainPattern) -> bool {
     let name = pattern.name.as_str();
-    pattern.below && !name.contains('.') && !INNER_TLDS.contains(&name)
+    pattern.below && !name.contains('.') && !is_inner_name(name)
+}
+
+/// A single label below which nobody outside can have a name.
+pub(super) fn is_inner_name(label: &str) -> bool {
+    INNER_TLDS.contains(&label)
 }
 
 /// Notes a second default domain and names that stand twice.

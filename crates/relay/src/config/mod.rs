@@ -10,6 +10,8 @@
 //! IIS: the property tabs of a virtual server, with the defaults that setup wrote.
 
 pub mod access;
+pub mod authentication;
+pub mod certificate;
 mod check;
 pub mod delivery;
 mod describe;
@@ -17,18 +19,31 @@ pub mod dns;
 pub mod domains;
 pub mod general;
 pub mod identity;
+pub mod inspection;
 pub mod messages;
 mod network;
+mod open;
 mod parse;
+pub mod peers;
+pub mod places;
 pub mod problem;
 pub mod quantity;
 pub mod queue;
+pub mod rate;
 mod read;
 mod sample;
 pub mod settings;
+pub mod state;
 
+pub use authentication::{Authentication, Lockout, OAuth};
+pub use certificate::{Acme, AcmeChallenge, CertificateSource, ClientCertificates};
+pub use inspection::{AllowedVerb, Inspection};
+pub use open::THE_SENTENCE;
 pub use parse::{FILE_MAX, SERVERS_MAX};
+pub use peers::{AccessList, Entry, Fingerprint};
+pub use places::{Place, Places};
 pub use problem::Problem;
+pub use rate::{Rate, RateLimits};
 
 use smtp::address::{Domain, Host, Mailbox};
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +59,8 @@ pub const CONNECTIONS_CEILING: u32 = 20_000;
 pub struct Config {
     /// `[dns]`
     pub dns: Dns,
+    /// `[state]`: the folder of what the program keeps for itself, absolute; only it may read it.
+    pub state: PathBuf,
     /// `[[virtual_server]]`, at least one.
     pub servers: Vec<Arc<VirtualServer>>,
 }
@@ -78,48 +95,96 @@ pub struct VirtualServer {
     pub aliases: Vec<DomainPattern>,
     /// Remote domains, in the file's order.
     pub remotes: Vec<Arc<RemoteDomain>>,
+    /// Where in the file each setting stands; two virtual servers that differ only here are equal.
+    pub places: Places,
 }
 
 /// The General tab.
 #[derive(Clone, PartialEq, Debug)]
 pub struct General {
-    /// Where to listen.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, and how.
+    pub listen: Vec<Listener>,
     /// Inbound connections at a time; `None`: no limit but `CONNECTIONS_CEILING`.
     pub connections_max: Option<u32>,
     /// Inactivity after which a session ends.
     pub timeout: Duration,
     /// What to do with a bare LF.
     pub bare_newlines: smtp::body::BareNewlines,
+    /// How long a peer that may not relay waits for the greeting; who speaks before it is sent away. Zero: not at all.
+    pub greeting_delay: Duration,
+    /// Protocol errors of one session; at the next one it ends.
+    pub errors_max: u32,
+    /// Refused senders, recipients and messages since the last message; at the next one the session ends.
+    pub refusals_max: u32,
+}
+
+impl General {
+    /// Where to listen.
+    pub fn addresses(&self) -> impl ExactSizeIterator<Item = SocketAddr> + '_ {
+        self.listen.iter().map(|listener| listener.address)
+    }
+}
+
+/// One address to listen on.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// With or without TLS.
+    pub tls: ListenerTls,
+    /// Nobody may send here without having authenticated.
+    pub authentication_required: bool,
+}
+
+/// TLS on a listener.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum ListenerTls {
+    /// None.
+    Plain,
+    /// Whoever wants it, by STARTTLS.
+    StartTls,
+    /// Nothing before STARTTLS but EHLO, HELO, NOOP and QUIT.
+    StartTlsRequired,
+    /// From the first octet.
+    Implicit,
 }
 
 /// The Access tab.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Access {
+    /// The file with the accounts, absolute.
+    pub accounts: PathBuf,
+    /// Certificates; the first one is shown to whoever names no server, or one that is not ours.
+    pub certificates: Vec<CertificateSource>,
+    /// Clients are asked for a certificate of these authorities.
+    pub client_certificates: Option<ClientCertificates>,
+    /// Who may connect.
+    pub connection: AccessList,
     /// Who may relay.
     pub relay: RelayRule,
+    /// `Received` says what reverse DNS made of the client.
+    pub reverse_dns: bool,
+    /// How clients may prove who they are.
+    pub authentication: Authentication,
+    /// How often.
+    pub rate: RateLimits,
+    /// Which verbs and extensions.
+    pub inspection: Inspection,
 }
 
 /// Relay restrictions.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RelayRule {
-    /// The list's sense.
-    pub list: RelayList,
+    /// Who, by address, name or certificate.
+    pub list: AccessList,
     /// Those who authenticate may relay, whatever the list says.
     pub authenticated: bool,
-}
-
-/// "Only the list below" or "all except the list below".
-#[derive(Clone, PartialEq, Debug)]
-pub enum RelayList {
-    /// Only these.
-    Only(Vec<Network>),
-    /// All but these.
-    AllExcept(Vec<Network>),
+    /// The operator has written the sentence: this is an open relay, and meant so.
+    pub open: bool,
 }
 
 /// An address or a network.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Network {
     /// The network's address.
     pub address: IpAddr,

@@ -3,12 +3,12 @@
 //! Nothing is read from disk and no name is looked up: whether a folder can be written or a port taken shows when the
 //! server starts.
 
+use super::places::Surveyor;
 use super::problem::Problem;
 use super::read::{Placed, Reader, Span, Table};
 use super::settings::{self, Range as Allowed, Tab};
-use super::{Config, HostPort, RouteTo, VirtualServer};
-use super::{access, check, delivery, dns, domains, general, identity, messages, queue};
-use std::net::SocketAddr;
+use super::{Config, HostPort, Listener, RouteTo, VirtualServer};
+use super::{access, check, delivery, dns, domains, general, identity, messages, queue, state};
 use std::path::PathBuf;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
@@ -24,7 +24,7 @@ pub(super) struct Drafted {
     pub(super) server: VirtualServer,
     pub(super) name: Span,
     pub(super) home: Span,
-    pub(super) listen: Vec<Placed<SocketAddr>>,
+    pub(super) listen: Vec<Placed<Listener>>,
     pub(super) drop: Option<Span>,
     pub(super) badmail: Option<Span>,
     pub(super) smart_host: Vec<Placed<HostPort>>,
@@ -54,18 +54,27 @@ impl Config {
             return Err(reader.problems.finish());
         }
         let root = Table::new(root.get_ref(), &(0..0));
-        reader.refuse_unknown(root, &["dns", "virtual_server"], "the file");
+        reader.refuse_unknown(root, &["dns", "state", "virtual_server"], "the file");
         let table = reader.table(root, "dns", Tab::Dns, "dns.");
         let dns = dns::read(&mut reader, table);
+        let table = reader.table(root, "state", Tab::State, "state.");
+        let state = state::read(&mut reader, table);
+        let around = Around { host_name, surveyor: Surveyor::new(text, path) };
         let drafts: Vec<Drafted> =
-            tables(&mut reader, root).into_iter().filter_map(|table| server(&mut reader, table, host_name)).collect();
+            tables(&mut reader, root).into_iter().filter_map(|table| server(&mut reader, table, &around)).collect();
         check::check(&drafts, &mut reader.problems);
         if reader.problems.is_empty() {
-            Ok(Config { dns, servers: drafts.into_iter().map(|draft| Arc::new(draft.server)).collect() })
+            Ok(Config { dns, state, servers: drafts.into_iter().map(|draft| Arc::new(draft.server)).collect() })
         } else {
             Err(reader.problems.finish())
         }
     }
+}
+
+/// What all virtual servers of a file have around them.
+struct Around<'a> {
+    host_name: &'a str,
+    surveyor: Surveyor,
 }
 
 /// The tables of `[[virtual_server]]`.
@@ -99,28 +108,28 @@ fn tables<'t, 's>(reader: &mut Reader<'s>, root: Table<'t, 's>) -> Vec<Table<'t,
 }
 
 /// One virtual server; nothing if it has no name, no home or no fqdn, which are problems noted already.
-fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, host_name: &str) -> Option<Drafted> {
+fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>) -> Option<Drafted> {
     reader.refuse_unknown(table, &settings::keys(Tab::Server, ""), Tab::Server.table());
     let name = name(reader, table);
     let home = reader.folder(table, &identity::HOME);
     let folder = home.clone().unwrap_or_default();
     let tab = |reader: &mut Reader<'s>, key, tab, prefix| reader.table(table, key, tab, prefix);
 
-    let general = tab(reader, "general", Tab::General, "general.");
-    let (general, listen) = general::read(reader, general);
     let access = tab(reader, "access", Tab::Access, "access.");
     let access = access::read(reader, access);
+    let general = tab(reader, "general", Tab::General, "general.");
+    let (general, listen) = general::read(reader, general, !access.certificates.is_empty());
     let messages_table = tab(reader, "messages", Tab::Messages, "messages.");
     let messages = messages::read(reader, messages_table, &folder);
     let delivery = tab(reader, "delivery", Tab::Delivery, "delivery.");
-    let delivery = delivery::read(reader, delivery, host_name);
+    let delivery = delivery::read(reader, delivery, around.host_name);
     let queue = tab(reader, "queue", Tab::Queue, "queue.");
     let queue = queue::read(reader, queue);
 
     let (delivery, smart_host) = delivery?;
-    let around =
+    let beside =
         domains::Around { home: &folder, fqdn: &delivery.fqdn, port: delivery.port, size_max: messages.size_max };
-    let domains = domains::read(reader, table, &around);
+    let domains = domains::read(reader, table, &beside);
     let (name, home) = (name?, home?);
     Some(Drafted {
         name: table.span_of(&identity::NAME),
@@ -141,6 +150,7 @@ fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, host_name: &str) ->
             default_domain: domains.default_domain,
             aliases: domains.aliases,
             remotes: domains.remotes,
+            places: table.entries().map(|entries| around.surveyor.survey(entries)).unwrap_or_default(),
         },
     })
 }

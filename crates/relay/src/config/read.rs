@@ -40,6 +40,11 @@ impl<'t, 's> Table<'t, 's> {
         self.start..self.end
     }
 
+    /// Its keys and values, if it is there.
+    pub(super) fn entries(&self) -> Option<&'t DeTable<'s>> {
+        self.entries
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&'t Spanned<DeValue<'s>>> {
         self.entries.and_then(|entries| entries.iter().find(|(name, _)| name.get_ref() == key)).map(|(_, value)| value)
     }
@@ -318,7 +323,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// A folder, made absolute against where the configuration lies.
+    /// A folder or file, made absolute against where the configuration lies.
     pub(super) fn folder(&mut self, table: Table<'_, '_>, setting: &Setting) -> Option<PathBuf> {
         let text = self.text(table, setting)?;
         if is_windows_path(text.value) {
@@ -330,6 +335,11 @@ impl<'s> Reader<'s> {
             return None;
         }
         Some(tidy(&self.folder.join(text.value)))
+    }
+
+    /// The same, with the name that it has when none is written.
+    pub(super) fn path_or(&mut self, table: Table<'_, '_>, setting: &Setting, usual: &str) -> PathBuf {
+        self.folder(table, setting).unwrap_or_else(|| tidy(&self.folder.join(usual)))
     }
 }
 

@@ -44,6 +44,9 @@ const TEMPLATE: &str = r##"# mailroot.toml
 #[dns]
 #servers = ["127.0.0.1:53"]                    # default: the system's
 
+#[state]
+#folder = "state"                              # the ACME account and the certificates obtained with it
+
 [[virtual_server]]
 name = "Default SMTP Virtual Server"
 home = @HOME@
@@ -54,10 +57,36 @@ home = @HOME@
   #connections_max = 1000                      # inbound, at a time; or "unlimited"
   #timeout = "10 min"                          # of silence
   #bare_newlines = "reject"                    # "normalize" for old devices that end lines with a bare LF
+  #greeting_delay = "0 s"                      # who speaks before the greeting is sent away
+  #errors_max = 20
+  #refusals_max = 50
 
   # The Access tab: who may send to domains that are not ours
   [virtual_server.access]
-  relay = { only = ["127.0.0.1", "::1"] }      # add your own networks: "10.0.0.0/8"
+  relay = { only = ["127.0.0.1", "::1"] }      # add your own networks: "10.0.0.0/8", names: "example.com"
+  #connection = { all_except = [] }            # or { only = [...] }: who may connect at all
+  #accounts = "accounts.toml"                  # see `mailroot account add`
+  #reverse_dns = false
+  # With a certificate, listeners offer TLS; docs/recipes shows whole configurations.
+  #   listen = ["0.0.0.0:25", { address = "0.0.0.0:587", tls = "starttls_required", authentication_required = true }]
+  #   certificate = { file = "tls/mx.pem", key = "tls/mx.key" }
+  #   certificate = { pfx = "tls/mx.pfx", password_file = "tls/mx.pass" }
+  #   certificate = { acme = ["mx.example.com"], agree_to_terms = true, contact = "hostmaster@example.com" }
+  #   client_certificate = { authority = "tls/clients.pem" }
+
+  [virtual_server.access.authentication]
+  #anonymous = true                            # false: nobody sends without having authenticated
+  #methods = []                                # ["PLAIN", "LOGIN", "SCRAM-SHA-256", …]
+  #clear_text_from = []                        # networks where PLAIN and LOGIN need no TLS
+  #lockout = { after = 5, for = "15 min" }
+
+  [virtual_server.access.rate]
+  #connections_per_address = "unlimited"       # or "60/min"
+  #connections_per_network = "unlimited"
+  #connections_at_once_per_address = 50
+  #messages_per_address = "unlimited"
+  #messages_per_network = "unlimited"
+  #messages_per_account = "unlimited"
 
   # The Messages tab
   [virtual_server.messages]

@@ -5,7 +5,8 @@
 //! file of its property tab; [`ALL`] lists them in the order of the dialogs.
 
 use super::quantity::{print_size, print_time};
-use super::{access, delivery, dns, domains, general, identity, messages, queue};
+use super::{access, authentication, certificate, inspection, rate, state};
+use super::{delivery, dns, domains, general, identity, messages, queue};
 use std::fmt::Write;
 
 /// One setting.
@@ -49,6 +50,8 @@ impl Setting {
 pub enum Tab {
     /// `[dns]`
     Dns,
+    /// `[state]`
+    State,
     /// `[[virtual_server]]` itself.
     Server,
     /// `[virtual_server.general]`
@@ -67,14 +70,24 @@ pub enum Tab {
 
 impl Tab {
     /// In the order of the manual.
-    pub const ALL: &[Tab] =
-        &[Tab::Server, Tab::General, Tab::Access, Tab::Messages, Tab::Delivery, Tab::Queue, Tab::Domain, Tab::Dns];
+    pub const ALL: &[Tab] = &[
+        Tab::Server,
+        Tab::General,
+        Tab::Access,
+        Tab::Messages,
+        Tab::Delivery,
+        Tab::Queue,
+        Tab::Domain,
+        Tab::Dns,
+        Tab::State,
+    ];
 
     /// The table's head in the file.
     #[must_use]
     pub fn table(self) -> &'static str {
         match self {
             Tab::Dns => "[dns]",
+            Tab::State => "[state]",
             Tab::Server => "[[virtual_server]]",
             Tab::General => "[virtual_server.general]",
             Tab::Access => "[virtual_server.access]",
@@ -83,6 +96,11 @@ impl Tab {
             Tab::Queue => "[virtual_server.queue]",
             Tab::Domain => "[[virtual_server.domain]]",
         }
+    }
+
+    /// Its table stands at the top of the file, for all virtual servers.
+    fn is_at_the_top(self) -> bool {
+        matches!(self, Tab::Dns | Tab::State)
     }
 }
 
@@ -103,8 +121,20 @@ pub enum Unit {
     Choice,
     /// `"mailroot"`: a folder; a relative one is looked for beside the configuration file.
     Folder,
+    /// `"tls/mx.pem"`: a file; a relative one is looked for beside the configuration file.
+    File,
+    /// `"60/min"`
+    Rate,
     /// `"192.0.2.1:25"`: address and port.
     Socket,
+    /// A socket, or a table with it and what holds there.
+    Listener,
+    /// `"192.0.2.1"`, `"192.0.2.0/24"`, `"example.com"`
+    Peer,
+    /// The same, or a table with a client certificate.
+    PeerOrCertificate,
+    /// `{ MAIL = 512 }`
+    Verbs,
     /// `"192.0.2.1"` or `"192.0.2.0/24"`.
     Network,
     /// `"example.com"`
@@ -158,12 +188,54 @@ pub static ALL: &[&Setting] = &[
     &identity::NAME,
     &identity::HOME,
     &general::LISTEN,
+    &general::LISTEN_ADDRESS,
+    &general::LISTEN_TLS,
+    &general::LISTEN_AUTHENTICATION_REQUIRED,
     &general::CONNECTIONS_MAX,
     &general::TIMEOUT,
     &general::BARE_NEWLINES,
+    &general::GREETING_DELAY,
+    &general::ERRORS_MAX,
+    &general::REFUSALS_MAX,
+    &access::ACCOUNTS,
+    &certificate::FILE,
+    &certificate::KEY,
+    &certificate::PFX,
+    &certificate::PASSWORD_FILE,
+    &certificate::ACME,
+    &certificate::DIRECTORY,
+    &certificate::AGREE_TO_TERMS,
+    &certificate::CONTACT,
+    &certificate::DIRECTORY_AUTHORITY,
+    &certificate::CHALLENGE,
+    &certificate::CHALLENGE_LISTEN,
+    &certificate::CLIENT_AUTHORITY,
+    &access::CONNECTION_ONLY,
+    &access::CONNECTION_ALL_EXCEPT,
     &access::ONLY,
     &access::ALL_EXCEPT,
     &access::AUTHENTICATED,
+    &access::OPEN_RELAY,
+    &access::REVERSE_DNS,
+    &authentication::ANONYMOUS,
+    &authentication::METHODS,
+    &authentication::CLEAR_TEXT_FROM,
+    &authentication::DEFAULT_LOGON_DOMAIN,
+    &authentication::KEYTAB,
+    &authentication::OAUTH_ISSUER,
+    &authentication::OAUTH_AUDIENCE,
+    &authentication::OAUTH_USER_CLAIM,
+    &authentication::OAUTH_AUTHORITY,
+    &authentication::LOCKOUT_AFTER,
+    &authentication::LOCKOUT_FOR,
+    &rate::CONNECTIONS_PER_ADDRESS,
+    &rate::CONNECTIONS_PER_NETWORK,
+    &rate::CONNECTIONS_AT_ONCE_PER_ADDRESS,
+    &rate::MESSAGES_PER_ADDRESS,
+    &rate::MESSAGES_PER_NETWORK,
+    &rate::MESSAGES_PER_ACCOUNT,
+    &inspection::VERBS,
+    &inspection::EXTENSIONS,
     &messages::SIZE_MAX,
     &messages::SESSION_SIZE_MAX,
     &messages::MESSAGES_PER_CONNECTION,
@@ -199,12 +271,13 @@ pub static ALL: &[&Setting] = &[
     &domains::DROP,
     &domains::QUOTA,
     &dns::SERVERS,
+    &state::FOLDER,
 ];
 
 /// The keys of a table, `prefix` being its name with a dot (`messages.`), each once.
 pub(super) fn keys(tab: Tab, prefix: &str) -> Vec<&'static str> {
     let mut keys: Vec<&'static str> = Vec::new();
-    for setting in ALL.iter().filter(|setting| (setting.tab == Tab::Dns) == (tab == Tab::Dns)) {
+    for setting in ALL.iter().filter(|setting| setting.tab.is_at_the_top() == tab.is_at_the_top()) {
         let Some(rest) = setting.name.strip_prefix(prefix) else { continue };
         let key = rest.split('.').next().unwrap_or(rest);
         if !keys.contains(&key) {
@@ -262,6 +335,18 @@ pub fn shape(unit: Unit) -> String {
         Unit::Switch => "`true` or `false`".to_owned(),
         Unit::Choice => "one of the words below".to_owned(),
         Unit::Folder => "a folder, as `\"mailroot\"`".to_owned(),
+        Unit::File => "a file, as `\"tls/mx.pem\"`".to_owned(),
+        Unit::Rate => "a number and a time, as `\"60/min\"` or `\"100/10 min\"`".to_owned(),
+        Unit::Listener => "an address with its port, as `\"192.0.2.1:25\"`, or a table, as \
+`{ address = \"0.0.0.0:587\", tls = \"starttls_required\" }`"
+            .to_owned(),
+        Unit::Peer => {
+            "an address, a network or a domain, as `\"192.0.2.1\"`, `\"192.0.2.0/24\"` or `\"example.com\"`".to_owned()
+        }
+        Unit::PeerOrCertificate => "an address, a network or a domain, as `\"192.0.2.1\"`, `\"192.0.2.0/24\"` or \
+`\"example.com\"`, or a client certificate, as `{ certificate = \"sha256:…\" }` or `{ certificate_name = \"app.example.com\" }`"
+            .to_owned(),
+        Unit::Verbs => "a table of verbs, each with a number of octets, as `{ MAIL = 512, RCPT = 512 }`".to_owned(),
         Unit::Socket => "an address with its port, as `\"192.0.2.1:25\"` or `\"[2001:db8::1]:25\"`".to_owned(),
         Unit::Network => "an address or a network, as `\"192.0.2.1\"` or `\"192.0.2.0/24\"`".to_owned(),
         Unit::Domain => "a domain, as `\"example.com\"`".to_owned(),
@@ -279,6 +364,7 @@ pub fn amount(unit: Unit, number: u64) -> String {
     match unit {
         Unit::Size => format!("\"{}\"", print_size(number)),
         Unit::Time => format!("\"{}\"", print_time(number)),
+        Unit::Rate => format!("\"{number}/min\""),
         Unit::List(unit, _) => amount(*unit, number),
         _ => number.to_string(),
     }

@@ -123,7 +123,7 @@ impl VirtualServer {
     #[must_use]
     pub fn literal_fault(&self, ip: IpAddr) -> Option<LiteralFault> {
         let ip = ip.to_canonical();
-        let is_ours = || self.general.listen.iter().any(|listen| listen.ip().to_canonical() == ip);
+        let is_ours = || self.general.addresses().any(|address| address.ip().to_canonical() == ip);
         if ip.is_loopback() || ip.is_unspecified() || is_ours() {
             return Some(LiteralFault::Ourselves);
         }
