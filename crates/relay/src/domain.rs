@@ -15,8 +15,8 @@ use std::sync::Arc;
 pub enum Place<'a> {
     /// The default domain.
     Default,
-    /// An alias of it.
-    Alias,
+    /// An alias of it, and as what it is written.
+    Alias(&'a DomainPattern),
     /// A remote domain with settings of its own.
     Remote(&'a Arc<RemoteDomain>),
     /// None of ours.
@@ -27,7 +27,7 @@ impl Place<'_> {
     /// Mail for it ends here: in Drop, or at the server that the default domain's route names.
     #[must_use]
     pub fn is_local(self) -> bool {
-        matches!(self, Place::Default | Place::Alias)
+        matches!(self, Place::Default | Place::Alias(_))
     }
 }
 
@@ -38,7 +38,7 @@ impl VirtualServer {
         if *domain == self.default_domain.name {
             return Place::Default;
         }
-        let aliases = self.aliases.iter().map(|pattern| (pattern, Place::Alias));
+        let aliases = self.aliases.iter().map(|pattern| (pattern, Place::Alias(pattern)));
         let remotes = self.remotes.iter().map(|remote| (&remote.pattern, Place::Remote(remote)));
         aliases
             .chain(remotes)

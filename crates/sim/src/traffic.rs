@@ -6,7 +6,7 @@ use crate::peer::{Mood, settings};
 use crate::wire::{Happening, Wire};
 use relay::badmail::BadmailJob;
 use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
-use relay::gate;
+use relay::gate::{self, Client};
 use relay::notice;
 use relay::parcel::{ConnectionId, Outcome, Parcel, Taken};
 use relay::queue::{Effect, Event, ReportJob};
@@ -207,7 +207,9 @@ impl Life {
                 wire.receiver.answer(Answer::Accept);
             }
             Question::Recipient(to) => {
-                let verdict = gate::recipient(&self.node.server, CLIENT, false, &to.recipient);
+                let server = &self.node.server;
+                let client = Client::stranger(CLIENT, server.general.listen[0]);
+                let verdict = gate::recipient(server, &client, &to.recipient).outcome;
                 wire.receiver.answer(match verdict {
                     Ok(()) => {
                         intake.recipients.push(to);

@@ -10,17 +10,14 @@ pub(crate) mod fixture;
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::store::Store;
-use relay::config::VirtualServer;
+use relay::config::{Listener, ListenerTls, VirtualServer};
 use relay::envelope::QueueId;
-use relay::gate;
+use relay::gate::{self, Client};
 use smtp::command::{MailFrom, RcptTo};
 use smtp::reply::Reply;
 use smtp::server::Settings;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-
-/// Nobody can log on yet.
-const AUTHENTICATED: bool = false;
 
 /// One virtual server for its sessions.
 pub struct Desk {
@@ -74,7 +71,7 @@ impl Desk {
     /// # Errors
     /// The reply that says why not.
     pub fn sender(&self, peer: IpAddr, mail: &MailFrom) -> Result<(), Reply> {
-        gate::sender(&self.server, peer, AUTHENTICATED, &mail.sender)
+        gate::sender(&self.server, &self.stranger(peer), &mail.sender).outcome
     }
 
     /// May this recipient be written to?
@@ -82,7 +79,17 @@ impl Desk {
     /// # Errors
     /// The reply that says why not.
     pub fn recipient(&self, peer: IpAddr, rcpt: &RcptTo) -> Result<(), Reply> {
-        gate::recipient(&self.server, peer, AUTHENTICATED, &rcpt.recipient)
+        gate::recipient(&self.server, &self.stranger(peer), &rcpt.recipient).outcome
+    }
+
+    /// Nobody can log on yet.
+    fn stranger(&self, peer: IpAddr) -> Client<'static> {
+        let anywhere = Listener {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 25),
+            tls: ListenerTls::Plain,
+            authentication_required: false,
+        };
+        Client::stranger(peer, self.server.general.listen.first().copied().unwrap_or(anywhere))
     }
 
     /// Is there room for a message? Its name, if so.

@@ -43,8 +43,11 @@ pub(super) async fn run(listener: TcpListener, desk: watch::Receiver<Arc<Desk>>,
 
 fn admit(stream: TcpStream, peer: SocketAddr, desk: &Arc<Desk>, sessions: &Arc<Sessions>) {
     let connections = sessions.open();
-    let verdict =
-        if connections >= sessions.ceiling() { Err(too_many()) } else { gate::connect(desk.server(), connections) };
+    let verdict = if connections >= sessions.ceiling() {
+        Err(too_many())
+    } else {
+        gate::room(desk.server(), connections).outcome
+    };
     match verdict {
         Ok(()) => {
             tokio::spawn(inbound::serve(stream, peer, Arc::clone(desk), sessions.enter()));

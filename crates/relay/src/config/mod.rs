@@ -345,3 +345,15 @@ pub enum RouteTo {
     /// `lmtp+unix:/path`
     LmtpUnix(PathBuf),
 }
+
+impl std::fmt::Display for RouteTo {
+    /// As the file has it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RouteTo::Mx => f.write_str("mx"),
+            RouteTo::Smtp(host) => write!(f, "smtp://{host}"),
+            RouteTo::Lmtp(host) => write!(f, "lmtp://{host}"),
+            RouteTo::LmtpUnix(path) => write!(f, "lmtp+unix:{}", path.display()),
+        }
+    }
+}

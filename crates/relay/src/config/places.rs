@@ -3,8 +3,8 @@
 //! A side table, by name: what a setting means does not depend on its line. That is why all [`Places`] are equal: a
 //! reload which only moves lines restarts nothing.
 
-use super::DomainPattern;
 use super::read::Span;
+use smtp::address::Domain;
 use std::fmt;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
@@ -46,10 +46,16 @@ impl Places {
         self.of(&format!("{setting}[{index}]")).or_else(|| self.of(setting))
     }
 
-    /// The line of a domain's setting (`route`), or of the domain itself if that is not written.
+    /// The line of a key of a table that is an item of a list, if it is written.
     #[must_use]
-    pub fn domain(&self, domain: &DomainPattern, key: &str) -> Option<Place<'_>> {
-        self.of(&format!("domain({domain}).{key}")).or_else(|| self.of(&format!("domain({domain}).name")))
+    pub fn key(&self, setting: &str, index: usize, key: &str) -> Option<Place<'_>> {
+        self.of(&format!("{setting}[{index}].{key}"))
+    }
+
+    /// The line of a domain's setting (`route`), if it is written; with `below`, of all below the name.
+    #[must_use]
+    pub fn domain(&self, name: &Domain, below: bool, key: &str) -> Option<Place<'_>> {
+        self.of(&format!("domain({}{name}).{key}", if below { "*." } else { "" }))
     }
 }
 
@@ -125,6 +131,6 @@ fn own_name(table: &DeTable<'_>) -> Option<String> {
     let (_, value) = table.iter().find(|(key, _)| key.get_ref() == "name")?;
     let text = value.get_ref().as_str()?;
     let (head, name) = text.strip_prefix("*.").map_or(("", text), |name| ("*.", name));
-    let name = smtp::address::Domain::parse(name).ok()?;
+    let name = Domain::parse(name).ok()?;
     Some(format!("domain({head}{name})"))
 }

@@ -36,7 +36,7 @@ pub fn route(server: &VirtualServer, mailbox: &Mailbox) -> Route {
         Host::Name(domain) => domain,
     };
     match server.place(domain) {
-        Place::Default | Place::Alias => match &server.default_domain.route {
+        Place::Default | Place::Alias(_) => match &server.default_domain.route {
             None => Route::Drop,
             // An alias is the default domain under another name, so its mail follows the default domain's records.
             Some(to) => hop(by_route(server, to, &server.default_domain.name), Protocol::Esmtp),
