@@ -88,7 +88,7 @@ pub(crate) fn names_of(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
 
 /// One pair with everything that a handshake with it needs.
 pub(super) struct Shown {
-    pair: Pair,
+    pair: Arc<Pair>,
     config: Arc<ServerConfig>,
 }
 
@@ -112,7 +112,7 @@ impl Credentials {
     ///
     /// # Errors
     /// There is no pair, or nobody issues certificates to our clients, or the system gives no random numbers.
-    pub fn new(pairs: Vec<Pair>, authority: Option<rustls::RootCertStore>) -> Result<Credentials, TlsFault> {
+    pub fn new(pairs: Vec<Arc<Pair>>, authority: Option<rustls::RootCertStore>) -> Result<Credentials, TlsFault> {
         let missing = |words: &str| TlsFault::Missing { words: words.to_owned() };
         if pairs.is_empty() {
             return Err(missing("there is no certificate; make one with: mailroot certificate self-signed"));
@@ -138,7 +138,7 @@ impl Credentials {
 
     /// The pairs, the default first.
     pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
-        self.shown.iter().map(|shown| &shown.pair)
+        self.shown.iter().map(|shown| &*shown.pair)
     }
 
     /// The pair for a client that says this.

@@ -65,9 +65,9 @@ impl Signed {
         vec![self.certificate.der().clone(), authority.certificate.der().clone()]
     }
 
-    pub(crate) fn pair(&self, authority: &Authority) -> Pair {
+    pub(crate) fn pair(&self, authority: &Authority) -> Arc<Pair> {
         let key = CertifiedKey::from_der(self.chain(authority), self.key_der(), &provider()).unwrap();
-        Pair::new(key).unwrap()
+        Arc::new(Pair::new(key).unwrap())
     }
 }
 

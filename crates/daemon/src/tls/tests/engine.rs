@@ -1,7 +1,7 @@
 //! The engine against clients in memory: handshakes, facts, cuts, garbage, certificates of clients, choice by name.
 
-use super::fixture::{Authority, Caller, Line, ONLY_TLS12, ONLY_TLS13, credentials, params_for};
-use super::{Credentials, Inflow, TlsEngine, TlsVersion};
+use super::super::fixture::{Authority, Caller, Line, ONLY_TLS12, ONLY_TLS13, credentials, params_for};
+use super::super::{Credentials, Inflow, TlsEngine, TlsVersion};
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn both_versions_carry_octets_both_ways_and_agree_on_the_facts() {
         let label = b"EXPORTER-Channel-Binding";
         assert_eq!(line.client.export_keying_material([0; 32], label, Some(b"")).unwrap(), facts.exporter);
         let leaf = &line.client.peer_certificates().unwrap()[0];
-        assert_eq!(*facts.server_end_point, super::facts::sha256(leaf));
+        assert_eq!(*facts.server_end_point, crate::tls::facts::sha256(leaf));
         assert!(facts.client_certificate.is_none());
         assert!(!format!("{facts:?}").contains("exporter"));
     }
@@ -184,7 +184,7 @@ fn a_name_gets_its_own_certificate_then_a_wildcard_then_the_first() {
         let leaf = line.client.peer_certificates().unwrap()[0].clone();
         assert!(&leaf == signed[shown].certificate.der(), "{asked}");
         let facts = line.engine.facts().unwrap();
-        assert_eq!(*facts.server_end_point, super::facts::sha256(&leaf), "{asked}");
+        assert_eq!(*facts.server_end_point, crate::tls::facts::sha256(&leaf), "{asked}");
     }
 }
 
@@ -206,7 +206,7 @@ fn a_clients_certificate_is_asked_for_and_may_be_left_out() {
         let mut line = Line::new(Arc::clone(&credentials), Caller { versions, certificate, ..Caller::default() });
         line.settle().unwrap();
         let shown = line.engine.facts().unwrap().client_certificate.clone().unwrap();
-        assert_eq!(shown.sha256, super::facts::sha256(client.certificate.der()));
+        assert_eq!(shown.sha256, crate::tls::facts::sha256(client.certificate.der()));
         assert_eq!(shown.fingerprint().len(), "sha256:".len() + 64);
         assert_eq!(*shown.names, ["printer.example.test".into(), "scan@example.test".into()]);
         assert_eq!(&*shown.subject, "CN=Printer.Example.test");
@@ -268,7 +268,7 @@ fn a_ticket_makes_the_next_handshake_short_and_keeps_the_clients_identity() {
             line.client = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
             line.settle().unwrap();
             let facts = line.engine.facts().unwrap();
-            assert_eq!(*facts.server_end_point, super::facts::sha256(server.certificate.der()));
+            assert_eq!(*facts.server_end_point, crate::tls::facts::sha256(server.certificate.der()));
             seen.push((line.client.handshake_kind().unwrap(), facts.client_certificate.clone().unwrap()));
         }
         assert_eq!(seen[0].0, rustls::HandshakeKind::Full);
@@ -284,13 +284,13 @@ fn the_end_point_is_hashed_as_the_certificate_is_signed() {
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
         let params = params_for(&["x.test"]);
         let own: CertificateDer<'static> = params.self_signed(&key).unwrap().der().clone();
-        super::facts::end_point(&own).len()
+        crate::tls::facts::end_point(&own).len()
     };
     assert_eq!(len(&rcgen::PKCS_ECDSA_P256_SHA256), 32);
     assert_eq!(len(&rcgen::PKCS_ECDSA_P384_SHA384), 48);
     assert_eq!(len(&rcgen::PKCS_RSA_SHA512), 64);
     assert_eq!(len(&rcgen::PKCS_ED25519), 0, "not defined");
-    assert_eq!(super::facts::end_point(b"no certificate").len(), 0);
+    assert_eq!(crate::tls::facts::end_point(b"no certificate").len(), 0);
     drop(authority);
 }
 
