@@ -12,8 +12,11 @@
 //!
 //! *By the folders*: [`watch`] hands in what lies in Pickup, [`local`] writes into Drop and Badmail.
 //!
+//! *Who is it*: [`auth`] proves it, with passwords, keys and tokens.
+//!
 //! *Beside them*: [`log`] writes what happened, [`clock`] tells the time.
 
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod desk;

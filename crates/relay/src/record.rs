@@ -14,6 +14,10 @@
 //!
 //! Writes nothing and counts nothing itself: the daemon adds the time and the virtual server, and writes the line.
 
+mod logon;
+
+pub use logon::{Logon, Why};
+
 use crate::badmail::BadmailReason;
 use crate::envelope::{Envelope, Failure, FailureKind, Origin, QueueId};
 use smtp::address::{Mailbox, ReversePath};
@@ -121,6 +125,8 @@ pub enum Record {
         /// What it was told.
         reply: Reply,
     },
+    /// Somebody wanted to log on.
+    Logon(Logon),
     /// A recipient's mail was taken over by the next hop, or written to Drop.
     Delivered {
         /// The message.
@@ -219,6 +225,7 @@ impl Record {
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. } => Level::Info,
+            Record::Logon(logon) => logon.level(),
             Record::Connected { .. } | Record::Disconnected { .. } => Level::Debug,
         }
     }
@@ -229,6 +236,7 @@ impl Record {
             Record::Started { .. } | Record::Configured | Record::Stopped | Record::Alarm { .. } => {
                 self.print_life(out);
             }
+            Record::Logon(logon) => logon.print(out),
             Record::Connected { .. }
             | Record::Disconnected { .. }
             | Record::Accepted { .. }

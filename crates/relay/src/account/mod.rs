@@ -11,12 +11,14 @@ mod file;
 mod identity;
 pub mod lockout;
 mod name;
+mod refusal;
 mod secrets;
 
 pub use file::{ACCOUNTS_FILE_MAX, ACCOUNTS_MAX, Fault, SENDERS_MAX};
 pub use identity::{Identity, SenderPattern};
 pub use name::{AccountKey, NameFault, check as check_name};
-pub use secrets::{NtHash, PasswordHash, ScramKeys};
+pub use refusal::Refusal;
+pub use secrets::{Cost, NtHash, PasswordHash, ScramKeys};
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! What an account keeps of its password. None of it is ever printed but into the accounts file.
 
-use smtp::sasl::Secret;
+use smtp::sasl::{Secret, base64};
 use std::fmt;
 
 /// Memory of an argon2id hash, KiB: a hash that asks for more would let one log-on exhaust the machine.
@@ -16,7 +16,12 @@ pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 
 /// An argon2id hash in the form of the PHC: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
 #[derive(Clone)]
-pub struct PasswordHash(Secret);
+pub struct PasswordHash {
+    text: Secret,
+    cost: Cost,
+    salt: Box<[u8]>,
+    hash: Secret,
+}
 
 /// What an argon2id hash costs.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,28 +41,59 @@ impl PasswordHash {
         let mut parts = text.split('$');
         let head = [parts.next()?, parts.next()?, parts.next()?];
         let (cost, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
-        let base64 = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/');
-        let sound = head == ["", "argon2id", "v=19"]
-            && parts.next().is_none()
-            && (11..=86).contains(&salt.len())
-            && (22..=86).contains(&hash.len())
-            && base64(salt)
-            && base64(hash)
-            && Cost::parse(cost).is_some();
-        sound.then(|| PasswordHash(Secret::new(text.as_bytes().to_vec())))
+        if head != ["", "argon2id", "v=19"] || parts.next().is_some() {
+            return None;
+        }
+        let salt = unpadded(salt).filter(|salt| (8..=64).contains(&salt.len()))?.into();
+        let hash = unpadded(hash).filter(|hash| (16..=64).contains(&hash.len()))?;
+        Some(PasswordHash {
+            text: Secret::new(text.as_bytes().to_vec()),
+            cost: Cost::parse(cost)?,
+            salt,
+            hash: Secret::new(hash),
+        })
     }
 
-    /// The whole, for whoever checks a password or writes the file.
+    /// Puts a hash together that has been computed.
+    #[must_use]
+    pub fn compose(cost: Cost, salt: &[u8], hash: &[u8]) -> Option<PasswordHash> {
+        let Cost { memory, passes, lanes } = cost;
+        let (salt, hash) = (base64::encode(salt), base64::encode(hash));
+        let (salt, hash) = (salt.trim_end_matches('='), hash.trim_end_matches('='));
+        PasswordHash::parse(&format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}"))
+    }
+
+    /// The whole, for whoever writes the file.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        self.0.text().unwrap_or_default()
+        self.text.text().unwrap_or_default()
     }
 
     /// What it costs to check.
     #[must_use]
-    pub fn cost(&self) -> Option<Cost> {
-        self.reveal().split('$').nth(3).and_then(Cost::parse)
+    pub fn cost(&self) -> Cost {
+        self.cost
     }
+
+    /// The salt.
+    #[must_use]
+    pub fn salt(&self) -> &[u8] {
+        &self.salt
+    }
+
+    /// What the function made of the password.
+    #[must_use]
+    pub fn hash(&self) -> &Secret {
+        &self.hash
+    }
+}
+
+/// Base64 without its padding, as the PHC form has it.
+fn unpadded(text: &str) -> Option<Vec<u8>> {
+    if text.contains('=') {
+        return None;
+    }
+    base64::decode(format!("{text}{}", ["", "", "==", "="].get(text.len() % 4)?).as_bytes())
 }
 
 impl Cost {
@@ -122,7 +158,9 @@ mod tests {
     fn a_hash_of_the_right_form_is_taken() {
         let hash = PasswordHash::parse(GOOD).unwrap();
         assert_eq!(hash.reveal(), GOOD);
-        assert_eq!(hash.cost(), Some(Cost { memory: 19_456, passes: 2, lanes: 1 }));
+        assert_eq!(hash.cost(), Cost { memory: 19_456, passes: 2, lanes: 1 });
+        assert_eq!((hash.salt(), hash.hash().reveal()), (&b"somesaltsomesalt"[..], &[0; 32][..]));
+        assert_eq!(PasswordHash::compose(hash.cost(), hash.salt(), &[0; 32]).unwrap().reveal(), GOOD);
         assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
     }
 

@@ -1,0 +1,136 @@
+//! Who is it? The methods of AUTH with everything that they need of the world: the accounts file, the cores that hash
+//! passwords, chance, the clock, the keys of an identity provider.
+//!
+//! A virtual server has one [`Authenticator`]. For each AUTH command it makes an [`Exchange`], which is handed what the client
+//! sends and gives a [`Verdict`]: a challenge, an identity or a refusal. It promises: no difference, in words or in cost,
+//! between a wrong password and a name that nobody has; no more guesses than the lock-out allows, counted over all
+//! connections; and nothing of a password, key or token in a log or an error. It does not decide what an identity may do
+//! ([`relay::gate`]) and knows nothing of base64 and lines ([`smtp::server`]).
+//!
+//! RFC 4954; IIS: Access tab, Authentication.
+
+mod accounts_file;
+mod exchange;
+mod fault;
+mod passwords;
+
+pub use accounts_file::{read_accounts, write_accounts};
+pub use exchange::{Exchange, Verdict};
+pub use fault::AuthFault;
+pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, hash};
+
+use crate::clock::Clock;
+use crate::log::Log;
+use crate::tls::TlsFacts;
+use accounts_file::{AccountsFile, Roll};
+use relay::account::lockout::{Lockout, LockoutRule};
+use relay::config::Network;
+use smtp::sasl::Mechanism;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What is known about the connection.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelFacts {
+    /// About its TLS channel, if it has one.
+    pub tls: Option<Arc<TlsFacts>>,
+}
+
+/// What the operator wants of authentication.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The methods that are on.
+    pub methods: Vec<Mechanism>,
+    /// Where passwords are taken without TLS.
+    pub clear_text_from: Vec<Network>,
+    /// Completes bare names.
+    pub default_domain: Option<Box<str>>,
+    /// The accounts file.
+    pub accounts: PathBuf,
+    /// How many guesses.
+    pub lockout: LockoutRule,
+}
+
+/// Proves who clients are, for one virtual server.
+pub struct Authenticator {
+    plan: Plan,
+    /// `None`: no method that is on looks into it.
+    accounts: Option<AccountsFile>,
+    passwords: Passwords,
+    lockout: Arc<Mutex<Lockout>>,
+    log: Log,
+    clock: Clock,
+}
+
+impl Authenticator {
+    /// Makes everything ready that the plan needs. `before` is the one that is replaced: what it knows of guessers stays known.
+    ///
+    /// # Errors
+    /// Why a method that is on cannot work, and what to do.
+    pub fn open(
+        plan: Plan,
+        passwords: Passwords,
+        log: Log,
+        clock: Clock,
+        before: Option<&Authenticator>,
+    ) -> Result<Arc<Authenticator>, AuthFault> {
+        let accounts = if plan.methods.is_empty() {
+            None
+        } else {
+            Some(AccountsFile::open(&plan.accounts, plan.default_domain.as_deref(), log.clone())?)
+        };
+        let lockout = match before {
+            Some(before) => Arc::clone(&before.lockout),
+            None => Arc::new(Mutex::new(Lockout::new(plan.lockout))),
+        };
+        let authenticator = Authenticator { plan, accounts, passwords, lockout, log, clock };
+        authenticator.lockout().set_rule(authenticator.plan.lockout);
+        Ok(Arc::new(authenticator))
+    }
+
+    /// The methods that this client can use now, in the order in which EHLO lists them: none that would show a password
+    /// to whoever reads the line, none that lacks what it needs.
+    #[must_use]
+    pub fn usable(&self, peer: IpAddr, channel: &ChannelFacts) -> Vec<Mechanism> {
+        Mechanism::ALL.into_iter().filter(|mechanism| self.is_usable(*mechanism, peer, channel)).collect()
+    }
+
+    /// May this client send its password as it is? Otherwise such a method is refused before the password is read.
+    #[must_use]
+    pub fn clear_text(&self, peer: IpAddr, channel: &ChannelFacts) -> bool {
+        channel.tls.is_some() || self.plan.clear_text_from.iter().any(|network| network.contains(peer))
+    }
+
+    fn is_usable(&self, mechanism: Mechanism, peer: IpAddr, channel: &ChannelFacts) -> bool {
+        if !self.plan.methods.contains(&mechanism) || mechanism.is_clear_text() && !self.clear_text(peer, channel) {
+            return false;
+        }
+        matches!(mechanism, Mechanism::Plain | Mechanism::Login)
+    }
+
+    /// Begins an exchange for one AUTH command.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, mechanism: Mechanism, peer: IpAddr, channel: &ChannelFacts) -> Exchange {
+        let usable = self.is_usable(mechanism, peer, channel);
+        Exchange::new(Arc::clone(self), mechanism, usable, peer)
+    }
+
+    fn lockout(&self) -> MutexGuard<'_, Lockout> {
+        self.lockout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts as they are now.
+    async fn roll(self: &Arc<Self>) -> Option<Arc<Roll>> {
+        let file = self.accounts.as_ref()?;
+        if !file.is_stale() {
+            return Some(file.last_read());
+        }
+        let this = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || this.accounts.as_ref().map(AccountsFile::now)).await;
+        read.ok().flatten().or_else(|| Some(file.last_read()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
