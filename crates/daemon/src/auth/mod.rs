@@ -24,7 +24,7 @@ use crate::log::Log;
 use crate::tls::TlsFacts;
 use accounts_file::{AccountsFile, Roll};
 use relay::account::lockout::{Lockout, LockoutRule};
-use relay::config::Network;
+use relay::config::{Network, VirtualServer};
 use smtp::sasl::Mechanism;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -61,6 +61,21 @@ pub struct Authenticator {
     lockout: Arc<Mutex<Lockout>>,
     log: Log,
     clock: Clock,
+}
+
+impl Plan {
+    /// What the configuration of a virtual server wants.
+    #[must_use]
+    pub fn of(server: &VirtualServer) -> Plan {
+        let wanted = &server.access.authentication;
+        Plan {
+            methods: wanted.methods.clone(),
+            clear_text_from: wanted.clear_text_from.clone(),
+            default_domain: wanted.default_logon_domain.clone(),
+            accounts: server.access.accounts.clone(),
+            lockout: LockoutRule { after: wanted.lockout.after, lasts: wanted.lockout.lasts },
+        }
+    }
 }
 
 impl Authenticator {
