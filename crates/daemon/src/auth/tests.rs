@@ -72,10 +72,10 @@ fn plan(folder: &Path) -> Plan {
 
 impl World {
     fn new() -> World {
-        World::with(accounts(), |_| {})
+        World::with(&accounts(), |_| {})
     }
 
-    fn with(accounts: Accounts, change: impl FnOnce(&mut Plan)) -> World {
+    fn with(accounts: &Accounts, change: impl FnOnce(&mut Plan)) -> World {
         let folder = tempfile::tempdir().unwrap();
         let mut plan = plan(folder.path());
         change(&mut plan);
@@ -336,7 +336,7 @@ fn the_file_is_written_for_its_owner_alone_and_leaves_nothing_beside_it() {
 
 #[test]
 fn without_tls_no_password_is_asked_for() {
-    let world = World::with(accounts(), |plan| plan.clear_text_from.clear());
+    let world = World::with(&accounts(), |plan| plan.clear_text_from.clear());
     let clear = ChannelFacts::default();
     assert!(world.authenticator.usable(PEER, &clear).is_empty() && !world.authenticator.clear_text(PEER, &clear));
     let world = World::new();
@@ -346,7 +346,7 @@ fn without_tls_no_password_is_asked_for() {
 
 #[tokio::test]
 async fn a_method_that_is_off_does_nothing() {
-    let world = World::with(accounts(), |plan| plan.methods = vec![Mechanism::Login]);
+    let world = World::with(&accounts(), |plan| plan.methods = vec![Mechanism::Login]);
     assert!(refused(world.plain("\0alice\0s3cret").await).starts_with("504 5.5.4"));
     assert_eq!(world.passwords.runs(), 0);
 }
