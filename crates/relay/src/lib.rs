@@ -14,6 +14,7 @@ pub mod notice;
 pub mod parcel;
 pub mod pickup;
 pub mod queue;
+pub mod rate;
 pub mod record;
 pub mod retry;
 pub mod route;

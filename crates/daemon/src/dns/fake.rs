@@ -11,6 +11,7 @@ pub(crate) const A: u16 = 1;
 pub(crate) const CNAME: u16 = 5;
 const SOA: u16 = 6;
 const NS: u16 = 2;
+pub(crate) const PTR: u16 = 12;
 pub(crate) const MX: u16 = 15;
 pub(crate) const AAAA: u16 = 28;
 
@@ -61,6 +62,7 @@ pub(crate) enum Value {
     Aaaa(Ipv6Addr),
     Mx(u16, String),
     Cname(&'static str),
+    Ptr(&'static str),
 }
 
 pub(crate) fn a(text: &str) -> Value {
@@ -73,6 +75,10 @@ pub(crate) fn aaaa(text: &str) -> Value {
 
 pub(crate) fn mx(preference: u16, exchange: &str) -> Value {
     Value::Mx(preference, exchange.to_owned())
+}
+
+pub(crate) fn ptr(name: &'static str) -> Value {
+    Value::Ptr(name)
 }
 
 type Zone = dyn Fn(&Question) -> Say + Send + Sync;
@@ -194,6 +200,7 @@ fn print<'a>(records: &[(&'a str, &Value)]) -> Vec<(&'a str, u16, Vec<u8>)> {
         Value::Aaaa(ip) => (AAAA, ip.octets().to_vec()),
         Value::Mx(preference, exchange) => (MX, [&preference.to_be_bytes()[..], &name_octets(exchange)].concat()),
         Value::Cname(target) => (CNAME, name_octets(target)),
+        Value::Ptr(name) => (PTR, name_octets(name)),
     };
     records.iter().map(|(owner, record)| (*owner, data(record).0, data(record).1)).collect()
 }

@@ -11,6 +11,10 @@
 //!
 //! RFC 1035; RFC 2308 (negative answers); RFC 5891 (A-labels); `[dns] servers`, default: the system's.
 
+mod reverse;
+
+pub use reverse::PEER_NAME_MAX;
+
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};

@@ -253,7 +253,8 @@ fn source(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<CertificateSo
 
 fn acme(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<Acme> {
     let names = reader.list(table, &ACME, true, plain_domain)?;
-    if names.is_empty() {
+    let is_empty = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Array(items) if items.is_empty());
+    if table.get(ACME.key()).is_some_and(is_empty) {
         reader.problems.note(table.span_of(&ACME), "there is no name to certify", "write acme = [\"mx.example.com\"]");
     }
     if !reader.switch(table, &AGREE_TO_TERMS) {

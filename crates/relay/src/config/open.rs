@@ -72,12 +72,14 @@ fn openings(
 }
 
 fn by_entries(table: Table<'_, '_>, connection: &AccessList, entries: &[Entry], spans: &[Span]) -> Vec<Opening> {
-    let may_connect = union(parts(connection));
+    let parts = parts(connection);
+    let may_connect = union(parts.clone());
     let advice = "list the networks of your own machines, as \"10.0.0.0/8\" or \"192.0.2.0/24\"";
     let shares: Vec<Addresses> = entries.iter().map(|entry| of_entry(entry).common(&may_connect)).collect();
     let mut found: Vec<Opening> = Vec::new();
     for ((entry, share), span) in entries.iter().zip(&shares).zip(spans) {
-        if share.are_strangers() {
+        // Several networks of one's own may together be larger than the largest one.
+        if parts.iter().any(|part| share.common(part).are_strangers()) {
             found.push((span.clone(), format!("{entry} is more than your own machines"), advice));
         }
     }

@@ -119,6 +119,7 @@ fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>
     let access = access::read(reader, access);
     let general = tab(reader, "general", Tab::General, "general.");
     let (general, listen) = general::read(reader, general, !access.certificates.is_empty());
+    refuse_unreachable(reader, &listen, access.authentication.methods.is_empty());
     let messages_table = tab(reader, "messages", Tab::Messages, "messages.");
     let messages = messages::read(reader, messages_table, &folder);
     let delivery = tab(reader, "delivery", Tab::Delivery, "delivery.");
@@ -153,6 +154,15 @@ fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>
             places: table.entries().map(|entries| around.surveyor.survey(entries)).unwrap_or_default(),
         },
     })
+}
+
+/// Notes listeners at which nobody could ever send.
+fn refuse_unreachable(reader: &mut Reader<'_>, listen: &[Placed<Listener>], has_no_method: bool) {
+    for listener in listen.iter().filter(|listener| has_no_method && listener.value.authentication_required) {
+        let text = "nobody could send here: authentication is asked for, and there is no method";
+        let hint = "write access.authentication.methods = [\"PLAIN\", \"SCRAM-SHA-256\"] or others";
+        reader.problems.note(listener.span.clone(), text, hint);
+    }
 }
 
 fn name(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<Box<str>> {

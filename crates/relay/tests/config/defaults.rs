@@ -145,3 +145,28 @@ fn the_sample_is_whole() {
         assert!(written || is_elsewhere, "{} is not in the sample", setting.name);
     }
 }
+
+/// Lines are known for every setting, and make no difference.
+#[test]
+fn places_are_kept_and_do_not_count() {
+    let text = "[[virtual_server]]\nname = \"one\"\nhome = \"m\"\n[virtual_server.access]\nrelay = { only = [\n\"10.0.0.0/8\",\n \"::1\"] }\n\
+                reverse_dns = true\n[[virtual_server.domain]]\nname = \"*.Example.com.\"\nkind = \"remote\"\nroute = \"mx\"\n";
+    let server = parse(text).unwrap().servers[0].clone();
+    let line = |setting: &str| server.places.of(setting).map(|place| place.line);
+    let item = |index| server.places.item("access.relay.only", index).map(|place| place.line);
+    assert_eq!((line("name"), line("access.reverse_dns"), line("general.timeout")), (Some(2), Some(8), None));
+    assert_eq!((item(0), item(1)), (Some(6), Some(7)));
+    let domain = Domain::parse("example.com").unwrap();
+    assert_eq!(server.places.domain(&domain, true, "route").map(|place| place.line), Some(12));
+    assert_eq!(server.places.domain(&domain, true, "allow_relay"), None);
+    assert_eq!(server.places.domain(&domain, false, "route"), None);
+    assert_eq!(
+        server.places.of("name").map(|place| place.to_string()),
+        Some("/etc/mailroot/mailroot.toml:2".to_owned())
+    );
+
+    let moved = parse(&format!("# A line more.\n{text}")).unwrap().servers[0].clone();
+    assert_eq!(moved.places.of("name").map(|place| place.line), Some(3));
+    assert_eq!(moved, server, "a reload that only moves lines changes nothing");
+    assert_ne!(parse(&text.replace("mx", "smtp://a.test")).unwrap().servers[0], server);
+}
