@@ -1,24 +1,25 @@
 //! The thread that writes the journal: takes all that waits, writes it in one go, syncs once, hands out the receipts.
 //!
 //! A message that comes alone is written at once. While a sync is under way the next ones gather; that is the whole
-//! batching. Notes are written at once too, and made durable with the next message, or after [`LAZY_SYNC`] if none comes.
+//! batching. Notes are written at once too, by the notes' thread if this one waits for the disk ([`super::books`]), and made
+//! durable with the next message, or after [`LAZY_SYNC`] if none comes.
 
+use super::books::{Books, Desk};
 use super::inbox::Waited;
 use super::limits;
 use super::{FolderJob, Shared};
-use crate::files::{Files, advice};
+use crate::files::Files;
 use bytes::Bytes;
 use relay::disk::Disk;
 use relay::envelope::{Envelope, QueueId};
 use relay::parcel::Place;
 use relay::queue::{Accepted, Event};
-use relay::spool::journal::{Accept, Chore, ChoreDone, Entry, Journal, JournalError, Position};
-use relay::spool::{Note, Receipt, UpdateJob};
+use relay::spool::journal::{Accept, Chore, ChoreDone, Entry, JournalError, Position, Sync, Written};
+use relay::spool::{Note, Receipt};
 use smtp::reply::Reply;
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -56,24 +57,19 @@ pub(super) enum Work {
     Close,
 }
 
-/// What became of an entry must reach somebody.
-enum Owed {
-    Commit(Box<Commit>),
-    Note,
-    Parked,
+impl Work {
+    /// Does it come before the rest, whichever came earlier? Only what needs no sync, and is none the worse for it.
+    pub fn is_first(&self) -> bool {
+        matches!(self, Work::Note(_) | Work::Parking(_) | Work::ParkFailed(_))
+    }
 }
 
 pub(super) struct JournalThread {
     pub shared: Arc<Shared>,
-    pub journal: Journal<Files>,
+    pub desk: Arc<Desk>,
     pub chores: Sender<Chore>,
-    /// Entries that found no room: notes must not be lost, they are tried again.
-    pub unwritten: Vec<Entry>,
-    /// Messages on their way to the folder, each with the last note that came meanwhile: the envelope which the folder
-    /// writes is older than that.
-    pub parking: HashMap<QueueId, Option<Note>>,
-    /// That there is no room has been told.
-    pub no_room: bool,
+    /// Messages that the folder has and the journal found no room to say so: tried again.
+    pub unparked: Vec<QueueId>,
     pub looked_at: Instant,
     pub asked_at: Option<Instant>,
 }
@@ -85,9 +81,9 @@ impl JournalThread {
         loop {
             self.hand_out_chores();
             if let Some(pause) = self.shared.limits.pause() {
-                std::thread::sleep(pause);
+                self.shared.journal.while_away(|| std::thread::sleep(pause));
             }
-            let wait = if self.journal.is_dirty() { LAZY_SYNC } else { IDLE };
+            let wait = if self.desk.books().journal.is_dirty() { LAZY_SYNC } else { IDLE };
             match self.shared.journal.take(&mut work, wait) {
                 Waited::Arrived => self.carry_out(&mut work),
                 Waited::TimedOut => self.settle_down(),
@@ -102,48 +98,43 @@ impl JournalThread {
 
     /// Nothing waits: makes durable what was only written.
     fn settle_down(&mut self) {
-        if !self.unwritten.is_empty() {
-            self.carry_out(&mut Vec::new());
+        self.carry_out(&mut Vec::new());
+        let desk = self.desk.clone();
+        let mut books = desk.books();
+        let mut written = Written::default();
+        if let Some(sync) = books.journal.begin_flush() {
+            books = self.sync(&desk, books, sync, &mut written);
         }
-        if let Err(error) = self.journal.flush() {
-            self.trouble(&error);
+        if let Some(error) = &written.trouble {
+            books.trouble(&self.shared, error);
         }
+        self.remove_contents(written.gone_files);
     }
 
     fn carry_out(&mut self, work: &mut Vec<Work>) {
-        let mut entries = std::mem::take(&mut self.unwritten);
+        let desk = self.desk.clone();
+        let mut books = desk.books();
+        books.take_notes(&self.shared);
+        let mut commits = Vec::new();
+        let mut parked = std::mem::take(&mut self.unparked);
         let mut closing = false;
-        let mut owed: Vec<Owed> = entries.iter().map(|e| if is_note(e) { Owed::Note } else { Owed::Parked }).collect();
         for thing in work.drain(..) {
             match thing {
-                Work::Commit(commit) => {
-                    entries.push(Entry::Accept(commit.accept.clone()));
-                    owed.push(Owed::Commit(commit));
-                }
-                Work::Note(note) => {
-                    if let Some(last) = self.parking.get_mut(&note.id()) {
-                        *last = Some(note.clone());
-                    }
-                    entries.push(Entry::Note(note));
-                    owed.push(Owed::Note);
-                }
-                Work::Parking(ids) => self.parking.extend(ids.into_iter().map(|id| (id, None))),
-                Work::ParkFailed(ids) => ids.iter().for_each(|id| drop(self.parking.remove(id))),
-                Work::Parked(ids) => {
-                    owed.extend(ids.iter().map(|_| Owed::Parked));
-                    entries.extend(ids.into_iter().map(Entry::Parked));
-                }
+                Work::Commit(commit) => commits.push(*commit),
+                Work::Parked(mut ids) => parked.append(&mut ids),
                 Work::ChoreDone(done) => {
-                    if let Err(error) = self.journal.chore_done(done) {
-                        self.trouble(&error);
+                    if let Err(error) = books.journal.chore_done(done) {
+                        books.trouble(&self.shared, &error);
                     }
                 }
-                Work::Poison(why) => self.journal.poison(why),
+                Work::Poison(why) => books.journal.poison(why),
                 Work::Close => closing = true,
+                // They come first, and elsewhere.
+                Work::Note(_) | Work::Parking(_) | Work::ParkFailed(_) => {}
             }
         }
-        if !entries.is_empty() {
-            self.write(entries, owed);
+        if !commits.is_empty() || !parked.is_empty() || books.journal.owes_sync() {
+            self.write(&desk, books, commits, parked);
         }
         if closing {
             // Notes about parked messages have been passed on by now.
@@ -151,51 +142,83 @@ impl JournalThread {
         }
     }
 
-    fn write(&mut self, entries: Vec<Entry>, owed: Vec<Owed>) {
-        let mut written = self.journal.write(&entries);
+    /// Writes and syncs; then everybody hears what became of his.
+    fn write<'a>(
+        &mut self,
+        desk: &'a Desk,
+        mut books: MutexGuard<'a, Books>,
+        commits: Vec<Commit>,
+        parked: Vec<QueueId>,
+    ) {
+        let mut entries: Vec<Entry> = parked.iter().copied().map(Entry::Parked).collect();
+        entries.extend(commits.iter().map(|commit| Entry::Accept(commit.accept.clone())));
+        let mut written = Written::default();
+        loop {
+            if let Some(sync) = books.journal.begin(&entries, &mut written) {
+                books = self.sync(desk, books, sync, &mut written);
+            }
+            if written.done == entries.len() || written.trouble.is_some() {
+                break;
+            }
+        }
         let refusal = match &written.trouble {
             None => {
-                self.no_room = false;
+                books.no_room = false;
                 limits::full()
             }
             Some(trouble) => {
-                self.trouble(trouble);
+                books.trouble(&self.shared, trouble);
                 if matches!(trouble, JournalError::Poisoned(_)) { limits::poisoned() } else { limits::full() }
             }
         };
-        let mut receipts = std::mem::take(&mut written.receipts).into_iter();
-        let (mut accepted, mut parked) = (Vec::new(), Vec::new());
-        let mut strangers = std::mem::take(&mut written.strangers).into_iter().peekable();
-        for (i, (entry, owed)) in entries.into_iter().zip(owed).enumerate() {
-            let is_stranger = strangers.next_if_eq(&i).is_some();
-            match (owed, entry) {
-                (Owed::Commit(commit), _) if i < written.done => {
-                    if let Some((receipt, position)) = receipts.next() {
-                        accepted.push(self.accepted(*commit, receipt, position));
-                    }
-                }
-                (Owed::Commit(commit), entry) => self.refuse(*commit, &entry, refusal.clone()),
-                (Owed::Note, Entry::Note(note)) if is_stranger => self.late(note),
-                (_, Entry::Parked(id)) if i < written.done => {
-                    if let Some(Some(note)) = self.parking.remove(&id) {
-                        self.forward(note);
-                    }
-                    parked.push(id);
-                }
-                (_, entry) if i < written.done => self.noted(&entry),
-                (_, entry) => self.unwritten.push(entry),
+        let parked = self.parked(&mut books, parked, &written);
+        // What found no room beside the sync.
+        books.take_notes(&self.shared);
+        let size = books.journal.size();
+        drop(books);
+        self.remove_contents(written.gone_files);
+        self.shared.limits.set_journal(size);
+        let mut receipts = written.receipts.into_iter();
+        let mut accepted = Vec::new();
+        for commit in commits {
+            match receipts.next() {
+                Some((receipt, position)) => accepted.push(self.accepted(commit, receipt, position)),
+                None => self.refuse(commit, refusal.clone()),
             }
         }
-        if self.journal.poisoned().is_some() {
-            self.unwritten.clear();
-        }
-        let gone_files = written.gone_files;
-        if !gone_files.is_empty() {
-            self.shared.folder_job(FolderJob::RemoveContents(gone_files));
-        }
-        self.shared.limits.set_journal(self.journal.size());
         self.send((!accepted.is_empty()).then_some(Event::Accepted(accepted)));
         self.send((!parked.is_empty()).then_some(Event::Parked(parked)));
+    }
+
+    /// Waits for the disk; meanwhile the books are the notes' thread's.
+    fn sync<'a>(
+        &self,
+        desk: &'a Desk,
+        books: MutexGuard<'a, Books>,
+        sync: Sync<Files>,
+        written: &mut Written,
+    ) -> MutexGuard<'a, Books> {
+        drop(books);
+        let synced = self.shared.journal.while_away(|| sync.run(&self.shared.disk));
+        let mut books = desk.books();
+        books.journal.end(synced, written);
+        books
+    }
+
+    /// Gives those that are parked now, for the queue to hear.
+    fn parked(&mut self, books: &mut Books, mut ids: Vec<QueueId>, written: &Written) -> Vec<QueueId> {
+        let left = ids.split_off(written.done.min(ids.len()));
+        if books.journal.poisoned().is_none() {
+            self.unparked = left;
+        }
+        ids.iter().for_each(|id| books.parked(&self.shared, *id));
+        ids
+    }
+
+    fn remove_contents(&self, ids: Vec<QueueId>) {
+        if !ids.is_empty() {
+            self.shared.folder_job(FolderJob::RemoveContents(ids));
+        }
     }
 
     /// The peer's 250 first; then the queue.
@@ -214,37 +237,11 @@ impl JournalThread {
         Accepted { id, envelope: commit.envelope, place }
     }
 
-    fn refuse(&self, commit: Commit, entry: &Entry, reply: Reply) {
-        if let (Entry::Accept(accept), None) = (entry, &commit.memory) {
-            self.shared.discard_content(accept.id());
+    fn refuse(&self, commit: Commit, reply: Reply) {
+        if commit.memory.is_none() {
+            self.shared.discard_content(commit.accept.id());
         }
         let _ = commit.reply.send(Err(reply));
-    }
-
-    fn noted(&self, entry: &Entry) {
-        if let Entry::Note(Note::Gone(_)) = entry {
-            self.shared.one_less();
-        }
-    }
-
-    /// A note about a message that is not here (any more).
-    fn late(&self, note: Note) {
-        if self.parking.contains_key(&note.id()) {
-            // Its end has been noted already; once it is parked it is removed.
-            return;
-        }
-        if let Note::Gone(_) = note {
-            self.shared.one_less();
-        }
-        self.forward(note);
-    }
-
-    /// What is noted of a parked message is a job for the folder.
-    fn forward(&self, note: Note) {
-        self.shared.folder_job(match note {
-            Note::Fates(id, envelope) => FolderJob::Update(UpdateJob { id, envelope, version: None }),
-            Note::Gone(id) => FolderJob::Remove(id),
-        });
     }
 
     fn send(&self, event: Option<Event>) {
@@ -254,7 +251,7 @@ impl JournalThread {
     }
 
     fn hand_out_chores(&mut self) {
-        if let Some(chore) = self.journal.chore() {
+        if let Some(chore) = self.desk.books().journal.chore() {
             // The other end lives until this thread ends.
             let _ = self.chores.send(chore);
         }
@@ -276,30 +273,14 @@ impl JournalThread {
             },
             Err(error) => tracing::warn!("cannot ask how much room is left: {error}"),
         }
-        let size = self.journal.size();
+        let size = self.desk.books().journal.size();
         self.shared.limits.set_journal(size);
         if size > self.shared.limits.journal_max.load(Ordering::Relaxed)
             && self.asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN)
         {
-            let oldest = self.journal.oldest();
+            let oldest = self.desk.books().journal.oldest();
             self.asked_at = Some(self.looked_at);
             self.send((!oldest.is_empty()).then_some(Event::ParkOldest(oldest)));
         }
     }
-
-    /// Told of once, until a write has gone well again.
-    fn trouble(&mut self, error: &JournalError) {
-        match error {
-            JournalError::Poisoned(_) => self.shared.fail(&error.to_string()),
-            JournalError::NoRoom(cause) if !self.no_room => {
-                self.no_room = true;
-                self.shared.alarm(format!("{error}{}", advice(cause).map(|a| format!(" ({a})")).unwrap_or_default()));
-            }
-            JournalError::NoRoom(_) => {}
-        }
-    }
-}
-
-fn is_note(entry: &Entry) -> bool {
-    matches!(entry, Entry::Note(_))
 }

@@ -2,11 +2,12 @@
 //!
 //! A [`Store`] belongs to one virtual server and its home. Sessions hand messages in ([`Store::begin`], [`Incoming`],
 //! [`Store::commit`]) and wait without holding a thread; the queue's notes and folder jobs are handed over and done in
-//! order; what comes of them returns as [`Event`]s. Three threads do the work: one writes the journal, one works in the
-//! Queue folder, one makes journal segments ahead.
+//! order; what comes of them returns as [`Event`]s. Four threads do the work: one writes the journal, one writes notes into it
+//! while that one waits for the disk, one works in the Queue folder, one makes journal segments ahead.
 //!
 //! How it is laid out on disk, and what is promised, stands in [`relay::spool`].
 
+mod books;
 mod content;
 mod folder_thread;
 mod inbox;
@@ -21,6 +22,7 @@ pub(crate) use content::is_lost;
 pub use incoming::{HEAD_MAX, Incoming};
 
 use crate::files::{Files, FolderTrouble, advice};
+use books::{Desk, NotesThread};
 use folder_thread::FolderThread;
 use inbox::Inbox;
 use incoming::on_a_thread;
@@ -36,7 +38,6 @@ use relay::spool::folder::Folder;
 use relay::spool::journal::{Chore, Options};
 use relay::spool::{Note, ParkJob, Receipt, SpoolError, UpdateJob, recover};
 use smtp::reply::Reply;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -181,13 +182,13 @@ impl Store {
             shared.send(Event::Accepted(found.messages));
         }
         let (chores, chore_list) = channel();
+        let desk = Arc::new(Desk::new(found.journal));
+        let notes = NotesThread { shared: shared.clone(), desk: desk.clone() };
         let journal = JournalThread {
             shared: shared.clone(),
-            journal: found.journal,
+            desk,
             chores,
-            unwritten: Vec::new(),
-            parking: HashMap::new(),
-            no_room: false,
+            unparked: Vec::new(),
             looked_at: Instant::now(),
             asked_at: None,
         };
@@ -195,6 +196,7 @@ impl Store {
         let of_chores = shared.clone();
         let threads = vec![
             start("journal", move || journal.run())?,
+            start("notes", move || notes.run())?,
             start("folder", move || folder.run())?,
             start("segments", move || run_chores(&of_chores, &chore_list))?,
         ];
@@ -354,7 +356,7 @@ impl Shared {
 
     /// After the end of the journal's thread a note is lost: the next start delivers again what it was about.
     fn journal_work(&self, work: Work) {
-        let _ = self.journal.push(work);
+        let _ = if work.is_first() { self.journal.push_first(work) } else { self.journal.push(work) };
     }
 
     fn discard_content(&self, id: QueueId) {

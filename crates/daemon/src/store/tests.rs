@@ -7,6 +7,7 @@ use relay::envelope::{Fate, Origin, Recipient};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify};
 use smtp::time::Timestamp;
+use std::collections::HashMap;
 use std::time::Duration;
 use tempfile::TempDir;
 

@@ -5,6 +5,10 @@
 //! *poisoned*: it writes nothing more in this life, because nobody can know what the disk holds now; the next start
 //! reads what is there.
 //!
+//! A sync takes long, and notes must not wait for it: a kill loses nothing that was written, and what is noted too late is
+//! sent again. So a batch is [begun](Journal::begin), its [`Sync`] is carried out without the journal, and while that lasts
+//! [`Journal::note`] writes on, in blocks that the batch does not touch. [`Journal::write`] is all of it in one call.
+//!
 //! A segment is used again, or removed, when all its messages are gone or parked *and* all older segments are: a note
 //! stands in the same segment as its message or in a later one, so no message can rise from the dead.
 //!
@@ -13,19 +17,27 @@
 
 mod batch;
 mod chore;
+mod room;
+mod sync;
 
 pub use chore::{Chore, ChoreDone};
+pub use sync::{Sync, Synced};
 
-use super::frame::{BARE, Kind};
-use super::segment::block_end;
+use super::frame::Kind;
+use super::segment::{BLOCK, block_end};
 use super::{Note, Receipt};
 use crate::disk::Disk;
 use crate::envelope::QueueId;
-use batch::{Batch, Record, begin, length};
+use batch::{Batch, Record, length};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, IoSlice};
+use std::io;
+use sync::Covers;
+
+/// This part of a segment is for notes alone: while the last messages that it has room for are being synced, no new one can
+/// be begun, and notes must not wait.
+const FOR_NOTES: u64 = 64;
 
 /// How the journal is cut.
 #[derive(Copy, Clone, Debug)]
@@ -87,6 +99,23 @@ pub enum Entry {
     Parked(QueueId),
 }
 
+/// The same, borrowed.
+enum Piece<'a> {
+    Accept(&'a Accept),
+    Note(&'a Note),
+    Parked(QueueId),
+}
+
+impl<'a> From<&'a Entry> for Piece<'a> {
+    fn from(entry: &'a Entry) -> Piece<'a> {
+        match entry {
+            Entry::Accept(accept) => Piece::Accept(accept),
+            Entry::Note(note) => Piece::Note(note),
+            Entry::Parked(id) => Piece::Parked(*id),
+        }
+    }
+}
+
 /// Where an accepted message's content stands.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Position {
@@ -125,7 +154,7 @@ impl std::fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
-/// What [`Journal::write`] did.
+/// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Written {
     /// So many entries, from the first, are written, and durable where they must be. The others are not in the journal,
@@ -167,6 +196,7 @@ struct Active<F> {
     end: u64,
     /// All before this is durable.
     synced: u64,
+    /// The number of the next frame.
     sequence: u32,
     salt: u64,
 }
@@ -178,6 +208,12 @@ pub struct Journal<D: Disk> {
     messages: HashMap<QueueId, Home>,
     segments: BTreeMap<u32, Segment>,
     active: Option<Active<D::File>>,
+    /// Segments before that one whose last notes are not durable yet.
+    behind: Vec<D::File>,
+    /// A sync is under way: nothing may be written that it might be thought to cover.
+    sync_out: bool,
+    /// Messages in files of their own whose end is written and not durable yet.
+    gone_files: Vec<QueueId>,
     /// Made ahead, not used yet.
     spare: Option<(u32, u64, D::File)>,
     /// A chore is under way.
@@ -191,11 +227,20 @@ pub struct Journal<D: Disk> {
     poison: Option<String>,
 }
 
+/// What went into one segment.
+struct Put {
+    entries: usize,
+    must_sync: bool,
+    receipts: Vec<(Receipt, Position)>,
+}
+
 /// A segment that recovery found.
 pub(super) struct FoundSegment {
     pub number: u32,
     pub octets: u64,
     pub damaged: bool,
+    /// All that was read from it is durable, as the next segment says.
+    pub settled: bool,
 }
 
 impl<D: Disk> Journal<D> {
@@ -218,6 +263,9 @@ impl<D: Disk> Journal<D> {
             messages: HashMap::new(),
             segments,
             active: None,
+            behind: Vec::new(),
+            sync_out: false,
+            gone_files: Vec::new(),
             spare,
             chore_out: false,
             chore_failed: false,
@@ -293,83 +341,169 @@ impl<D: Disk> Journal<D> {
     /// Writes the batch, in order, and syncs it if it has a message or a `Parked` note in it.
     pub fn write(&mut self, batch: &[Entry]) -> Written {
         let mut written = Written::default();
-        while written.done < batch.len() {
-            if let Err(trouble) = self.write_some(batch, &mut written) {
+        while written.done < batch.len() && written.trouble.is_none() {
+            if let Some(sync) = self.begin(batch, &mut written) {
+                let synced = sync.run(&self.disk);
+                self.end(synced, &mut written);
+            }
+        }
+        written
+    }
+
+    /// Writes as much of the batch, from `written.done` on, as one segment has room for. If a sync is needed it is handed
+    /// out, and nothing of this is done before [`Journal::end`]. Not to be called while a sync is out.
+    pub fn begin(&mut self, batch: &[Entry], written: &mut Written) -> Option<Sync<D>> {
+        self.chore_failed = false;
+        let begun = written.done;
+        match self.write_some(batch.iter().skip(begun).map(Piece::from), begun, written) {
+            Ok(some) if some.must_sync || !self.gone_files.is_empty() => {
+                Some(self.start_sync(begun + some.entries, some.receipts))
+            }
+            Ok(some) => {
+                written.done += some.entries;
+                None
+            }
+            Err(trouble) => {
                 written.trouble = Some(trouble);
-                break;
+                None
+            }
+        }
+    }
+
+    /// Takes back a sync that was carried out.
+    pub fn end(&mut self, synced: Synced, written: &mut Written) {
+        self.sync_out = false;
+        if let Err(error) = synced.outcome {
+            written.trouble = Some(self.poisoned_by("sync", &error));
+            return;
+        }
+        let mut covers = synced.covers;
+        if let Some(active) = &mut self.active {
+            active.synced = covers.end;
+        }
+        written.done = covers.done;
+        written.receipts.append(&mut covers.receipts);
+        written.gone_files.append(&mut covers.gone_files);
+    }
+
+    /// Writes notes without syncing them, also while a sync is under way; then only as far as the segment goes, and the
+    /// rest (from `done` on) has to wait.
+    pub fn note(&mut self, notes: &[Note]) -> Written {
+        let mut written = Written::default();
+        while written.done < notes.len() {
+            let begun = written.done;
+            match self.write_some(notes.iter().skip(begun).map(Piece::Note), begun, &mut written) {
+                Ok(some) if some.entries == 0 => break,
+                Ok(some) => written.done += some.entries,
+                Err(trouble) => {
+                    written.trouble = Some(trouble);
+                    break;
+                }
             }
         }
         self.chore_failed = false;
         written
     }
 
-    /// Makes durable what was written without a sync.
+    /// A sync for what was written without one, if there is such. Not to be called while a sync is out.
+    pub fn begin_flush(&mut self) -> Option<Sync<D>> {
+        (self.is_dirty() && self.poison.is_none()).then(|| self.start_sync(0, Vec::new()))
+    }
+
+    /// Makes durable what was written without a sync; gives the messages whose files may go.
     ///
     /// # Errors
     /// [`JournalError::Poisoned`].
-    pub fn flush(&mut self) -> Result<(), JournalError> {
+    pub fn flush(&mut self) -> Result<Vec<QueueId>, JournalError> {
         if let Some(why) = &self.poison {
             return Err(JournalError::Poisoned(why.clone()));
         }
-        if self.is_dirty() { self.sync() } else { Ok(()) }
+        let mut written = Written::default();
+        if let Some(sync) = self.begin_flush() {
+            let synced = sync.run(&self.disk);
+            self.end(synced, &mut written);
+        }
+        written.trouble.map_or(Ok(written.gone_files), Err)
     }
 
     /// Has something been written that is not durable yet?
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        self.active.as_ref().is_some_and(|a| a.synced < a.end)
+        !self.behind.is_empty() || self.active.as_ref().is_some_and(|a| a.synced < a.end)
     }
 
-    /// Writes as many entries as one segment has room for, at least one.
-    fn write_some(&mut self, entries: &[Entry], written: &mut Written) -> Result<(), JournalError> {
+    /// Must there be a sync soon, because the file of a message that is gone may go only then?
+    #[must_use]
+    pub fn owes_sync(&self) -> bool {
+        !self.gone_files.is_empty()
+    }
+
+    /// Writes as many pieces as one segment has room for, at least one (but while a sync is under way, none if there is no
+    /// room). `first` is the place of the first one in its batch.
+    fn write_some<'a>(
+        &mut self,
+        pieces: impl Iterator<Item = Piece<'a>>,
+        first: usize,
+        written: &mut Written,
+    ) -> Result<Put, JournalError> {
         if let Some(why) = &self.poison {
             return Err(JournalError::Poisoned(why.clone()));
         }
         let mut batch = Batch::default();
-        let mut next = written.done;
-        while let Some(entry) = entries.get(next) {
-            let Some(record) = self.record(entry) else {
-                written.strangers.push(next);
-                next += 1;
+        let mut entries = 0;
+        for piece in pieces {
+            let Some(record) = self.record(&piece) else {
+                written.strangers.push(first + entries);
+                entries += 1;
                 continue;
             };
+            let needed = self.needed(&record);
             if batch.is_empty() {
-                batch.start_at(self.make_room(record.size())?);
+                let Some(at) = self.make_room(needed)? else { break };
+                batch.start_at(at);
             }
             if let Some(active) = &mut self.active {
-                if batch.at + record.size() > active.len {
+                if batch.at + needed > active.len {
                     break;
                 }
                 batch.add(&record, active);
             }
             self.enter(&record, &mut batch);
-            next += 1;
+            entries += 1;
         }
         self.put(&batch)?;
-        written.receipts.append(&mut batch.receipts);
-        written.gone_files.append(&mut batch.gone_files);
-        written.done = next;
-        Ok(())
+        self.gone_files.append(&mut batch.gone_files);
+        Ok(Put { entries, must_sync: batch.must_sync, receipts: batch.receipts })
     }
 
     /// What to write for an entry; `None` if it is about a message that is not here.
-    fn record<'a>(&self, entry: &'a Entry) -> Option<Record<'a>> {
+    fn record<'a>(&self, piece: &Piece<'a>) -> Option<Record<'a>> {
         let bare = |kind, id| Record { kind, id, text: Cow::Borrowed(""), content: None };
-        match entry {
-            Entry::Accept(accept) => Some(Record {
+        match piece {
+            Piece::Accept(accept) => Some(Record {
                 kind: if accept.content.is_some() { Kind::Accepted } else { Kind::AcceptedFile },
                 id: accept.id,
                 text: Cow::Borrowed(&accept.text),
                 content: accept.content.as_ref(),
             }),
-            Entry::Note(Note::Fates(id, envelope)) => self.holds(*id).then(|| Record {
+            Piece::Note(Note::Fates(id, envelope)) => self.holds(*id).then(|| Record {
                 kind: Kind::Fates,
                 id: *id,
                 text: Cow::Owned(envelope.print()),
                 content: None,
             }),
-            Entry::Note(Note::Gone(id)) => self.holds(*id).then(|| bare(Kind::Gone, *id)),
-            Entry::Parked(id) => self.holds(*id).then(|| bare(Kind::Parked, *id)),
+            Piece::Note(Note::Gone(id)) => self.holds(*id).then(|| bare(Kind::Gone, *id)),
+            Piece::Parked(id) => self.holds(*id).then(|| bare(Kind::Parked, *id)),
+        }
+    }
+
+    /// The room that must be left for it to be written.
+    fn needed(&self, record: &Record<'_>) -> u64 {
+        match record.kind {
+            Kind::Accepted | Kind::AcceptedFile => {
+                record.size() + BLOCK + u64::from(self.options.segment_size) / FOR_NOTES
+            }
+            _ => record.size(),
         }
     }
 
@@ -408,135 +542,26 @@ impl<D: Disk> Journal<D> {
         let padding = block_end(batch.at).min(active.len) - batch.at;
         let outcome = self.disk.write_at(&active.file, active.at, &mut batch.parts(padding));
         (active.at, active.end) = (batch.at, batch.at);
-        if let Err(error) = outcome {
-            return Err(self.poisoned_by("write", &error));
-        }
-        if batch.must_sync { self.sync() } else { Ok(()) }
+        outcome.map_err(|error| self.poisoned_by("write", &error))
     }
 
-    fn sync(&mut self) -> Result<(), JournalError> {
-        let Some(active) = &mut self.active else { return Ok(()) };
-        match self.disk.sync(&active.file) {
-            Ok(()) => {
-                active.synced = active.end;
-                active.at = block_end(active.end);
-                Ok(())
-            }
-            Err(error) => Err(self.poisoned_by("sync", &error)),
+    /// What is written from now on begins in a block of its own: the sync does not cover it.
+    fn start_sync(&mut self, done: usize, receipts: Vec<(Receipt, Position)>) -> Sync<D> {
+        self.sync_out = true;
+        let mut covers = Covers { end: 0, done, receipts, gone_files: std::mem::take(&mut self.gone_files) };
+        let mut files = Vec::with_capacity(1 + self.behind.len());
+        if let Some(active) = &mut self.active {
+            files.push(active.file.clone());
+            covers.end = active.end;
+            active.at = block_end(active.end);
         }
+        files.append(&mut self.behind);
+        Sync { files, covers }
     }
 
     fn poisoned_by(&mut self, deed: &str, error: &io::Error) -> JournalError {
         let why = format!("{deed}: {error}");
         self.poison = Some(why.clone());
         JournalError::Poisoned(why)
-    }
-
-    /// Sees to it that `octets` fit into the active segment; says where they go.
-    fn make_room(&mut self, octets: u64) -> Result<u64, JournalError> {
-        if let Some(active) = self.active.as_ref().filter(|a| a.at + octets <= a.len) {
-            return Ok(active.at);
-        }
-        let needed = BARE as u64 + octets;
-        let (number, len, file) = match self.spare.take() {
-            Some(spare) if spare.1 >= needed => spare,
-            unfit => {
-                self.spare = unfit;
-                self.make_segment(needed)?
-            }
-        };
-        // What the next segment's first frame says of this one must be true.
-        self.flush()?;
-        if let Some(old) = &self.active {
-            self.previous = (old.number, old.synced);
-        }
-        self.salt = self.salt.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-        self.segments.insert(number, Segment { octets: len, living: 0, damaged: false });
-        let mut active = Active { number, file, len, at: 0, end: 0, synced: 0, sequence: 0, salt: self.salt };
-        let begin = begin(self.previous, &mut active);
-        let outcome = self.disk.write_at(&active.file, 0, &mut [IoSlice::new(&begin)]);
-        (active.at, active.end) = (begin.len() as u64, begin.len() as u64);
-        self.active = Some(active);
-        match outcome {
-            Ok(()) => Ok(begin.len() as u64),
-            Err(error) => Err(self.poisoned_by("write", &error)),
-        }
-    }
-
-    /// Makes a segment here and now; used only when the spare is not ready.
-    fn make_segment(&mut self, needed: u64) -> Result<(u32, u64, D::File), JournalError> {
-        let len = block_end(needed.max(u64::from(self.options.urgent_size)));
-        if len > u64::from(u32::MAX) {
-            return Err(JournalError::NoRoom(io::ErrorKind::FileTooLarge.into()));
-        }
-        let number = self.take_number();
-        match (Chore::Make { number, len }).run(&self.disk).outcome {
-            Ok(Some(file)) => Ok((number, len, file)),
-            Ok(None) => Err(JournalError::NoRoom(io::ErrorKind::Other.into())),
-            Err(failed) if failed.in_sync => Err(self.poisoned_by("sync of the journal's names", &failed.error)),
-            Err(failed) => Err(JournalError::NoRoom(failed.error)),
-        }
-    }
-
-    fn take_number(&mut self) -> u32 {
-        let number = self.next_number;
-        self.next_number += 1;
-        number
-    }
-
-    /// The next piece of work that would hold up the writing; at most one is out at a time.
-    pub fn chore(&mut self) -> Option<Chore> {
-        if self.chore_out || self.chore_failed || self.poison.is_some() {
-            return None;
-        }
-        let active = self.active.as_ref().map(|a| a.number);
-        let done = self.segments.iter().next().filter(|(n, s)| s.living == 0 && Some(**n) != active);
-        let chore = match (done.map(|(n, s)| (*n, s.octets, s.damaged)), self.spare.is_some()) {
-            (Some((number, _, true)), _) => Chore::PutAside { number },
-            (Some((number, len, false)), false) if len == u64::from(self.options.segment_size) => {
-                let new_number = self.take_number();
-                Chore::Reuse { number, new_number, len }
-            }
-            (Some((number, _, false)), _) => Chore::Remove { number },
-            (None, false) => {
-                let number = self.take_number();
-                Chore::Make { number, len: u64::from(self.options.segment_size) }
-            }
-            (None, true) => return None,
-        };
-        self.chore_out = true;
-        Some(chore)
-    }
-
-    /// Takes back a chore that was carried out.
-    ///
-    /// # Errors
-    /// It failed: [`JournalError::NoRoom`] means that it will be tried again after the next write.
-    pub fn chore_done(&mut self, done: ChoreDone<D>) -> Result<(), JournalError> {
-        self.chore_out = false;
-        let file = match done.outcome {
-            Ok(file) => file,
-            Err(failed) if failed.in_sync => {
-                return Err(self.poisoned_by("sync of the journal's names", &failed.error));
-            }
-            Err(failed) => {
-                self.chore_failed = true;
-                return Err(JournalError::NoRoom(failed.error));
-            }
-        };
-        let (retired, made) = done.chore.numbers();
-        if let Some(number) = retired {
-            self.segments.remove(&number);
-        }
-        if let (Some((number, len)), Some(file)) = (made, file) {
-            // While it was being made, another one may have been needed at once and got a higher number; then this
-            // one comes too late to be next, and is given back as an empty segment.
-            if self.active.as_ref().is_some_and(|a| a.number > number) {
-                self.segments.insert(number, Segment { octets: len, living: 0, damaged: false });
-            } else {
-                self.spare = Some((number, len, file));
-            }
-        }
-        Ok(())
     }
 }

@@ -136,12 +136,13 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
 /// Makes durable what was read: after a kill without a power cut it may only be in the system's memory yet. What this
 /// start goes by must not be gone at the next one.
 fn settle<D: Disk>(disk: &D, found: &JournalFound) -> Result<(), SpoolError> {
-    if let Some(last) = found.segments.last() {
-        let name = segment::name(last.number);
+    disk.sync_names("").map_err(cannot("sync the Queue folder"))?;
+    for segment in found.segments.iter().rev().filter(|s| !s.settled) {
+        let name = segment::name(segment.number);
         let file = disk.open_to_write(&name).map_err(cannot(format!("write into {name}")))?;
         disk.sync(&file).map_err(cannot(format!("sync {name}")))?;
     }
-    disk.sync_names("").map_err(cannot("sync the Queue folder"))
+    Ok(())
 }
 
 fn is_file(message: &Accepted) -> bool {
@@ -221,13 +222,13 @@ fn read_journal<D: Disk>(disk: &D) -> Result<JournalFound, SpoolError> {
         let end = durable.get(&number).copied().unwrap_or(0);
         let read =
             segment::read(disk, number, end, &mut octets).map_err(cannot(format!("read {}", segment::name(number))))?;
-        take_segment(read, &mut found);
+        take_segment(read, end, &mut found);
     }
     Ok(found)
 }
 
-/// Follows what a segment tells, frame by frame.
-fn take_segment(read: segment::Read, found: &mut JournalFound) {
+/// Follows what a segment tells, frame by frame; up to `durable` it was so in an earlier life already.
+fn take_segment(read: segment::Read, durable: u64, found: &mut JournalFound) {
     if read.frames.is_empty() && read.damage.is_empty() {
         found.unused.push((read.number, read.len));
         return;
@@ -240,6 +241,7 @@ fn take_segment(read: segment::Read, found: &mut JournalFound) {
             hole.end
         ));
     }
+    let settled = read.frames.last().is_none_or(|(head, _)| head.end() <= durable);
     for (head, text) in read.frames {
         if head.kind != Kind::Begin {
             found.highest = found.highest.max(head.id);
@@ -269,7 +271,8 @@ fn take_segment(read: segment::Read, found: &mut JournalFound) {
             }
         }
     }
-    found.segments.push(FoundSegment { number: read.number, octets: read.len, damaged: !read.damage.is_empty() });
+    let damaged = !read.damage.is_empty();
+    found.segments.push(FoundSegment { number: read.number, octets: read.len, damaged, settled });
 }
 
 /// The journal goes on in a new segment: what an earlier life wrote is not touched.
@@ -285,7 +288,7 @@ fn open_journal<D: Disk>(disk: &D, options: Options, found: JournalFound) -> Res
             let file = disk.open_to_write(&name).map_err(cannot(format!("write into {name}")))?;
             spare = Some((number, len, file));
         } else {
-            segments.push(FoundSegment { number, octets: len, damaged: false });
+            segments.push(FoundSegment { number, octets: len, damaged: false, settled: true });
         }
     }
     let living = found.messages.iter().map(|(id, m)| (*id, m.segment, is_in_file(m)));

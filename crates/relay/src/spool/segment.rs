@@ -9,7 +9,7 @@ use memchr::memmem::Finder;
 use std::io;
 use std::ops::Range;
 
-/// A batch begins at a multiple of this after a sync: what was promised shares no block with what is written later,
+/// What is written after a sync has begun begins at a multiple of this: what was promised shares no block with what is written later,
 /// so that a torn write cannot reach it; and whole pages spare the system from reading before it writes.
 pub(super) const BLOCK: u64 = 4096;
 /// A read that fails is tried again in pieces of this size, so that one bad block costs only itself.
@@ -98,7 +98,7 @@ fn sort_out(number: u32, durable: u64, octets: &[u8]) -> Read {
         };
         let head = found.head;
         let (gap, end) = (at as u64..u64::from(head.offset), head.end());
-        if !gap.is_empty() && !is_padding(&gap, &head) {
+        if !gap.is_empty() && !frames.last().is_some_and(|(last, _)| is_padding(&gap, last, &head)) {
             gaps.push(Gap { at: gap, frames: frames.len() });
         }
         salt = Some(head.salt);
@@ -119,9 +119,10 @@ fn sort_out(number: u32, durable: u64, octets: &[u8]) -> Read {
     read
 }
 
-/// After a sync the writer leaves the rest of the block; the next frame says that all before it is durable.
-fn is_padding(gap: &Range<u64>, next: &Head) -> bool {
-    gap.end == block_end(gap.start) && u64::from(next.synced) == gap.start
+/// When a sync begins the writer leaves the rest of the block, whatever comes of the sync; the next frame's sequence says
+/// that none is missing between.
+fn is_padding(gap: &Range<u64>, last: &Head, next: &Head) -> bool {
+    gap.end == block_end(gap.start) && next.sequence == last.sequence.wrapping_add(1)
 }
 
 /// The first whole frame at `from` or behind it.

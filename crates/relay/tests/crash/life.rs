@@ -5,7 +5,7 @@ use relay::disk::sim::SimDisk;
 use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
 use relay::parcel::Place;
 use relay::spool::folder::{Folder, FolderError};
-use relay::spool::journal::{Accept, Entry, Journal, Options, Position};
+use relay::spool::journal::{Accept, Entry, Journal, Options, Position, Written};
 use relay::spool::{Note, ParkJob, recover};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify};
@@ -27,6 +27,9 @@ pub enum Do {
     Fates(u64),
     /// Note the end.
     Gone(u64),
+    /// Accept these; while their sync is under way note the first steps before the disk has done it, and the others after
+    /// that, before the journal hears of it.
+    Beside(&'static [(u64, u64)], &'static [Do], &'static [Do]),
     /// Make notes durable.
     Flush,
     Park(&'static [u64]),
@@ -46,6 +49,7 @@ impl Do {
             Take(_) => "Accept",
             Large(..) => "Large",
             Fates(_) | Gone(_) => "Note",
+            Beside(..) => "Beside",
             Flush => "Flush",
             Park(_) => "Park",
             Update(_) => "Update",
@@ -57,7 +61,7 @@ impl Do {
     }
 }
 
-use Do::{Abandon, Accept as Take, Chores, Fates, Flush, Gone, Large, Park, Remove, Restart, Update};
+use Do::{Abandon, Accept as Take, Beside, Chores, Fates, Flush, Gone, Large, Park, Remove, Restart, Update};
 
 /// Accept, notes, more than one segment, and their way back.
 const JOURNAL: &[Do] = &[
@@ -83,6 +87,32 @@ const JOURNAL: &[Do] = &[
     Chores,
     Take(&[(8, 30)]),
     Chores,
+];
+
+/// Notes that are written while a sync is under way, up to the end of a segment, over it, and of a message with a file of
+/// its own; and what comes after them.
+const BESIDE: &[Do] = &[
+    Chores,
+    Take(&[(1, 100), (2, 600), (3, 300)]),
+    Beside(&[(4, 500)], &[Gone(1)], &[]),
+    Beside(&[(5, 500)], &[], &[Gone(2), Fates(3)]),
+    Take(&[(6, 100)]),
+    Large(7, 2_000),
+    Beside(&[(8, 700)], &[Fates(3), Gone(7)], &[Fates(4), Gone(3)]),
+    Flush,
+    Beside(&[(9, 100)], &[], &[Gone(4)]),
+    // The next segment begins while that note is not durable.
+    Take(&[(10, 9_000)]),
+    Beside(&[(11, 8_000)], &[Gone(5)], &[Gone(9)]),
+    Chores,
+    Beside(&[(12, 9_000)], &[], &[]),
+    Gone(8),
+    Gone(6),
+    Chores,
+    Take(&[(13, 9_000), (14, 9_000)]),
+    Chores,
+    Restart,
+    Beside(&[(15, 10)], &[Gone(10)], &[Gone(11)]),
 ];
 
 /// Park, replace, remove, in batches.
@@ -127,17 +157,17 @@ const RESTARTS: &[Do] = &[
 ];
 
 /// All of them.
-pub const SCRIPTS: [&[Do]; 4] = [JOURNAL, FOLDER, LARGE, RESTARTS];
+pub const SCRIPTS: [&[Do]; 5] = [JOURNAL, BESIDE, FOLDER, LARGE, RESTARTS];
 
-/// A start syncs the last segment and the folder's names before it goes by them (and the journal once it has noted
-/// something, as in any other step).
-pub const SYNCS_OF_A_START: usize = 2;
+/// A start syncs the folder's names, the last segment and the one before it, if that ends with notes, before it goes by them
+/// (and the journal once it has noted something, as in any other step).
+pub const SYNCS_OF_A_START: usize = 3;
 
 /// Small segments, so that a life has many.
 pub fn options() -> Options {
     let mut options = Options::new(42);
-    options.segment_size = 20 << 10;
-    options.urgent_size = 12 << 10;
+    options.segment_size = 24 << 10;
+    options.urgent_size = 16 << 10;
     options
 }
 
@@ -248,8 +278,12 @@ impl Life {
             Take(messages) => self.accept(messages),
             Large(id, size) => self.large(QueueId(id), size),
             Abandon(id, size) => self.abandon(QueueId(id), size),
-            Fates(id) => self.fates(QueueId(id)),
-            Gone(id) => self.gone(QueueId(id)),
+            Fates(_) | Gone(_) => {
+                let notes = self.notes(&[step]);
+                let notes: Vec<Entry> = notes.into_iter().map(Entry::Note).collect();
+                self.write(&notes).map(|_| ())
+            }
+            Beside(messages, before, after) => self.beside(messages, before, after),
             Flush => self.flush(),
             Park(ids) => self.park(&names(ids)),
             Update(ids) => self.update(&names(ids)),
@@ -293,6 +327,10 @@ impl Life {
 
     fn write(&mut self, entries: &[Entry]) -> Result<Vec<(QueueId, Position)>, String> {
         let written = self.journal.write(entries);
+        self.wrote(written)
+    }
+
+    fn wrote(&mut self, written: Written) -> Result<Vec<(QueueId, Position)>, String> {
         if let Some(trouble) = written.trouble {
             return Err(trouble.to_string());
         }
@@ -305,7 +343,12 @@ impl Life {
     }
 
     fn take(&mut self, entries: &[Entry]) -> Result<(), String> {
-        for (id, position) in self.write(entries)? {
+        let written = self.journal.write(entries);
+        self.took(written)
+    }
+
+    fn took(&mut self, written: Written) -> Result<(), String> {
+        for (id, position) in self.wrote(written)? {
             let place = match position {
                 Position::Journal { segment, offset, len } => Place::Journal { segment, offset, len, memory: None },
                 Position::File => Place::File,
@@ -316,7 +359,60 @@ impl Life {
         Ok(())
     }
 
+    fn beside(&mut self, messages: &[(u64, u64)], before: &[Do], after: &[Do]) -> Result<(), String> {
+        let entries = self.entries(messages);
+        let mut written = Written::default();
+        let mut left = Vec::new();
+        while written.done < entries.len() && written.trouble.is_none() {
+            let Some(sync) = self.journal.begin(&entries, &mut written) else { continue };
+            left.append(&mut self.note_beside(before));
+            let synced = sync.run(&self.disk);
+            left.append(&mut self.note_beside(after));
+            self.journal.end(synced, &mut written);
+        }
+        self.noted.retain(|id| left.iter().all(|note| note.id() != *id));
+        self.took(written)?;
+        self.noted.extend(left.iter().map(Note::id));
+        let left: Vec<Entry> = left.into_iter().map(Entry::Note).collect();
+        self.write(&left).map(|_| ())
+    }
+
+    /// Gives the notes that were not written.
+    fn note_beside(&mut self, steps: &[Do]) -> Vec<Note> {
+        let mut notes = self.notes(steps);
+        let written = self.journal.note(&notes);
+        assert!(written.receipts.is_empty() && written.gone_files.is_empty(), "nothing is promised by a note");
+        notes.split_off(written.done)
+    }
+
+    /// The notes of these steps, about messages that are still there; from now on they may be found.
+    fn notes(&mut self, steps: &[Do]) -> Vec<Note> {
+        let mut notes = Vec::new();
+        for step in steps {
+            let (Fates(id) | Gone(id)) = *step else { panic!("{step:?} is no note") };
+            let id = QueueId(id);
+            if !self.journal.holds(id) {
+                continue;
+            }
+            notes.push(if matches!(step, Fates(_)) {
+                let newest = self.newest(id);
+                self.may(id, Some(newest.clone()));
+                Note::Fates(id, Arc::new(newest))
+            } else {
+                self.may(id, None);
+                Note::Gone(id)
+            });
+            self.noted.insert(id);
+        }
+        notes
+    }
+
     fn accept(&mut self, messages: &[(u64, u64)]) -> Result<(), String> {
+        let entries = self.entries(messages);
+        self.take(&entries)
+    }
+
+    fn entries(&mut self, messages: &[(u64, u64)]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (id, size) in messages {
             let id = QueueId(*id);
@@ -325,7 +421,7 @@ impl Life {
             let text = envelope(id, *size, 0).print();
             entries.push(Entry::Accept(Accept::new(id, text, Bytes::from(content(id, *size)))));
         }
-        self.take(&entries)
+        entries
     }
 
     fn receive_large(&mut self, id: QueueId, size: u64) -> Result<relay::disk::sim::SimFile, String> {
@@ -353,27 +449,9 @@ impl Life {
         Ok(())
     }
 
-    fn fates(&mut self, id: QueueId) -> Result<(), String> {
-        if !self.journal.holds(id) {
-            return Ok(());
-        }
-        let newest = self.newest(id);
-        self.may(id, Some(newest.clone()));
-        self.noted.insert(id);
-        self.write(&[Entry::Note(Note::Fates(id, Arc::new(newest)))]).map(|_| ())
-    }
-
-    fn gone(&mut self, id: QueueId) -> Result<(), String> {
-        if !self.journal.holds(id) {
-            return Ok(());
-        }
-        self.may(id, None);
-        self.noted.insert(id);
-        self.write(&[Entry::Note(Note::Gone(id))]).map(|_| ())
-    }
-
     fn flush(&mut self) -> Result<(), String> {
-        self.journal.flush().map_err(|e| e.to_string())?;
+        let gone_files = self.journal.flush().map_err(|e| e.to_string())?;
+        self.folder.remove_contents(&gone_files);
         let noted = std::mem::take(&mut self.noted);
         self.must(noted);
         Ok(())
