@@ -150,7 +150,7 @@ fn receiving(criterion: &mut Criterion) -> Outcomes<()> {
     settings.session_size_max = None;
     let settings = Arc::new(settings);
     let content = dotted(&plain(MESSAGE));
-    let begin = || server::Session::new(settings.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST), NOW);
+    let begin = || server::Session::new(settings.clone(), Arc::default(), IpAddr::V4(Ipv4Addr::LOCALHOST), NOW);
 
     let mut group = per_message(criterion, "receiving session, 10 KiB");
     group.bench_function("a connection with one message", |bencher| {

@@ -117,8 +117,6 @@ impl Peer {
 pub fn settings(fqdn: &str, domain: &str) -> Arc<Settings> {
     let name = |text: &str| smtp::address::Domain::parse(text).unwrap_or_else(|_| unreachable_name());
     Arc::new(Settings {
-        fqdn: name(fqdn),
-        default_domain: name(domain),
         size_max: Some(10_000_000),
         session_size_max: None,
         recipients_max: 100,
@@ -129,6 +127,7 @@ pub fn settings(fqdn: &str, domain: &str) -> Arc<Settings> {
         errors_max: 20,
         commands_max: 100,
         refusals_max: 50,
+        ..Settings::new(name(fqdn), name(domain))
     })
 }
 

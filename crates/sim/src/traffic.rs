@@ -228,6 +228,8 @@ impl Life {
                 wire.receiver.answer(Answer::Begun);
             }
             Question::Commit => self.hand_in(name, intake),
+            // Not offered in this world.
+            Question::Auth { .. } | Question::AuthResponse(_) => wire.receiver.answer(Answer::Begun),
         }
     }
 
@@ -447,7 +449,7 @@ impl Life {
             }
             Question::Recipient(_) => peer.judge_recipient(&mut self.chance),
             Question::Commit => peer.judge_content(&mut self.chance),
-            Question::Hello { .. } | Question::Begin => None,
+            _ => None,
         };
         if let Some(reply) = refusal {
             wire.receiver.answer(Answer::Refuse(reply));
@@ -466,7 +468,7 @@ impl Life {
                 self.peer_takes(delivery, about);
                 wire.receiver.queued(&Kept(about));
             }
-            Question::Hello { .. } | Question::Sender(_) => wire.receiver.answer(Answer::Accept),
+            _ => wire.receiver.answer(Answer::Accept),
         }
     }
 

@@ -60,7 +60,7 @@ impl Wire {
     ) -> Wire {
         Wire {
             sender: client::Session::new(sending, now),
-            receiver: server::Session::new(receiving, peer, now),
+            receiver: server::Session::new(receiving, Arc::default(), peer, now),
             content: Bytes::new(),
             forth: VecDeque::new(),
             back: VecDeque::new(),
@@ -114,7 +114,7 @@ impl Wire {
                 server::Step::Ask(question) => return Some(Happening::Asked(question)),
                 server::Step::Body(chunk) => return Some(Happening::Body(chunk)),
                 server::Step::Abandon => return Some(Happening::Abandoned),
-                server::Step::Close(_) => {
+                server::Step::Close(_) | server::Step::StartTls => {
                     self.receiver_over = true;
                     return Some(Happening::ReceiverGone);
                 }

@@ -7,15 +7,19 @@
 //! Two liberties that the old service took are kept, as its clients took them too: spaces after the colon, and an
 //! address without brackets.
 //!
-//! RFC 5321 §4.1; RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BDAT, BINARYMIME), RFC 3461 (DSN), RFC 6531 (SMTPUTF8).
+//! RFC 5321 §4.1; RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BDAT, BINARYMIME), RFC 3207 (STARTTLS), RFC 3461 (DSN), RFC 4954
+//! (AUTH), RFC 6531 (SMTPUTF8).
 
+mod auth;
 mod parameter;
 mod xtext;
 
-pub use parameter::{ENVID_MAX, ORCPT_MAX};
+pub use auth::Auth;
+pub use parameter::{ENVID_MAX, ORCPT_MAX, SUBMITTER_MAX};
 pub use xtext::{xtext_decode, xtext_encode};
 
 use crate::address::{AddressError, Domain, Mailbox, Path, ReversePath};
+use crate::extension::Extensions;
 use crate::reply::Reply;
 use parameter::{MailParameters, RcptParameters, is_number};
 use std::fmt;
@@ -59,6 +63,10 @@ pub enum Command {
     Vrfy(Box<str>),
     /// HELP, whatever came after it.
     Help,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH.
+    Auth(Auth),
     /// Any other verb, in upper case and cut.
     Unknown(Box<str>),
 }
@@ -80,6 +88,8 @@ pub enum CommandError {
     RcptSyntax,
     /// VRFY alone.
     VrfySyntax,
+    /// AUTH is not followed by a method and at most one response.
+    AuthSyntax,
     /// The sender is no address.
     Sender(AddressError),
     /// The recipient is no address.
@@ -97,11 +107,20 @@ pub enum CommandError {
 }
 
 impl Command {
-    /// Reads a line without its line end. A bare local part gets `default` for its domain.
+    /// Reads a line without its line end, with every parameter that there is. A bare local part gets `default` for its
+    /// domain.
+    ///
+    /// # Errors
+    /// As [`Command::parse_offered`].
+    pub fn parse(line: &[u8], default: &Domain) -> Result<Command, CommandError> {
+        Command::parse_offered(line, default, &Extensions { auth: true, starttls: true, ..Extensions::ours(None) })
+    }
+
+    /// Reads a line without its line end. A parameter of an extension that is not `offered` is not known.
     ///
     /// # Errors
     /// What is wrong with the line. A verb that is not known is no error here: [`Command::Unknown`].
-    pub fn parse(line: &[u8], default: &Domain) -> Result<Command, CommandError> {
+    pub fn parse_offered(line: &[u8], default: &Domain, offered: &Extensions) -> Result<Command, CommandError> {
         if line.iter().any(u8::is_ascii_control) {
             return Err(CommandError::Control);
         }
@@ -115,8 +134,8 @@ impl Command {
         match verb.as_str() {
             "HELO" => hello(rest, false),
             "EHLO" => hello(rest, true),
-            "MAIL" => MailFrom::parse(rest, default).map(Command::Mail),
-            "RCPT" => RcptTo::parse(rest, default).map(Command::Rcpt),
+            "MAIL" => MailFrom::parse(rest, default, offered).map(Command::Mail),
+            "RCPT" => RcptTo::parse(rest, default, offered).map(Command::Rcpt),
             "DATA" => alone(rest, Command::Data),
             "BDAT" => chunk(rest),
             "RSET" => alone(rest, Command::Rset),
@@ -125,6 +144,8 @@ impl Command {
             "VRFY" if rest.is_empty() => Err(CommandError::VrfySyntax),
             "VRFY" => Ok(Command::Vrfy(rest.into())),
             "HELP" => Ok(Command::Help),
+            "STARTTLS" => alone(rest, Command::StartTls),
+            "AUTH" => Auth::parse(rest).map(Command::Auth),
             _ if !verb.is_ascii() => Err(CommandError::EightBit),
             _ => Ok(Command::Unknown(verb.chars().take(VERB_KEPT).collect())),
         }
@@ -192,13 +213,13 @@ fn find_unquoted(text: &str, wanted: u8) -> Option<usize> {
 }
 
 impl MailFrom {
-    fn parse(rest: &str, default: &Domain) -> Result<MailFrom, CommandError> {
+    fn parse(rest: &str, default: &Domain, offered: &Extensions) -> Result<MailFrom, CommandError> {
         let (path, rest) = split_path(rest, "FROM:").ok_or(CommandError::MailSyntax)?;
         let sender = match path {
             "" => ReversePath::Null,
             path => ReversePath::Mailbox(Path::parse(path).map_err(CommandError::Sender)?.complete(default)),
         };
-        let MailParameters { size, body, utf8, ret, envid } = MailParameters::parse(rest)?;
+        let MailParameters { size, body, utf8, ret, envid, submitter: _ } = MailParameters::parse(rest, offered)?;
         let utf8 = utf8.is_some();
         if !utf8 && !sender.mailbox().is_none_or(Mailbox::is_ascii) {
             return Err(CommandError::NeedsUtf8);
@@ -208,10 +229,10 @@ impl MailFrom {
 }
 
 impl RcptTo {
-    fn parse(rest: &str, default: &Domain) -> Result<RcptTo, CommandError> {
+    fn parse(rest: &str, default: &Domain, offered: &Extensions) -> Result<RcptTo, CommandError> {
         let (path, rest) = split_path(rest, "TO:").ok_or(CommandError::RcptSyntax)?;
         let recipient = Path::parse(path).map_err(CommandError::Recipient)?.complete(default);
-        let RcptParameters { notify, orcpt } = RcptParameters::parse(rest)?;
+        let RcptParameters { notify, orcpt } = RcptParameters::parse(rest, offered)?;
         Ok(RcptTo { recipient, notify: notify.unwrap_or(Notify::Default), orcpt })
     }
 
@@ -238,6 +259,8 @@ impl fmt::Display for Command {
             Command::Quit => f.write_str("QUIT"),
             Command::Vrfy(what) => write!(f, "VRFY {what}"),
             Command::Help => f.write_str("HELP"),
+            Command::StartTls => f.write_str("STARTTLS"),
+            Command::Auth(auth) => auth.fmt(f),
             Command::Unknown(verb) => f.write_str(verb),
         }
     }
@@ -255,6 +278,7 @@ impl CommandError {
             CommandError::MailSyntax => Reply::new(501, 5, 4, "Write MAIL FROM:<address>"),
             CommandError::RcptSyntax => Reply::new(501, 5, 4, "Write RCPT TO:<address>"),
             CommandError::VrfySyntax => Reply::new(501, 5, 4, "Write VRFY and an address"),
+            CommandError::AuthSyntax => Reply::new(501, 5, 4, "Write AUTH and a method; EHLO lists the methods"),
             CommandError::Sender(error) => Reply::new(501, 1, 7, format!("Invalid sender: {error}")),
             CommandError::Recipient(error) => Reply::new(501, 1, 3, format!("Invalid recipient: {error}")),
             CommandError::NeedsUtf8 => {
@@ -276,6 +300,7 @@ fn form(parameter: &str) -> &'static str {
         "SMTPUTF8" => "write it without a value",
         "RET" => "write RET=FULL or RET=HDRS",
         "ENVID" => "write ENVID= and printable text as xtext, at most 100 characters",
+        "AUTH" => "write AUTH=<>, or AUTH= and an address as xtext",
         "NOTIFY" => "write NOTIFY=NEVER, or a list of SUCCESS, FAILURE and DELAY",
         "ORCPT" => "write ORCPT=rfc822; and the address as xtext, at most 500 characters",
         _ => "see EHLO",

@@ -3,7 +3,7 @@
 //! One value serves both sides, so that a keyword cannot be spelt in two ways. Keywords that we have no use for are
 //! passed over when they are read. Whether an extension is *used* is decided by the session machines.
 //!
-//! RFC 5321 §4.1.1.1 (EHLO), RFC 1869 §4; RFC 1870, 2034, 2920, 3030, 3461, 6152, 6531. IIS: section 4.1 of its
+//! RFC 5321 §4.1.1.1 (EHLO), RFC 1869 §4; RFC 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531. IIS: section 4.1 of its
 //! protocol (the order of the lines).
 
 use crate::reply::Reply;
@@ -28,6 +28,10 @@ pub struct Extensions {
     pub enhanced: bool,
     /// SMTPUTF8: addresses and header fields beyond ASCII (RFC 6531).
     pub utf8: bool,
+    /// STARTTLS: the rest may go under TLS (RFC 3207).
+    pub starttls: bool,
+    /// AUTH, with whatever methods, and MAIL AUTH= (RFC 4954).
+    pub auth: bool,
     /// VRFY is listed.
     pub verify: bool,
     /// HELP is listed.
@@ -35,7 +39,8 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// What this relay offers, with its limit for a message in octets.
+    /// What this relay offers to everybody, with its limit for a message in octets. STARTTLS and AUTH come on top where
+    /// they are to be had.
     #[must_use]
     pub const fn ours(size_max: Option<u64>) -> Extensions {
         Extensions {
@@ -47,6 +52,8 @@ impl Extensions {
             dsn: true,
             enhanced: true,
             utf8: true,
+            starttls: false,
+            auth: false,
             verify: true,
             help: true,
         }
@@ -71,6 +78,8 @@ impl Extensions {
                 "DSN" => found.dsn = true,
                 "ENHANCEDSTATUSCODES" => found.enhanced = true,
                 "SMTPUTF8" => found.utf8 = true,
+                "STARTTLS" => found.starttls = true,
+                "AUTH" => found.auth = true,
                 "VRFY" => found.verify = true,
                 "HELP" => found.help = true,
                 _ => {}
@@ -79,7 +88,7 @@ impl Extensions {
         found
     }
 
-    /// The lines of a reply to EHLO after its greeting.
+    /// The lines of a reply to EHLO after its greeting; that of AUTH, which lists methods, is added by who knows them.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let size = match self.size {
@@ -95,6 +104,7 @@ impl Extensions {
             (self.binary, "BINARYMIME"),
             (self.chunking, "CHUNKING"),
             (self.utf8, "SMTPUTF8"),
+            (self.starttls, "STARTTLS"),
             (self.verify, "VRFY"),
             (self.help, "HELP"),
         ]

@@ -47,6 +47,16 @@ impl LineCutter {
         LineCutter { max, newlines, searched: 0, swallowing: None }
     }
 
+    /// From now on lines may have so many octets, those that wait already too.
+    pub fn set_max(&mut self, max: u32) {
+        self.max = max;
+    }
+
+    /// Swallows what there is of the rest of a refused line.
+    pub fn skip_refused(&mut self, input: &mut BytesMut) {
+        self.swallow(input);
+    }
+
     /// Takes the next line off the front of `input`; `None` if there is no whole one.
     ///
     /// `input` may only grow at its end between two calls, unless a line was just taken.

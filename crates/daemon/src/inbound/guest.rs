@@ -80,7 +80,9 @@ impl Guest {
             }
             Question::Sender(mail) => self.sender(mail),
             Question::Recipient(rcpt) => self.recipient(rcpt),
-            Question::Begin | Question::Commit => Err(out_of_order()),
+            Question::Auth { .. } | Question::AuthResponse(_) | Question::Begin | Question::Commit => {
+                Err(out_of_order())
+            }
         };
         verdict.map_or_else(Answer::Refuse, |()| Answer::Accept)
     }

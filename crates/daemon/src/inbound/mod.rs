@@ -75,7 +75,7 @@ fn note_disconnected(guest: &Guest, peer: SocketAddr, how: Closing) {
 async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
     let clock = guest.desk().clock().clone();
     let mut now = clock.now();
-    let mut session = Session::new(Arc::clone(guest.desk().settings()), guest.peer(), now);
+    let mut session = Session::new(Arc::clone(guest.desk().settings()), Arc::default(), guest.peer(), now);
     let mut timer = Timer::new(clock.instant(session.deadline()));
     let mut drained = pin!(seat.drained());
     let mut leaving = Leaving::NotAsked;
@@ -116,6 +116,8 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
                 guest.forget_message();
                 continue;
             }
+            // Not offered yet.
+            Some(Step::StartTls) => return Closing::Tls,
             Some(Step::Close(how)) => return how,
             None => {}
         }
@@ -185,6 +187,7 @@ fn closing_word(how: Closing) -> &'static str {
         Closing::Refused => "refused",
         Closing::Limit => "limit",
         Closing::Protocol => "protocol",
+        Closing::Tls => "tls",
         Closing::Drained => "stopping",
     }
 }

@@ -3,15 +3,21 @@
 //! A parameter that is not offered, stands twice or holds nonsense fails its command; nothing is guessed or passed
 //! on unread, as it would be the next hop's trouble and reach reports and queue files.
 //!
-//! RFC 5321 §4.1.1.11, §4.1.2; RFC 1870 §6 (SIZE), RFC 6152, 3030 (BODY), RFC 3461 §4 (DSN), RFC 6531 §3.4.
+//! RFC 5321 §4.1.1.11, §4.1.2; RFC 1870 §6 (SIZE), RFC 6152, 3030 (BODY), RFC 3461 §4 (DSN), RFC 4954 §5
+//! (AUTH), RFC 6531 §3.4.
 
 use super::xtext::xtext_decode;
 use super::{BodyKind, CommandError, Notify, Ret};
+use crate::address::Path;
+use crate::extension::Extensions;
 
 /// Characters of ENVID, as xtext (RFC 3461 §5.4).
 pub const ENVID_MAX: usize = 100;
 /// Characters of ORCPT with its type (RFC 3461 §5.4).
 pub const ORCPT_MAX: usize = 500;
+
+/// Characters of AUTH=, as xtext (RFC 4954 §3 lets MAIL grow by 500).
+pub const SUBMITTER_MAX: usize = 500;
 
 /// What followed the path of MAIL.
 #[derive(Default)]
@@ -21,18 +27,29 @@ pub(super) struct MailParameters {
     pub(super) utf8: Option<()>,
     pub(super) ret: Option<Ret>,
     pub(super) envid: Option<Box<str>>,
+    /// AUTH=: somebody says who handed the message in first. Read and believed no further: we trust no peer to know.
+    pub(super) submitter: Option<()>,
 }
 
 impl MailParameters {
-    pub(super) fn parse(text: &str) -> Result<MailParameters, CommandError> {
+    pub(super) fn parse(text: &str, offered: &Extensions) -> Result<MailParameters, CommandError> {
         let mut found = MailParameters::default();
         for (keyword, value) in parameters(text) {
             match keyword.to_ascii_uppercase().as_str() {
-                "SIZE" => once(&mut found.size, value.and_then(size), "SIZE")?,
-                "BODY" => once(&mut found.body, value.and_then(body), "BODY")?,
-                "SMTPUTF8" => once(&mut found.utf8, value.is_none().then_some(()), "SMTPUTF8")?,
-                "RET" => once(&mut found.ret, value.and_then(ret), "RET")?,
-                "ENVID" => once(&mut found.envid, value.and_then(envid), "ENVID")?,
+                "SIZE" if offered.size.is_some() => once(&mut found.size, value.and_then(size), "SIZE")?,
+                "BODY" if offered.eight_bit || offered.binary => {
+                    once(&mut found.body, value.and_then(body), "BODY")?;
+                    let known = match found.body {
+                        Some(BodyKind::EightBitMime) => offered.eight_bit,
+                        Some(BodyKind::BinaryMime) => offered.binary,
+                        Some(BodyKind::SevenBit) | None => true,
+                    };
+                    known.then_some(()).ok_or(CommandError::ParameterUnknown)?;
+                }
+                "SMTPUTF8" if offered.utf8 => once(&mut found.utf8, value.is_none().then_some(()), "SMTPUTF8")?,
+                "RET" if offered.dsn => once(&mut found.ret, value.and_then(ret), "RET")?,
+                "ENVID" if offered.dsn => once(&mut found.envid, value.and_then(envid), "ENVID")?,
+                "AUTH" if offered.auth => once(&mut found.submitter, value.and_then(submitter), "AUTH")?,
                 _ => return Err(CommandError::ParameterUnknown),
             }
         }
@@ -48,12 +65,12 @@ pub(super) struct RcptParameters {
 }
 
 impl RcptParameters {
-    pub(super) fn parse(text: &str) -> Result<RcptParameters, CommandError> {
+    pub(super) fn parse(text: &str, offered: &Extensions) -> Result<RcptParameters, CommandError> {
         let mut found = RcptParameters::default();
         for (keyword, value) in parameters(text) {
             match keyword.to_ascii_uppercase().as_str() {
-                "NOTIFY" => once(&mut found.notify, value.and_then(notify), "NOTIFY")?,
-                "ORCPT" => once(&mut found.orcpt, value.and_then(orcpt), "ORCPT")?,
+                "NOTIFY" if offered.dsn => once(&mut found.notify, value.and_then(notify), "NOTIFY")?,
+                "ORCPT" if offered.dsn => once(&mut found.orcpt, value.and_then(orcpt), "ORCPT")?,
                 _ => return Err(CommandError::ParameterUnknown),
             }
         }
@@ -109,6 +126,15 @@ fn envid(value: &str) -> Option<Box<str>> {
     let decoded = xtext_decode(value)?;
     let printable = decoded.iter().all(|octet| matches!(octet, b' '..=b'~'));
     (!value.is_empty() && value.len() <= ENVID_MAX && printable).then(|| value.into())
+}
+
+/// `<>`, or an address; some write it in brackets.
+fn submitter(value: &str) -> Option<()> {
+    let decoded = xtext_decode(value).filter(|_| value.len() <= SUBMITTER_MAX)?;
+    let text = std::str::from_utf8(&decoded).ok()?;
+    let inner = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+    let is_address = inner == Some("") || Path::parse(inner.unwrap_or(text)).is_ok();
+    is_address.then_some(())
 }
 
 /// `type;address`. The type `utf-8` may carry characters beyond ASCII as they are (RFC 6533 §3).

@@ -23,6 +23,7 @@ fn commands_print_and_read_back() {
     check("bdat 18446744073709551615  last", "BDAT 18446744073709551615 LAST");
     check("Rset ", "RSET");
     check("NOOP whatever it is", "NOOP");
+    check("starttls", "STARTTLS");
     check("QUIT", "QUIT");
     check("VRFY  smith", "VRFY smith");
     check("HELP me", "HELP");
@@ -71,14 +72,75 @@ fn parameters_of_mail_are_read() {
         ("ENVID=+4", "ENVID"),
         ("ENVID=a=b", "ENVID"),
         ("SMTPUTF8=1", "SMTPUTF8"),
+        ("AUTH", "AUTH"),
+        ("AUTH=", "AUTH"),
+        ("AUTH=a@@b", "AUTH"),
+        ("AUTH=+ff", "AUTH"),
+        ("AUTH=<a@b.test", "AUTH"),
     ] {
         assert_eq!(parse(&format!("MAIL FROM:<> {wrong}")), Err(CommandError::Parameter(name)), "{wrong}");
     }
-    for twice in ["SIZE=1 SIZE=1", "BODY=7BIT BODY=8BITMIME", "SMTPUTF8 SMTPUTF8", "RET=FULL RET=FULL"] {
+    for twice in
+        ["SIZE=1 SIZE=1", "BODY=7BIT BODY=8BITMIME", "SMTPUTF8 SMTPUTF8", "RET=FULL RET=FULL", "AUTH=<> AUTH=<>"]
+    {
         assert!(matches!(parse(&format!("MAIL FROM:<> {twice}")), Err(CommandError::ParameterTwice(_))), "{twice}");
     }
-    for unknown in ["AUTH=<>", "X", "=", "=5", "NOTIFY=NEVER", "BY=1;R", "é=1"] {
+    for unknown in ["X", "=", "=5", "NOTIFY=NEVER", "BY=1;R", "é=1"] {
         assert_eq!(parse(&format!("MAIL FROM:<> {unknown}")), Err(CommandError::ParameterUnknown), "{unknown}");
+    }
+}
+
+/// What AUTH= says is checked, and forgotten.
+#[test]
+fn the_submitter_is_not_believed() {
+    for value in ["<>", "a@b.test", "<a@b.test>", "e+3Dmc2@example.com", "bob", &format!("{}@b.test", "x".repeat(60))] {
+        check(&format!("MAIL FROM:<a@b.test> AUTH={value}"), "MAIL FROM:<a@b.test>");
+    }
+    let long = format!("a@{}", "x.".repeat(SUBMITTER_MAX));
+    assert_eq!(parse(&format!("MAIL FROM:<> AUTH={long}")), Err(CommandError::Parameter("AUTH")));
+}
+
+#[test]
+fn a_response_to_auth_is_not_printed() {
+    for (line, printed) in [
+        ("auth plain aHVudGVyMg==", "AUTH PLAIN"),
+        ("AUTH  LOGIN ", "AUTH LOGIN"),
+        ("AUTH SCRAM-SHA-256 =", "AUTH SCRAM-SHA-256"),
+        ("AUTH FOO aHVudGVyMg==", "AUTH ?"),
+    ] {
+        let command = parse(line).unwrap();
+        assert_eq!(command.to_string(), printed);
+        assert!(!format!("{command:?}").contains("aHVu"), "{command:?}");
+        assert_eq!(parse(line), Ok(command));
+    }
+    assert_ne!(parse("AUTH PLAIN a"), parse("AUTH PLAIN b"));
+    assert_ne!(parse("AUTH PLAIN a"), parse("AUTH PLAIN"));
+    for wrong in ["AUTH", "AUTH PLAIN a b"] {
+        assert_eq!(parse(wrong), Err(CommandError::AuthSyntax));
+    }
+}
+
+/// What an extension brings is not known where the extension is not offered.
+#[test]
+fn parameters_come_with_their_extension() {
+    let all = Extensions { auth: true, starttls: true, ..Extensions::ours(None) };
+    let default = Domain::parse("contoso.test").unwrap();
+    let mail = |parameter: &str| format!("MAIL FROM:<a@b.test> {parameter}");
+    for (line, without) in [
+        (mail("SIZE=1"), Extensions { size: None, ..all }),
+        (mail("BODY=8BITMIME"), Extensions { eight_bit: false, ..all }),
+        (mail("BODY=7BIT"), Extensions { eight_bit: false, binary: false, ..all }),
+        (mail("BODY=BINARYMIME"), Extensions { binary: false, ..all }),
+        (mail("SMTPUTF8"), Extensions { utf8: false, ..all }),
+        (mail("RET=FULL"), Extensions { dsn: false, ..all }),
+        (mail("ENVID=x"), Extensions { dsn: false, ..all }),
+        (mail("AUTH=<>"), Extensions { auth: false, ..all }),
+        ("RCPT TO:<a@b.test> NOTIFY=NEVER".to_owned(), Extensions { dsn: false, ..all }),
+        ("RCPT TO:<a@b.test> ORCPT=rfc822;x".to_owned(), Extensions { dsn: false, ..all }),
+    ] {
+        let parse = |offered| Command::parse_offered(line.as_bytes(), &default, offered);
+        assert!(parse(&all).is_ok(), "{line}");
+        assert_eq!(parse(&without), Err(CommandError::ParameterUnknown), "{line}");
     }
 }
 

@@ -5,7 +5,6 @@
 /// Characters of an encoded line.
 const LINE_MAX: usize = 76;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Encodes text: a CRLF stays a line end, every other CR or LF is an octet like any other.
 pub(crate) fn quoted_printable(octets: &[u8]) -> Vec<u8> {
@@ -43,14 +42,7 @@ pub(crate) fn quoted_printable(octets: &[u8]) -> Vec<u8> {
 pub(crate) fn base64(octets: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(octets.len() / 57 * 78 + 80);
     for line in octets.chunks(LINE_MAX / 4 * 3) {
-        for group in line.chunks(3) {
-            let value = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-            let bits = value(0) << 16 | value(1) << 8 | value(2);
-            for i in 0..4 {
-                let digit = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
-                out.push(if i <= group.len() { digit } else { b'=' });
-            }
-        }
+        out.extend_from_slice(crate::sasl::base64::encode(line).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     out

@@ -4,18 +4,49 @@
 //! content or commands, and guessing is how one server's message becomes another's commands (RFC 2920 §3.1).
 
 use super::content::Chunk;
-use super::settings::SWALLOW_MAX;
+use super::offer::AUTH_LINE_MAX;
+use super::settings::{LINE_MAX, SWALLOW_MAX};
 use super::{Asked, Closing, Phase, Progress, Question, Session, Transaction, replies};
 use crate::command::{BodyKind, Command, CommandError, MailFrom, RcptTo};
+use crate::extension::Extensions;
 use crate::line::Cut;
+use crate::reply::Reply;
+use std::borrow::Cow;
+use zeroize::Zeroize;
 
 /// Verbs that servers know and we do not offer; the others are unrecognized.
-const NOT_OFFERED: [&str; 9] = ["ATRN", "AUTH", "ETRN", "EXPN", "SAML", "SEND", "SOML", "STARTTLS", "TURN"];
+const NOT_OFFERED: [&str; 7] = ["ATRN", "ETRN", "EXPN", "SAML", "SEND", "SOML", "TURN"];
+
+/// Verbs that the session understands, those that come most often first.
+const KNOWN: [&str; 13] =
+    ["RCPT", "MAIL", "DATA", "BDAT", "EHLO", "HELO", "QUIT", "RSET", "NOOP", "STARTTLS", "AUTH", "VRFY", "HELP"];
 
 /// Verbs by which something shows that it does not speak SMTP: web browsers and what is made to send like one
 /// (whose request may hold commands), proxies, secure shells.
 const FOREIGN: [&str; 11] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PROXY", "PUT", "TRACE"];
+
+/// The verb of a line, in upper case.
+fn verb_of(line: &[u8]) -> Cow<'static, str> {
+    let verb = line.split(|&octet| octet == b' ').next().unwrap_or_default();
+    // No allocation for those that come with every message.
+    match KNOWN.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(verb)) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(String::from_utf8_lossy(verb).to_ascii_uppercase()),
+    }
+}
+
+/// Is the extension offered that this verb belongs to, if it belongs to one?
+fn is_offered(verb: &str, offered: &Extensions) -> bool {
+    match verb {
+        "AUTH" => offered.auth,
+        "BDAT" => offered.chunking,
+        "HELP" => offered.help,
+        "STARTTLS" => offered.starttls,
+        "VRFY" => offered.verify,
+        _ => true,
+    }
+}
 
 impl Session {
     /// Looks for a command line and carries it out.
@@ -28,8 +59,18 @@ impl Session {
             self.close(&replies::not_smtp(), Closing::Protocol);
             return Progress::Made;
         }
+        self.cutter.skip_refused(&mut self.input);
+        let is_auth = self.begins_auth();
+        self.cutter.set_max(if is_auth { AUTH_LINE_MAX } else { LINE_MAX });
         match self.cutter.cut(&mut self.input) {
-            Some(Cut::Line(line)) => return self.execute(&line),
+            Some(Cut::Line(mut line)) => {
+                let progress = self.execute(&line);
+                if is_auth {
+                    line.zeroize();
+                }
+                return progress;
+            }
+            Some(Cut::TooLong) if is_auth => self.protest(&replies::auth_too_long()),
             Some(Cut::TooLong) => self.protest(&replies::line_too_long()),
             // Whoever introduces himself so ends all his lines so: better to tell him once and for all.
             Some(Cut::BareLf) if !self.greeted => self.close(&replies::bare_newline(), Closing::Protocol),
@@ -50,26 +91,76 @@ impl Session {
         !self.greeted && !swallowing && !matches!(first, b'\r' | b'\n' | b' '..=b'~')
     }
 
+    /// Is the line an AUTH, which may be long where there is one?
+    fn begins_auth(&self) -> bool {
+        let swallowing = self.cutter.swallowed().is_some();
+        !swallowing
+            && self.input.first_chunk().is_some_and(|first: &[u8; 5]| first.eq_ignore_ascii_case(b"AUTH "))
+            && !self.offer.mechanisms.is_empty()
+    }
+
     fn execute(&mut self, line: &[u8]) -> Progress {
-        let command = match Command::parse(line, &self.settings.default_domain) {
-            Ok(command) => command,
-            Err(error) => {
-                self.malformed(error);
-                return Progress::Made;
-            }
+        let offered = self.offered();
+        let objection = self.objection_to(line, &offered);
+        if !offered.pipelining && !self.input.is_empty() && verb_of(line) != "BDAT" {
+            self.close(&replies::no_pipelining(), Closing::Protocol);
+            return Progress::Made;
+        }
+        match (Command::parse_offered(line, &self.settings.default_domain, &offered), objection) {
+            (Ok(Command::Unknown(verb)), _) => self.unknown(&verb),
+            (Ok(command), None) => return self.carry_out(command),
+            (Ok(command), Some(reply)) => self.reject(&command, &reply),
+            (Err(CommandError::Chunk), _) => self.malformed(CommandError::Chunk),
+            (Err(error), None) => self.malformed(error),
+            (Err(_), Some(reply)) => self.protest(&reply),
+        }
+        Progress::Made
+    }
+
+    /// Why no command with this verb may be given now, or no line of this length, whatever else it says.
+    fn objection_to(&self, line: &[u8], offered: &Extensions) -> Option<Reply> {
+        let verb = verb_of(line);
+        let Some(line_max) = self.settings.inspection.line_max(&verb).filter(|_| is_offered(&verb, offered)) else {
+            return Some(replies::not_offered());
         };
+        if line.len() + 2 > line_max as usize {
+            return Some(replies::line_too_long());
+        }
+        let may_come_first = matches!(verb.as_ref(), "EHLO" | "HELO" | "NOOP" | "QUIT" | "STARTTLS" | "AUTH");
+        (self.offer.wants_tls() && !may_come_first).then(replies::tls_first)
+    }
+
+    /// Refuses a command that may not be given, with whatever follows it.
+    fn reject(&mut self, command: &Command, reply: &Reply) {
+        match command {
+            // The octets that it announced are not commands, be it offered or not.
+            Command::Bdat { octets, .. } => self.skip_chunk(*octets, reply.clone()),
+            Command::Data if !self.input.is_empty() => self.close(&replies::talked_too_soon(), Closing::Protocol),
+            _ => self.protest(reply),
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) -> Progress {
         match command {
             Command::Hello { host, esmtp } => self.hello(host, esmtp),
             Command::Mail(mail) => return self.mail(mail),
             Command::Rcpt(rcpt) => return self.rcpt(rcpt),
             Command::Data => return self.data(),
             Command::Bdat { octets, last } => return self.bdat(Chunk { octets, left: octets, last }),
+            Command::StartTls => self.start_tls(),
+            Command::Auth(auth) => return self.auth(auth),
             Command::Rset => {
                 self.reset();
                 self.indulge(&replies::reset());
             }
             Command::Noop => self.indulge(&replies::noop()),
-            Command::Help => self.indulge(&replies::help()),
+            Command::Help => {
+                let offered = self.offered();
+                let inspection = &self.settings.inspection;
+                let known = |verb: &str| inspection.line_max(verb).is_some() && is_offered(verb, &offered);
+                let reply = replies::help(known);
+                self.indulge(&reply);
+            }
             Command::Vrfy(asked) => self.indulge(&replies::not_verified(&asked, &self.settings)),
             Command::Quit => self.close(&replies::goodbye(&self.settings), Closing::Quit),
             Command::Unknown(verb) => self.unknown(&verb),
@@ -112,6 +203,8 @@ impl Session {
     fn mail(&mut self, mail: MailFrom) -> Progress {
         if !self.greeted {
             self.protest(&replies::hello_first());
+        } else if self.offer.auth_required && !self.authenticated {
+            self.protest(&replies::auth_first());
         } else if self.transaction.is_some() {
             self.protest(&replies::sender_given());
         } else if mail.size.is_some_and(|size| !self.fits_message(size)) {

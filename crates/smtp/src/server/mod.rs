@@ -13,23 +13,35 @@
 //! - Everything that a peer can make grow has a limit ([`Settings`] and the constants beside it); an idle session holds
 //!   no buffer.
 //!
-//! What it does not do: it judges no peer, sender or recipient (it asks), counts no hops, writes no trace line and
-//! stores nothing. AUTH, STARTTLS, ETRN and TURN are not offered.
+//! - A peer that errs again and again is answered late: for so long nothing of it is read.
+//! - What proves who a peer is stands in no `Debug` output and is wiped when it has been handed on.
 //!
-//! RFC 5321 §3, §4; RFC 1870, 2034, 2920, 3030, 3461, 6152, 6531. IIS: General and Messages tabs, section 4 of its
-//! protocol.
+//! What it does not do: it judges no peer, proof, sender or recipient (it asks), counts no hops, writes no trace line, stores
+//! nothing and encrypts nothing. ETRN and TURN are not offered.
+//!
+//! RFC 5321 §3, §4; RFC 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531. IIS: General, Access and Messages tabs, section 4
+//! of its protocol.
 
+mod access;
 mod commands;
 mod content;
+mod inspection;
+mod offer;
+mod question;
 mod replies;
 mod settings;
 
+pub use inspection::Inspection;
+pub use offer::{AUTH_FAILURES_MAX, AUTH_LINE_MAX, AUTH_ROUNDS_MAX, Offer};
+pub use question::{Answer, Question};
 pub use settings::{
     COMMANDS_MAX, CONTENT_GRACE, CONTENT_RATE_MIN, DISCARD_MIN, DISCARD_UNLIMITED, ERRORS_MAX, INPUT_MAX, LINE_MAX,
-    PIECE_MIN, RECIPIENTS_MAX, REFUSALS_MAX, REPLIES_MAX, SESSION_SIZE_MAX, SIZE_MAX, SWALLOW_MAX, Settings, TIMEOUT,
+    PIECE_MIN, RECIPIENTS_MAX, REFUSALS_MAX, REPLIES_MAX, SESSION_SIZE_MAX, SIZE_MAX, SLOW_AFTER, SLOW_BY, SWALLOW_MAX,
+    Settings, TIMEOUT,
 };
 
-use crate::command::{BodyKind, MailFrom, RcptTo};
+use crate::command::BodyKind;
+use crate::extension::Extensions;
 use crate::line::LineCutter;
 use crate::reply::Reply;
 use crate::time::Timestamp;
@@ -56,39 +68,11 @@ pub enum Step {
     Body(Bytes),
     /// The transaction died: forget its sender, its recipients and its content.
     Abandon,
+    /// All that was to be sent in the clear has been: begin TLS with what the peer sends from now on, then call
+    /// [`Session::secured`]. What was read before is forgotten, and so is who the peer said that it is.
+    StartTls,
     /// Close the connection, and forget what is open. Nothing follows.
     Close(Closing),
-}
-
-/// What the session cannot decide.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Question {
-    /// The peer introduced itself. [`Answer::Accept`] or [`Answer::Refuse`].
-    Hello {
-        /// What it calls itself: visible ASCII, otherwise unchecked.
-        host: Box<str>,
-        /// EHLO, not HELO.
-        esmtp: bool,
-    },
-    /// May this sender send? [`Answer::Accept`] or [`Answer::Refuse`].
-    Sender(MailFrom),
-    /// May this recipient be written to? [`Answer::Accept`] or [`Answer::Refuse`].
-    Recipient(RcptTo),
-    /// Is there room for the message whose content comes now? [`Answer::Begun`] or [`Answer::Refuse`].
-    Begin,
-    /// The content is complete: make it durable. [`Session::queued`] or [`Answer::Refuse`].
-    Commit,
-}
-
-/// The driver's answer to a [`Question`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// Yes, to Hello, Sender and Recipient.
-    Accept,
-    /// No, and the peer is told so.
-    Refuse(Reply),
-    /// Yes, to Begin.
-    Begun,
 }
 
 /// Why a session ended.
@@ -106,6 +90,8 @@ pub enum Closing {
     Limit,
     /// The peer broke the protocol in a way that leaves no safe way on, or does not speak it.
     Protocol,
+    /// TLS could not be begun, or broke.
+    Tls,
     /// We shut down.
     Drained,
 }
@@ -114,6 +100,7 @@ pub enum Closing {
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
+    offer: Arc<Offer>,
     peer: IpAddr,
     /// What came and is not used up yet.
     input: BytesMut,
@@ -126,6 +113,8 @@ pub struct Session {
     asked: Option<Asked>,
     /// HELO or EHLO was accepted.
     greeted: bool,
+    /// AUTH was accepted.
+    authenticated: bool,
     transaction: Option<Transaction>,
     tally: Tally,
     /// While content is read, from its first octet to its last.
@@ -134,6 +123,12 @@ pub struct Session {
     since: Timestamp,
     /// When the driver got a step that it has not come back from.
     away: Option<Timestamp>,
+    /// Until then nothing is sent and nothing is read, because the peer erred so often.
+    held: Option<Timestamp>,
+    /// The reply that was just given is to be held back.
+    slow: bool,
+    /// [`Step::StartTls`] is due.
+    tls_due: bool,
     /// The peer will send no more.
     input_ended: bool,
     draining: bool,
@@ -144,10 +139,16 @@ pub struct Session {
 /// What the octets that come next are.
 #[derive(Debug)]
 enum Phase {
+    /// None that may come yet: our greeting is late.
+    Unspoken,
     /// A command line.
     Command,
     /// Not looked at: HELO or EHLO was read, and is to be asked about.
     Hello { host: Box<str>, esmtp: bool },
+    /// A response to the last of so many challenges.
+    Auth { rounds: u8 },
+    /// None of ours: STARTTLS was said, and TLS is not on yet.
+    Handshake,
     /// Content after DATA.
     Dotted(Content),
     /// Content after BDAT.
@@ -168,6 +169,7 @@ enum Phase {
 #[derive(Debug)]
 enum Asked {
     Hello { esmtp: bool },
+    Auth { rounds: u8 },
     Sender { transaction: Transaction, address: Box<str> },
     Recipient { address: Box<str> },
     Begin { chunk: Option<Chunk> },
@@ -198,6 +200,8 @@ struct Tally {
     refusals: u32,
     /// Octets of content in this session, refused content too.
     content: u64,
+    /// AUTH exchanges in this session that failed.
+    failures: u8,
 }
 
 /// How fast content comes.
@@ -220,21 +224,33 @@ enum Progress {
 impl Session {
     /// A peer connected; the first step is our greeting.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, peer: IpAddr, now: Timestamp) -> Session {
+    pub fn new(settings: Arc<Settings>, offer: Arc<Offer>, peer: IpAddr, now: Timestamp) -> Session {
         let greeting = replies::greeting(&settings);
-        Session::greet(settings, peer, &greeting, Phase::Command, now)
+        let mut session = Session::open(settings, offer, peer, Phase::Command, now);
+        session.reply(&greeting);
+        session
+    }
+
+    /// A peer connected; our greeting comes after [`Settings::greeting_delay`]. A peer that cannot wait is no mail server:
+    /// it gets 554 instead.
+    #[must_use]
+    pub fn delayed(settings: Arc<Settings>, offer: Arc<Offer>, peer: IpAddr, now: Timestamp) -> Session {
+        Session::open(settings, offer, peer, Phase::Unspoken, now)
     }
 
     /// A peer connected that is not let in: it is greeted with `reply`, 421 or 554, and that is all.
     #[must_use]
     pub fn refuse(settings: Arc<Settings>, peer: IpAddr, reply: &Reply, now: Timestamp) -> Session {
-        Session::greet(settings, peer, reply, Phase::Closing(Closing::Refused), now)
+        let mut session = Session::open(settings, Arc::default(), peer, Phase::Closing(Closing::Refused), now);
+        session.reply(reply);
+        session
     }
 
-    fn greet(settings: Arc<Settings>, peer: IpAddr, greeting: &Reply, phase: Phase, now: Timestamp) -> Session {
+    fn open(settings: Arc<Settings>, offer: Arc<Offer>, peer: IpAddr, phase: Phase, now: Timestamp) -> Session {
         let cutter = LineCutter::new(LINE_MAX, settings.bare_newlines);
-        let mut session = Session {
+        Session {
             settings,
+            offer,
             peer,
             input: BytesMut::new(),
             allocated: 0,
@@ -243,23 +259,25 @@ impl Session {
             phase,
             asked: None,
             greeted: false,
+            authenticated: false,
             transaction: None,
             tally: Tally::default(),
             pace: None,
             since: now,
             away: None,
+            held: None,
+            slow: false,
+            tls_due: false,
             input_ended: false,
             draining: false,
             abandoned: false,
-        };
-        session.reply(greeting);
-        session
+        }
     }
 
     /// Takes octets from the peer. Only to be called while [`Session::wants_input`].
     pub fn receive(&mut self, octets: &[u8]) {
-        if self.is_over() {
-            // A peer that we are closing on may still be talking.
+        if self.is_deaf() {
+            // A peer that we are closing on, or that is to begin TLS, may still be talking.
         } else if self.input.is_empty() {
             self.input = BytesMut::from(octets);
             self.allocated = octets.len();
@@ -269,10 +287,12 @@ impl Session {
         }
     }
 
-    /// May the driver read from the peer now? Not while a question is open, nor when enough waits already.
+    /// May the driver read from the peer now? Not while a question is open, TLS is to begin or an answer is held back, nor
+    /// when enough waits already.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.asked.is_none() && !self.input_ended && !self.is_over() && self.input.len() < INPUT_MAX
+        let held = self.held.is_some();
+        self.asked.is_none() && !held && !self.input_ended && !self.is_deaf() && self.input.len() < INPUT_MAX
     }
 
     /// The peer closed its side. What it sent before is still carried out and answered.
@@ -300,9 +320,16 @@ impl Session {
     }
 
     fn step(&mut self, now: Timestamp) -> Option<Step> {
+        if self.is_held(now) {
+            return None;
+        }
         while self.replies.len() < REPLIES_MAX {
             if std::mem::take(&mut self.abandoned) {
                 return Some(Step::Abandon);
+            }
+            if std::mem::take(&mut self.slow) {
+                self.held = Some(now.plus(SLOW_BY));
+                return None;
             }
             match self.advance() {
                 Progress::Made => self.since = now,
@@ -317,7 +344,24 @@ impl Session {
         if !self.replies.is_empty() {
             return Some(Step::Send(std::mem::take(&mut self.replies).into()));
         }
-        self.end().map(Step::Close).or_else(|| self.time_out(now))
+        if let Some(why) = self.end() {
+            return Some(Step::Close(why));
+        }
+        if std::mem::take(&mut self.tls_due) { Some(Step::StartTls) } else { self.time_out(now) }
+    }
+
+    /// Is an answer still held back?
+    fn is_held(&mut self, now: Timestamp) -> bool {
+        match self.held {
+            Some(until) if now < until => true,
+            Some(_) => {
+                // This time was ours.
+                self.since = now;
+                self.held = None;
+                false
+            }
+            None => false,
+        }
     }
 
     /// So long the driver decided, stored or wrote: the peer could do nothing.
@@ -332,7 +376,16 @@ impl Session {
         match (asked, answer) {
             (Asked::Hello { esmtp }, Answer::Accept) => {
                 self.greeted = true;
-                self.reply(&replies::hello(&self.settings, self.peer, esmtp));
+                self.reply(&if esmtp {
+                    replies::hello(&self.settings, self.peer, &self.offered(), &self.offer)
+                } else {
+                    replies::hello_plain(&self.settings, self.peer)
+                });
+            }
+            (Asked::Auth { rounds }, Answer::Challenge(challenge)) => self.challenge(&challenge, rounds),
+            (Asked::Auth { .. }, Answer::Accept) => {
+                self.authenticated = true;
+                self.reply(&replies::authenticated());
             }
             (Asked::Sender { transaction, address }, Answer::Accept) => {
                 self.transaction = Some(transaction);
@@ -363,8 +416,14 @@ impl Session {
     /// Call [`Session::next`] again by then.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
-        if self.asked.is_some() || self.is_over() {
+        if self.asked.is_some() || self.is_deaf() {
             return Timestamp::NEVER;
+        }
+        if let Some(until) = self.held {
+            return until;
+        }
+        if matches!(self.phase, Phase::Unspoken) {
+            return self.since.plus(self.settings.greeting_delay);
         }
         let idle = self.since.plus(self.settings.timeout);
         match (&self.pace, self.settings.content_rate_min) {
@@ -376,14 +435,27 @@ impl Session {
         }
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_) | Phase::Closed)
+    /// Is nothing that the peer sends for this session any more, or not yet?
+    fn is_deaf(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_) | Phase::Closed | Phase::Handshake)
+    }
+
+    /// What this peer is offered now.
+    fn offered(&self) -> Extensions {
+        let all = Extensions {
+            starttls: self.offer.starttls,
+            auth: self.offer.has_auth(),
+            ..Extensions::ours(self.settings.message_max())
+        };
+        self.settings.inspection.limit(all)
     }
 
     /// Uses up some input. The phase is taken out; who goes on in it puts it back.
     fn advance(&mut self) -> Progress {
         match std::mem::replace(&mut self.phase, Phase::Command) {
             Phase::Command => self.command(),
+            Phase::Unspoken => self.listen(),
+            Phase::Auth { rounds } => self.auth_response(rounds),
             Phase::Hello { host, esmtp } => self.ask(Question::Hello { host, esmtp }, Asked::Hello { esmtp }),
             Phase::Dotted(content) => self.dotted(content),
             Phase::Chunk(content, chunk) => self.chunk(content, chunk),
@@ -393,12 +465,22 @@ impl Session {
             }
             Phase::Discard(discard) => self.discard(discard),
             Phase::Skip(skip) => self.skip(skip),
-            over @ (Phase::Closing(_) | Phase::Closed) => {
-                self.phase = over;
+            deaf @ (Phase::Closing(_) | Phase::Closed | Phase::Handshake) => {
+                self.phase = deaf;
                 self.input.clear();
                 Progress::Starved
             }
         }
+    }
+
+    /// Whoever speaks before he is greeted does not listen.
+    fn listen(&mut self) -> Progress {
+        if self.input.is_empty() {
+            self.phase = Phase::Unspoken;
+            return Progress::Starved;
+        }
+        self.close(&replies::talked_before_greeting(), Closing::Protocol);
+        Progress::Made
     }
 
     fn ask(&mut self, question: Question, asked: Asked) -> Progress {
@@ -411,6 +493,7 @@ impl Session {
         match asked {
             _ if reply.code == 421 => self.close(&reply, Closing::Refused),
             Asked::Hello { .. } | Asked::Sender { .. } => self.decline(&reply),
+            Asked::Auth { .. } => self.auth_refused(&reply),
             Asked::Recipient { .. } => {
                 self.transaction.iter_mut().for_each(|transaction| transaction.refused = true);
                 self.decline(&reply);
@@ -447,6 +530,12 @@ impl Session {
         if now < self.deadline() {
             return None;
         }
+        if matches!(self.phase, Phase::Unspoken) {
+            self.phase = Phase::Command;
+            self.since = now;
+            self.reply(&replies::greeting(&self.settings));
+            return Some(Step::Send(std::mem::take(&mut self.replies).into()));
+        }
         self.close(&replies::timed_out(&self.settings), Closing::TimedOut);
         Some(Step::Send(std::mem::take(&mut self.replies).into()))
     }
@@ -482,6 +571,7 @@ impl Session {
         if self.tally.errors > self.settings.errors_max {
             self.close(&replies::too_many_errors(&self.settings), Closing::Limit);
         } else {
+            self.slow |= self.tally.errors > SLOW_AFTER;
             self.reply(reply);
         }
     }
@@ -492,6 +582,7 @@ impl Session {
         if self.tally.refusals > self.settings.refusals_max {
             self.close(&replies::too_many_refusals(&self.settings), Closing::Limit);
         } else {
+            self.slow |= self.tally.refusals > SLOW_AFTER;
             self.reply(reply);
         }
     }

@@ -5,24 +5,37 @@
 //!
 //! RFC 5321 §4.2, RFC 2034, RFC 3463; IIS: section 4.3 of its protocol.
 
+use super::offer::Offer;
 use super::settings::Settings;
 use crate::address::Path;
 use crate::body::BodyFault;
 use crate::extension::Extensions;
 use crate::reply::Reply;
+use crate::sasl::Mechanism;
 use std::net::IpAddr;
 
 pub(super) fn greeting(settings: &Settings) -> Reply {
     Reply::plain(220, format!("{} ESMTP Mailroot ready", settings.fqdn))
 }
 
-pub(super) fn hello(settings: &Settings, peer: IpAddr, esmtp: bool) -> Reply {
+/// `offered`: what is left after inspection.
+pub(super) fn hello(settings: &Settings, peer: IpAddr, offered: &Extensions, offer: &Offer) -> Reply {
     let mut reply = Reply::plain(250, format!("{} Hello [{peer}]", settings.fqdn));
-    if esmtp {
-        let offered = Extensions::ours(settings.message_max()).lines();
-        reply.lines.extend(offered.into_iter().map(Into::into));
+    let shown = Extensions { starttls: offered.starttls && !offer.secured, ..*offered };
+    reply.lines.extend(shown.lines().into_iter().map(Into::into));
+    if offered.auth && !offer.mechanisms.is_empty() {
+        let names: Vec<_> = offer.mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+        reply.lines.push(format!("AUTH {}", names.join(" ")).into());
+        // So old mail programs looked for it, before there was a standard.
+        if offer.mechanisms.contains(&Mechanism::Login) {
+            reply.lines.push("AUTH=LOGIN".into());
+        }
     }
     reply
+}
+
+pub(super) fn hello_plain(settings: &Settings, peer: IpAddr) -> Reply {
+    Reply::plain(250, format!("{} Hello [{peer}]", settings.fqdn))
 }
 
 pub(super) fn sender_accepted(address: &str) -> Reply {
@@ -57,10 +70,79 @@ pub(super) fn goodbye(settings: &Settings) -> Reply {
     Reply::new(221, 0, 0, format!("{} closing the connection", settings.fqdn))
 }
 
-pub(super) fn help() -> Reply {
+/// Lists the verbs for which `known` says yes.
+pub(super) fn help(known: impl Fn(&str) -> bool) -> Reply {
+    const VERBS: [&str; 13] =
+        ["EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "HELP"];
     let mut reply = Reply::plain(214, "Commands understood here:");
-    reply.lines.push("EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP".into());
+    let verbs: Vec<_> = VERBS.into_iter().filter(|verb| known(verb)).collect();
+    reply.lines.push(verbs.join(" ").into());
     reply
+}
+
+pub(super) fn start_tls() -> Reply {
+    Reply::new(220, 0, 0, "Ready to start TLS")
+}
+
+pub(super) fn tls_twice() -> Reply {
+    Reply::new(503, 5, 1, "TLS is on already")
+}
+
+pub(super) fn tls_in_transaction() -> Reply {
+    Reply::new(503, 5, 1, "STARTTLS comes before MAIL; RSET takes a sender back")
+}
+
+pub(super) fn tls_first() -> Reply {
+    Reply::new(530, 7, 0, "Say STARTTLS first")
+}
+
+pub(super) fn authenticated() -> Reply {
+    Reply::new(235, 7, 0, "Authentication successful")
+}
+
+pub(super) fn auth_first() -> Reply {
+    Reply::new(530, 7, 0, "Authentication required: say AUTH first")
+}
+
+pub(super) fn auth_twice() -> Reply {
+    Reply::new(503, 5, 1, "You have authenticated already")
+}
+
+pub(super) fn auth_in_transaction() -> Reply {
+    Reply::new(503, 5, 1, "AUTH comes before MAIL; RSET takes a sender back")
+}
+
+pub(super) fn auth_needs_tls(offer: &Offer) -> Reply {
+    let how = if offer.starttls { "say STARTTLS first" } else { "connect to a port with TLS" };
+    Reply::new(538, 7, 11, format!("Encryption is required for this method: {how}"))
+}
+
+pub(super) fn mechanism_unknown() -> Reply {
+    Reply::new(504, 5, 4, "This method of AUTH is not offered; EHLO lists those that are")
+}
+
+pub(super) fn auth_cancelled() -> Reply {
+    Reply::new(501, 7, 0, "Authentication cancelled")
+}
+
+pub(super) fn base64_broken() -> Reply {
+    Reply::new(501, 5, 2, "This is not base64; authentication cancelled")
+}
+
+pub(super) fn auth_too_long() -> Reply {
+    Reply::new(500, 5, 6, "Authentication exchange is too long")
+}
+
+pub(super) fn too_many_failures(settings: &Settings) -> Reply {
+    Reply::new(421, 7, 0, format!("{} Authentication failed too often; closing the connection", settings.fqdn))
+}
+
+pub(super) fn talked_before_greeting() -> Reply {
+    Reply::new(554, 5, 1, "Wait for our greeting before you speak; closing the connection")
+}
+
+pub(super) fn no_pipelining() -> Reply {
+    Reply::new(554, 5, 0, "Wait for each reply: PIPELINING is not offered; closing the connection")
 }
 
 /// Whether an address exists is not told; the address as we would complete it is.

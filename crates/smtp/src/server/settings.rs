@@ -5,6 +5,7 @@
 //!
 //! RFC 5321 §4.5.3; IIS: General, Messages tabs.
 
+use super::inspection::Inspection;
 use crate::address::Domain;
 use crate::body::BareNewlines;
 use std::time::Duration;
@@ -46,6 +47,11 @@ pub const COMMANDS_MAX: u32 = 100;
 /// Senders, recipients and messages refused since the last message, unless set otherwise.
 pub const REFUSALS_MAX: u32 = 50;
 
+/// Errors in one session, and refusals since the last message, from which on each further one is answered late.
+pub const SLOW_AFTER: u32 = 10;
+/// How late.
+pub const SLOW_BY: Duration = Duration::from_secs(1);
+
 /// What one virtual server is called and lets its peers do. Shared by all its sessions; never changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -73,6 +79,10 @@ pub struct Settings {
     pub commands_max: u32,
     /// Senders, recipients and messages refused since the last message.
     pub refusals_max: u32,
+    /// How long those wait for our greeting who get it late ([`Session::delayed`](super::Session::delayed)).
+    pub greeting_delay: Duration,
+    /// Which verbs and extensions there are.
+    pub inspection: Inspection,
 }
 
 impl Settings {
@@ -92,6 +102,8 @@ impl Settings {
             errors_max: ERRORS_MAX,
             commands_max: COMMANDS_MAX,
             refusals_max: REFUSALS_MAX,
+            greeting_delay: Duration::ZERO,
+            inspection: Inspection::default(),
         }
     }
 

@@ -16,7 +16,7 @@ impl Durable for Receipt {
 fn session() -> Session {
     let name = |text| Domain::parse(text).unwrap();
     let settings = Settings::new(name("mx.test"), name("contoso.test"));
-    let mut session = Session::new(Arc::new(settings), IpAddr::from([192, 0, 2, 1]), START);
+    let mut session = Session::new(Arc::new(settings), Arc::default(), IpAddr::from([192, 0, 2, 1]), START);
     assert!(matches!(session.next(START), Some(Step::Send(_))));
     session
 }
@@ -33,7 +33,7 @@ fn drive(session: &mut Session, octets: &[u8]) -> (Vec<String>, Vec<Bytes>) {
             Step::Ask(Question::Begin) => session.answer(Answer::Begun),
             Step::Ask(Question::Commit) => session.queued(&Receipt),
             Step::Ask(_) => session.answer(Answer::Accept),
-            Step::Abandon | Step::Close(_) => {}
+            Step::Abandon | Step::StartTls | Step::Close(_) => {}
         }
     }
     (sent, content)
@@ -194,4 +194,53 @@ fn the_time_that_the_driver_takes_is_not_counted() {
     assert_eq!(session.deadline(), now.plus(TIMEOUT));
 }
 
+/// After ten errors each answer takes a second, in which nothing is read; that time is not the peer's.
+#[test]
+fn who_errs_again_and_again_waits_for_each_answer() {
+    let mut session = session();
+    drive(&mut session, b"EHLO c.test\r\n");
+    assert_eq!(drive(&mut session, &b"XYZ\r\n".repeat(10)).0.concat().lines().count(), 10);
+    session.receive(b"XYZ\r\nXYZ\r\nNOOP\r\n");
+    let mut now = START;
+    for _ in 0..2 {
+        assert_eq!((session.next(now), session.wants_input()), (None, false));
+        assert_eq!(session.deadline(), now.plus(SLOW_BY));
+        assert_eq!(session.next(now.plus(SLOW_BY - Duration::from_millis(1))), None);
+        now = now.plus(SLOW_BY);
+    }
+    let Some(Step::Send(replies)) = session.next(now) else { panic!() };
+    assert_eq!(
+        String::from_utf8_lossy(&replies).lines().map(|line| &line[..3]).collect::<Vec<_>>(),
+        ["500", "500", "250"]
+    );
+    assert!(session.wants_input() && session.next(now).is_none());
+    assert_eq!(session.deadline(), now.plus(TIMEOUT));
+}
+
+/// What proves who somebody is can be read nowhere once it has been asked about.
+#[test]
+fn a_response_is_in_no_output_and_no_buffer() {
+    let name = |text| Domain::parse(text).unwrap();
+    let settings = Settings::new(name("mx.test"), name("contoso.test"));
+    let offer = Offer { mechanisms: vec![crate::sasl::Mechanism::Login], ..Offer::default() };
+    let mut session = Session::new(Arc::new(settings), Arc::new(offer), IpAddr::from([192, 0, 2, 1]), START);
+    assert!(matches!(session.next(START), Some(Step::Send(_))));
+    drive(&mut session, b"EHLO c.test\r\n");
+    session.receive(b"AUTH LOGIN aHVudGVyMg==\r\n");
+    let step = session.next(START).unwrap();
+    let shown = format!("{step:?} {session:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
+    session.answer(Answer::Challenge(Vec::new()));
+    assert_eq!(session.next(START), Some(Step::Send(Bytes::from_static(b"334 \r\n"))));
+    session.receive(b"aHVudGVyMg==\r\n");
+    let step = session.next(START).unwrap();
+    let shown = format!("{step:?} {session:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
+    assert_eq!(step, Step::Ask(Question::AuthResponse(b"hunter2".to_vec())));
+    session.answer(Answer::Accept);
+    assert!(matches!(session.next(START), Some(Step::Send(_))));
+    assert!(holds_nothing(&session));
+}
+
+mod oracle;
 mod robustness;

@@ -192,7 +192,7 @@ fn client_session() -> client::Session {
 fn server_session() -> server::Session {
     let name = Domain::parse("mx.test").unwrap();
     let settings = server::Settings::new(name.clone(), name);
-    server::Session::new(Arc::new(settings), "127.0.0.1".parse().unwrap(), NOW)
+    server::Session::new(Arc::new(settings), Arc::default(), "127.0.0.1".parse().unwrap(), NOW)
 }
 
 struct Wire {
@@ -282,6 +282,7 @@ impl Wire {
                 server::Step::Body(octets) => self.open.as_mut().unwrap().content.extend_from_slice(&octets),
                 server::Step::Abandon => self.open = None,
                 server::Step::Close(_) => self.up.ended = true,
+                server::Step::StartTls => unreachable!("not offered"),
             }
         }
         moved
@@ -316,6 +317,7 @@ impl Wire {
                 self.open.as_mut().unwrap().recipients.push(to.recipient);
                 Answer::Accept
             }
+            Question::Auth { .. } | Question::AuthResponse(_) => unreachable!("not offered"),
             Question::Begin => Answer::Begun,
             Question::Commit => {
                 let commit = self.open.take().unwrap();

@@ -7,17 +7,21 @@
 //! C: HELO client.test     the peer sends a line; lines in a row are one pipelined batch
 //! P: DATA                 the same, but lines in a row arrive in one piece
 //! ?: sender <a@b.test>    the session asks ...
-//! !: accept               ... and the script answers: accept, begun, queued ID, or a reply that refuses
+//! !: accept               ... and the script answers: accept, begun, queued ID, challenge TEXT, or a reply that refuses
 //! B: Subject: hello\r\n   content is handed over
 //! T: +10m                 the clock moves
 //! D: end                  the peer closes its side
 //! D: drain                we shut down
+//! D: secured              TLS is on; the methods that were under_tls are offered now
 //! X: abandoned            the transaction died
+//! X: TLS                  the peer is to begin TLS
 //! X: closed: Quit         the connection is closed
 //! ```
 //!
 //! `S*9:` stands for nine such lines. In what the peer sends, `\r \n \t \0 \\ \xff` are octets, `\{900*x}` is `x`
 //! 900 times, and a `\` at the end means that no CRLF follows.
+//!
+//! While an answer is held back the clock moves by itself.
 //!
 //! Each file is played in pieces of 4096, 7, 2 and 1 octets. With the largest, everything must happen in the order of
 //! the file; with the others, replies may leave earlier and content be handed over later, but all of it must be the same. `BLESS=1` writes what happened
@@ -26,17 +30,18 @@
 mod script;
 
 use script::{Act, Block, Event, Script, default_answer, escape, reply};
-use smtp::server::{Answer, Durable, Question, Session, Step};
+use smtp::server::{Answer, Durable, Offer, Question, SLOW_BY, Session, Step};
 use smtp::time::Timestamp;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const START: Timestamp = Timestamp(1_795_330_800_000);
 
 /// Fewer files than this, and some were lost.
-const FILES_MIN: usize = 75;
+const FILES_MIN: usize = 105;
 
 struct Receipt(String);
 
@@ -114,12 +119,15 @@ struct Played {
 fn play(script: &Script, pieces: usize) -> Played {
     let settings = Arc::new(script.settings.clone());
     let peer = IpAddr::from([192, 0, 2, 7]);
+    let offer = Arc::new(script.offer.clone());
     let session = match &script.refuse {
-        None => Session::new(settings, peer, START),
+        None if settings.greeting_delay > Duration::ZERO => Session::delayed(settings, offer, peer, START),
+        None => Session::new(settings, offer, peer, START),
         Some(reply) => Session::refuse(settings, peer, reply, START),
     };
     let mut play = Play {
         session,
+        offer: script.offer.clone(),
         now: START,
         answers: VecDeque::new(),
         events: Vec::new(),
@@ -133,6 +141,7 @@ fn play(script: &Script, pieces: usize) -> Played {
 
 struct Play {
     session: Session,
+    offer: Offer,
     now: Timestamp,
     answers: VecDeque<String>,
     events: Vec<Event>,
@@ -159,6 +168,7 @@ impl Play {
             Act::Wait(wait) => self.now = self.now.plus(*wait),
             Act::End => self.session.receive_end(),
             Act::Drain => self.session.drain(),
+            Act::Secured => self.secure(),
         }
         self.steps();
         self.hand_over();
@@ -173,8 +183,27 @@ impl Play {
         }
     }
 
+    /// The peer has begun TLS.
+    fn secure(&mut self) {
+        let mechanisms = [self.offer.mechanisms.clone(), self.offer.under_tls.clone()].concat();
+        let offer = Offer { secured: true, mechanisms, under_tls: Vec::new(), ..self.offer.clone() };
+        self.session.secured(Arc::new(offer), self.now);
+    }
+
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            let step = self.session.next(self.now);
+            let due = self.session.deadline();
+            let held = !self.session.wants_input() && self.now < due && due <= self.now.plus(SLOW_BY);
+            if step.is_some() || !held {
+                return step;
+            }
+            self.now = due;
+        }
+    }
+
     fn steps(&mut self) {
-        while let Some(step) = self.session.next(self.now) {
+        while let Some(step) = self.next() {
             if !matches!(step, Step::Body(_) | Step::Send(_)) {
                 self.hand_over();
             }
@@ -186,6 +215,7 @@ impl Play {
                 }
                 Step::Ask(question) => self.asked(&question),
                 Step::Abandon => self.events.push(Event::Over("abandoned".to_owned())),
+                Step::StartTls => self.events.push(Event::Over("TLS".to_owned())),
                 Step::Close(why) => self.events.push(Event::closed(why)),
             }
         }
@@ -194,7 +224,8 @@ impl Play {
     fn sent(&mut self, octets: &[u8]) {
         let text = octets.strip_suffix(b"\r\n").expect("whole lines are sent");
         for line in String::from_utf8(text.to_vec()).unwrap().split("\r\n") {
-            self.events.push(Event::Reply(escape(line.as_bytes())));
+            // A challenge may be empty, but the file's lines do not end with a space.
+            self.events.push(Event::Reply(escape(line.trim_end().as_bytes())));
         }
     }
 
@@ -222,9 +253,11 @@ impl Play {
         match answer.as_str() {
             "accept" => self.session.answer(Answer::Accept),
             "begun" => self.session.answer(Answer::Begun),
-            answer => match answer.strip_prefix("queued ") {
-                Some(id) => self.session.queued(&Receipt(id.to_owned())),
-                None => self.session.answer(Answer::Refuse(reply(answer))),
+            "challenge" => self.session.answer(Answer::Challenge(Vec::new())),
+            answer => match answer.split_once(' ') {
+                Some(("queued", id)) => self.session.queued(&Receipt(id.to_owned())),
+                Some(("challenge", text)) => self.session.answer(Answer::Challenge(text.as_bytes().to_vec())),
+                _ => self.session.answer(Answer::Refuse(reply(answer))),
             },
         }
     }

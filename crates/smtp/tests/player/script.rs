@@ -3,13 +3,15 @@
 use smtp::address::Domain;
 use smtp::body::BareNewlines;
 use smtp::reply::{EnhancedStatus, Reply};
-use smtp::server::{Closing, Question, Settings};
+use smtp::sasl::Mechanism;
+use smtp::server::{Closing, Offer, Question, Settings};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// One file.
 pub struct Script {
     pub settings: Settings,
+    pub offer: Offer,
     /// The peer is not let in.
     pub refuse: Option<Reply>,
     /// The first has no act: it is the greeting.
@@ -39,6 +41,8 @@ pub enum Act {
     End,
     /// We shut down.
     Drain,
+    /// TLS is on.
+    Secured,
 }
 
 pub struct Sending {
@@ -66,6 +70,11 @@ impl Event {
             Question::Hello { host, esmtp: false } => format!("hello {host} without extensions"),
             Question::Sender(mail) => mail.to_string().replacen("MAIL FROM:", "sender ", 1),
             Question::Recipient(rcpt) => rcpt.to_string().replacen("RCPT TO:", "recipient ", 1),
+            Question::Auth { mechanism, initial: None } => format!("auth {mechanism}"),
+            Question::Auth { mechanism, initial: Some(octets) } => {
+                return Event::Question(format!("auth {mechanism} with '{}'", escape(octets)));
+            }
+            Question::AuthResponse(octets) => return Event::Question(format!("response '{}'", escape(octets))),
             Question::Begin => "begin".to_owned(),
             Question::Commit => "commit".to_owned(),
         };
@@ -91,6 +100,7 @@ impl Script {
         let name = |text| Domain::parse(text).unwrap();
         let mut script = Script {
             settings: Settings::new(name("mx.contoso.test"), name("contoso.test")),
+            offer: Offer::default(),
             refuse: None,
             blocks: vec![Block::default()],
         };
@@ -150,6 +160,7 @@ impl Script {
             ("T", wait) => Act::Wait(duration(wait.strip_prefix('+').unwrap())),
             ("D", "end") => Act::End,
             ("D", "drain") => Act::Drain,
+            ("D", "secured") => Act::Secured,
             _ => panic!("no line of a transcript: {line}"),
         };
         let last = self.blocks.last_mut().unwrap();
@@ -186,6 +197,15 @@ impl Script {
             "timeout" => settings.timeout = duration(value),
             "content_grace" => settings.content_grace = duration(value),
             "bare_newlines" if value == "normalize" => settings.bare_newlines = BareNewlines::Normalize,
+            "greeting_delay" => settings.greeting_delay = duration(value),
+            "verbs" => settings.inspection.verbs = Some(value.split(' ').map(verb).collect()),
+            "extensions" => settings.inspection.extensions = Some(value.split(' ').map(Into::into).collect()),
+            "starttls" => self.offer.starttls = value == "yes",
+            "tls_required" => self.offer.tls_required = value == "yes",
+            "secured" => self.offer.secured = value == "yes",
+            "auth_required" => self.offer.auth_required = value == "yes",
+            "mechanisms" => self.offer.mechanisms = mechanisms(value),
+            "under_tls" => self.offer.under_tls = mechanisms(value),
             "refuse" => self.refuse = Some(reply(value)),
             _ => panic!("no setting: {setting}"),
         }
@@ -217,6 +237,16 @@ impl Script {
         }
         text
     }
+}
+
+/// `MAIL=512`
+fn verb(text: &str) -> (Box<str>, u32) {
+    let (verb, octets) = text.split_once('=').unwrap();
+    (verb.into(), octets.parse().unwrap())
+}
+
+fn mechanisms(names: &str) -> Vec<Mechanism> {
+    names.split(' ').map(|name| Mechanism::parse(name).unwrap()).collect()
 }
 
 /// What a question is answered if the script does not say.

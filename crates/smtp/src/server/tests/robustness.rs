@@ -4,28 +4,30 @@
 
 use super::*;
 use crate::body::BareNewlines;
+use crate::reply::Reply;
+use crate::sasl::Mechanism;
 
 const SEEDS: u64 = 2_500;
 const OPERATIONS: usize = 120;
 
 /// Small and repeatable, not random (xorshift, Marsaglia 2003).
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
 
-    fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+    pub(super) fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
     }
 }
 
 /// What a peer may say, in whatever order.
-const WORDS: [&[u8]; 30] = [
+const WORDS: [&[u8]; 42] = [
     b"EHLO c.test\r\n",
     b"HELO c.test\r\n",
     b"MAIL FROM:<a@b.test>\r\n",
@@ -55,15 +57,30 @@ const WORDS: [&[u8]; 30] = [
     b"text of a line\r\n",
     b"Subject: x\r\n\r\ntext",
     b"GET / HTTP/1.1\r\n",
+    b"STARTTLS\r\n",
+    b"STARTTLS\r\nMAIL FROM:<evil@b.test>\r\n",
+    b"STARTTLS now\r\n",
+    b"AUTH PLAIN AGEAaHVudGVyMg==\r\n",
+    b"AUTH LOGIN\r\n",
+    b"AUTH PLAIN =\r\n",
+    b"AUTH PLAIN aHVudGVyMg\r\n",
+    b"AUTH\r\n",
+    b"aHVudGVyMg==\r\n",
+    b"*\r\n",
+    b"=\r\n",
+    b"AUTH PLAIN aHVu",
     &[b'x'; 3_000],
 ];
 
 /// What brings a session on, by how far it is.
-const TO_BEGIN: [&[u8]; 3] = [
+const TO_BEGIN: [&[u8]; 4] = [
+    b"EHLO c.test\r\nAUTH PLAIN AGEAaHVudGVyMg==\r\n",
     b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n",
     b"MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<c@d.test>\r\n",
     b"RSET\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test> NOTIFY=NEVER\r\nRCPT TO:<c@d.test>\r\n",
 ];
+/// What an open exchange may be answered with.
+const TO_AUTH: [&[u8]; 5] = [b"aHVudGVyMg==\r\n", b"\r\n", b"*\r\n", b"aHVudGVyMg\r\n", &[b'A'; 3_000]];
 const TO_CONTENT: [&[u8]; 4] = [b"DATA\r\n", b"DATA\r\n", b"BDAT 5 LAST\r\ntext\n", b"BDAT 6\r\ntext\r\n"];
 const TO_END: [&[u8]; 8] = [
     b"\r\n.\r\n",
@@ -92,6 +109,11 @@ struct Run {
     content: Vec<u8>,
     closed: bool,
     commits: usize,
+    greeted: bool,
+    authenticated: bool,
+    /// The last answer was a challenge.
+    challenged: bool,
+    logons: usize,
 }
 
 impl Run {
@@ -106,7 +128,24 @@ impl Run {
         settings.commands_max = *chance.of(&[&10, &1_000]);
         settings.errors_max = *chance.of(&[&10, &1_000]);
         settings.refusals_max = *chance.of(&[&10, &1_000]);
-        let session = Session::new(Arc::new(settings), IpAddr::from([192, 0, 2, 1]), START);
+        let secured = chance.below(2) == 0;
+        let open = chance.below(2) == 0;
+        let offer = Offer {
+            starttls: chance.below(2) == 0,
+            tls_required: chance.below(8) == 0,
+            secured,
+            mechanisms: if secured || open { vec![Mechanism::Plain, Mechanism::Login] } else { Vec::new() },
+            under_tls: if secured || open { Vec::new() } else { vec![Mechanism::Plain] },
+            auth_required: chance.below(8) == 0,
+        };
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let session = match chance.below(10) {
+            0 => {
+                settings.greeting_delay = Duration::from_secs(5);
+                Session::delayed(Arc::new(settings), Arc::new(offer), peer, START)
+            }
+            _ => Session::new(Arc::new(settings), Arc::new(offer), peer, START),
+        };
         Run {
             session,
             chance,
@@ -118,6 +157,10 @@ impl Run {
             content: Vec::new(),
             closed: false,
             commits: 0,
+            greeted: false,
+            authenticated: false,
+            challenged: false,
+            logons: 0,
         }
     }
 
@@ -137,6 +180,7 @@ impl Run {
             }
             _ => {
                 let said = match (self.begun, &self.raw) {
+                    _ if self.challenged => self.chance.of(&TO_AUTH),
                     (true, Some(_)) => self.chance.of(&TO_END),
                     (true, None) => self.chance.of(&TO_LAST_CHUNK),
                     _ if self.recipients > 0 && self.sender => self.chance.of(&TO_CONTENT),
@@ -166,7 +210,7 @@ impl Run {
     fn steps(&mut self) {
         let bound = 10 + self.session.input.len();
         let mut steps = 0;
-        while let Some(step) = self.session.next(self.now) {
+        while let Some(step) = self.next() {
             steps += 1;
             assert!(steps <= bound, "more steps than octets");
             assert!(!self.closed, "something after the end: {step:?}");
@@ -175,8 +219,55 @@ impl Run {
         assert!(self.session.asked.is_none() && self.session.replies.is_empty());
         assert!(self.closed || self.session.wants_input(), "waits for nothing");
         assert!(self.closed || self.session.deadline() > self.now, "a deadline that has passed");
-        assert!(self.session.input.len() < LINE_MAX as usize, "{} octets are held", self.session.input.len());
-        assert!(self.session.input.capacity() <= 2 * LINE_MAX as usize);
+        let most = if self.session.offer.mechanisms.is_empty() { LINE_MAX } else { AUTH_LINE_MAX } as usize;
+        assert!(self.session.input.len() < most, "{} octets are held", self.session.input.len());
+        assert!(self.session.input.capacity() <= 2 * most);
+    }
+
+    /// The next step; while an answer is held back, time passes.
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            let step = self.session.next(self.now);
+            if step.is_some() || self.session.held.is_none() {
+                return step;
+            }
+            assert!(!self.session.wants_input() && self.session.deadline() == self.now.plus(SLOW_BY));
+            self.now = self.session.deadline();
+        }
+    }
+
+    /// TLS is to begin: all that was known of the peer is forgotten, and what it sent is lost.
+    fn start_tls(&mut self) {
+        assert!(!self.sender && !self.session.offer.secured && self.session.offer.starttls);
+        assert!(!self.session.wants_input() && self.session.next(self.now).is_none());
+        if self.chance.below(5) == 0 {
+            self.session.receive_end();
+            return;
+        }
+        let mechanisms = vec![Mechanism::Plain, Mechanism::Login];
+        let offer = Offer { secured: true, mechanisms, under_tls: Vec::new(), ..Offer::clone(&self.session.offer) };
+        self.session.secured(Arc::new(offer), self.now);
+        (self.greeted, self.authenticated) = (false, false);
+    }
+
+    /// An exchange goes on only after a challenge, and nobody can read what it says.
+    fn auth_asked(&mut self, question: &Question) -> Answer {
+        match question {
+            Question::Auth { mechanism, .. } => {
+                assert!(self.greeted && !self.sender && !self.authenticated);
+                assert!(self.session.offer.mechanisms.contains(mechanism));
+            }
+            _ => assert!(self.challenged),
+        }
+        assert!(!format!("{question:?}{:?}", self.session).contains("hunter2"));
+        let answer = match self.chance.below(4) {
+            0 => Answer::Accept,
+            1 => Answer::Refuse(Reply::new(535, 7, 8, "No")),
+            _ => Answer::Challenge(vec![b'x'; 900]),
+        };
+        self.authenticated |= answer == Answer::Accept;
+        self.logons += usize::from(answer == Answer::Accept);
+        answer
     }
 
     fn step(&mut self, step: Step) {
@@ -191,11 +282,19 @@ impl Run {
                 assert!(self.sender, "nothing to abandon");
                 (self.sender, self.begun, self.raw) = (false, false, None);
             }
+            Step::StartTls => self.start_tls(),
             Step::Close(_) => self.closed = true,
         }
     }
 
     fn asked(&mut self, question: &Question) {
+        if matches!(question, Question::Auth { .. } | Question::AuthResponse(_)) {
+            let answer = self.auth_asked(question);
+            self.challenged = matches!(answer, Answer::Challenge(_));
+            self.session.answer(answer);
+            return;
+        }
+        self.challenged = false;
         let refuse = self.chance.below(12) == 0;
         let answer = match question {
             _ if refuse => Answer::Refuse(Reply::new(550, 7, 1, "No")),
@@ -206,9 +305,16 @@ impl Run {
         };
         let yes = answer == Answer::Accept;
         match question {
-            Question::Hello { .. } => assert!(!self.sender, "a transaction outlived EHLO"),
+            Question::Hello { .. } => {
+                assert!(!self.sender, "a transaction outlived EHLO");
+                self.greeted |= yes;
+            }
+            Question::Auth { .. } | Question::AuthResponse(_) => unreachable!(),
             Question::Sender(_) => {
                 assert!(!self.sender, "two senders");
+                let offer = &self.session.offer;
+                assert!(self.greeted && (offer.secured || !offer.tls_required));
+                assert!(self.authenticated || !offer.auth_required);
                 (self.sender, self.recipients) = (yes, 0);
             }
             Question::Recipient(_) => {
@@ -265,6 +371,7 @@ fn check_replies(octets: &[u8]) {
 fn nothing_that_a_peer_does_breaks_a_session() {
     let mut commits = 0;
     let mut finished = 0;
+    let mut logons = 0;
     for seed in 0..SEEDS {
         let result = std::panic::catch_unwind(|| {
             let mut run = Run::new(seed);
@@ -272,11 +379,13 @@ fn nothing_that_a_peer_does_breaks_a_session() {
             for _ in 0..OPERATIONS {
                 run.operate();
             }
-            (run.commits, usize::from(run.closed))
+            (run.commits, usize::from(run.closed), run.logons)
         });
-        let Ok((committed, closed)) = result else { panic!("seed {seed}") };
+        let Ok((committed, closed, logged_on)) = result else { panic!("seed {seed}") };
         commits += committed;
         finished += closed;
+        logons += logged_on;
     }
-    assert!(commits > 1_000 && finished > 1_000, "{commits} messages, {finished} ends: the peers did not get far");
+    let far = commits > 1_000 && finished > 1_000 && logons > 200;
+    assert!(far, "{commits} messages, {finished} ends, {logons} logons: the peers did not get far");
 }
