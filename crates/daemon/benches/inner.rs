@@ -191,7 +191,7 @@ fn receive(session: &mut server::Session, octets: &[u8], receipt: &Receipt) -> (
                 committed = content;
             }
             server::Step::Ask(_) => session.answer(Answer::Accept),
-            server::Step::Abandon => content = 0,
+            server::Step::Abandon | server::Step::StartTls => content = 0,
             server::Step::Close(why) => return (committed, Some(why)),
         }
     }

@@ -49,7 +49,7 @@ impl Session {
         }
     }
 
-    pub(super) fn auth(&mut self, auth: Auth) -> Progress {
+    pub(super) fn auth(&mut self, auth: &Auth) -> Progress {
         let offer = &self.offer;
         let refusal = match auth.mechanism {
             _ if !self.greeted => replies::hello_first(),

@@ -148,7 +148,7 @@ impl Session {
             Command::Data => return self.data(),
             Command::Bdat { octets, last } => return self.bdat(Chunk { octets, left: octets, last }),
             Command::StartTls => self.start_tls(),
-            Command::Auth(auth) => return self.auth(auth),
+            Command::Auth(auth) => return self.auth(&auth),
             Command::Rset => {
                 self.reset();
                 self.indulge(&replies::reset());
