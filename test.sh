@@ -16,7 +16,7 @@ say() { printf '\n== %s\n' "$*"; }
 # program (looked for with the system folders in PATH) and the Debian package that brings it
 peers='postfix=postfix dovecot=dovecot-core doveadm=dovecot-core /usr/lib/dovecot/lmtp=dovecot-lmtpd
 /usr/lib/dovecot/pop3=dovecot-pop3d named=bind9 swaks=swaks curl=curl fetchmail=fetchmail python3=python3
-unshare=util-linux mount=mount openssl=openssl'
+unshare=util-linux mount=mount openssl=openssl pebble=pebble'
 export PATH="$PATH:/usr/sbin:/sbin"
 
 missing_packages() {
@@ -72,6 +72,7 @@ need_root() { # MODULE REASON
 }
 need with_clients "mail handed in by swaks, smtplib and curl" swaks python3 curl
 need with_openssl "keys, certificates and TLS as OpenSSL makes them" openssl
+need with_pebble "certificates obtained by ACME" pebble pebble-challtestsrv
 need with_bind "hosts found through a real name server" named named-checkconf
 if [ "$(id -u)" = 0 ]; then
   need with_postfix "a real Postfix as next hop and as client" postfix swaks curl python3 named

@@ -14,9 +14,10 @@
 //!
 //! *Who is it*: [`auth`] proves it, with passwords, keys and tokens.
 //!
-//! *Beside them*: [`log`] writes what happened, [`clock`] tells the time.
+//! *Beside them*: [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`clock`] tells the time.
 
 pub mod auth;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod desk;

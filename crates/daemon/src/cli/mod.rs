@@ -4,6 +4,7 @@
 //! line itself is wrong. What the program has to say about mail goes to the log, on standard error; what was asked
 //! for, to standard output.
 
+mod certificate;
 mod trial;
 
 use crate::clock::Clock;
@@ -54,6 +55,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Certificates for TLS: what there is, make one, ask for one, bring one in, obtain one by ACME
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// Print the version
     Version,
 }
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Check { config } => check(&ConfigFile::new(&config)),
+        Command::Certificate(command) => certificate::run(&command),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -109,6 +114,11 @@ fn check(file: &ConfigFile) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let faults = certificate::faults(&loaded.config);
+    if !faults.is_empty() {
+        complain(&faults);
+        return ExitCode::FAILURE;
+    }
     let mut text = String::new();
     for server in &loaded.config.servers {
         text.push_str(&format!("{}\n", server.name));

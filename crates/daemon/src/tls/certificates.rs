@@ -7,7 +7,8 @@
 
 use super::particulars::Particulars;
 use super::{Credentials, Pair, TlsFault, load};
-use relay::config::{CertificateSource, VirtualServer};
+use crate::certificate::acme::is_due;
+use relay::config::{Acme, CertificateSource, VirtualServer};
 use rustls::RootCertStore;
 use smtp::time::Timestamp;
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub const WARN_DAYS: [i64; 4] = [21, 7, 1, 0];
 pub struct Certificates {
     sources: Vec<Source>,
     authority: Option<PathBuf>,
+    state: PathBuf,
     current: RwLock<Arc<Credentials>>,
     held: Mutex<Held>,
 }
@@ -90,7 +92,8 @@ impl Certificates {
         match held.credentials() {
             Ok(credentials) => {
                 let current = RwLock::new(Arc::new(credentials));
-                Ok((Certificates { sources, authority, current, held: Mutex::new(held) }, faults))
+                let (state, held) = (state.to_owned(), Mutex::new(held));
+                Ok((Certificates { sources, authority, state, current, held }, faults))
             }
             Err(_) if !faults.is_empty() => Err(NoCertificate(faults)),
             Err(fault) => Err(NoCertificate(vec![fault])),
@@ -116,6 +119,24 @@ impl Certificates {
             Err(fault) => faults.push(fault),
         }
         Some(faults)
+    }
+
+    /// Those that are to be obtained by ACME, or renewed, at `now`.
+    pub fn due(&self, now: Timestamp) -> Vec<Acme> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = |(source, pair): (&Source, &Option<Arc<Pair>>)| match &source.source {
+            CertificateSource::Acme(acme) => {
+                let particulars = pair.as_ref().and_then(|pair| Particulars::read(pair.leaf()));
+                particulars.is_none_or(|particulars| is_due(&particulars, acme, now)).then(|| acme.clone())
+            }
+            _ => None,
+        };
+        self.sources.iter().zip(&held.pairs).filter_map(due).collect()
+    }
+
+    /// The folder of what the service keeps for itself.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
     }
 
     /// What the operator should hear at `now` about certificates that come to their end; each thing is said once.

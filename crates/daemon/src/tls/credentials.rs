@@ -136,6 +136,18 @@ impl Credentials {
         Ok(Credentials { shown })
     }
 
+    /// A set for one protocol alone (ALPN, RFC 7301).
+    ///
+    /// # Errors
+    /// There is no pair, or the system gives no random numbers.
+    pub(crate) fn for_protocol(pairs: Vec<Arc<Pair>>, protocol: &[u8]) -> Result<Credentials, TlsFault> {
+        let mut credentials = Credentials::new(pairs, None)?;
+        for shown in &mut credentials.shown {
+            Arc::make_mut(&mut shown.config).alpn_protocols = vec![protocol.to_vec()];
+        }
+        Ok(credentials)
+    }
+
     /// The pairs, the default first.
     pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
         self.shown.iter().map(|shown| &*shown.pair)

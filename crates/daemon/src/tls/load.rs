@@ -42,21 +42,36 @@ pub(crate) fn files(source: &CertificateSource, acme: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The pair of one source, fit to be shown at `now`. What ACME brings lies in one file, `acme`.
+/// The file of one source that has the certificate in it.
+pub(crate) fn main_file<'s>(source: &'s CertificateSource, acme: &'s Path) -> &'s Path {
+    match source {
+        CertificateSource::Pem { file, .. } | CertificateSource::Pfx { file, .. } => file,
+        CertificateSource::Acme(_) => acme,
+    }
+}
+
+/// The chain and key of one source, whatever its dates. What ACME brings lies in one file, `acme`.
+///
+/// # Errors
+/// It cannot be used, and why.
+pub(crate) fn chain(source: &CertificateSource, acme: &Path) -> Result<Chain, TlsFault> {
+    match source {
+        CertificateSource::Pem { file, key } => from_pem(file, key),
+        CertificateSource::Pfx { file, password_file } => from_pfx(file, password_file.as_deref()),
+        CertificateSource::Acme(_) if !acme.exists() => {
+            let words = "no certificate has been obtained yet; obtain it with: mailroot certificate acme";
+            Err(TlsFault::Malformed { file: acme.to_owned(), words: words.to_owned() })
+        }
+        CertificateSource::Acme(_) => from_pem(acme, acme),
+    }
+}
+
+/// The pair of one source, fit to be shown at `now`.
 ///
 /// # Errors
 /// It cannot be used, and why.
 pub(crate) fn pair(source: &CertificateSource, acme: &Path, now: Timestamp) -> Result<Pair, TlsFault> {
-    let (chain, file) = match source {
-        CertificateSource::Pem { file, key } => (from_pem(file, key)?, file.as_path()),
-        CertificateSource::Pfx { file, password_file } => (from_pfx(file, password_file.as_deref())?, file.as_path()),
-        CertificateSource::Acme(_) if !acme.exists() => {
-            let words = "no certificate has been obtained yet; obtain it with: mailroot certificate acme";
-            return Err(TlsFault::Malformed { file: acme.to_owned(), words: words.to_owned() });
-        }
-        CertificateSource::Acme(_) => (from_pem(acme, acme)?, acme),
-    };
-    into_pair(chain, file, now)
+    into_pair(chain(source, acme)?, main_file(source, acme), now)
 }
 
 fn into_pair(chain: Chain, file: &Path, now: Timestamp) -> Result<Pair, TlsFault> {

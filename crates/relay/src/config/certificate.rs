@@ -68,7 +68,7 @@ pub static ACME: Setting = setting(
     "Certificate: obtained from an authority (ACME)",
     Unit::List(&Unit::Domain, 100),
     NONE,
-    "The names to have certified, as `{ acme = [\"mx.example.com\"], agree_to_terms = true }`. `mailroot certificate obtain` asks for the \
+    "The names to have certified, as `{ acme = [\"mx.example.com\"], agree_to_terms = true }`. `mailroot certificate acme` asks for the \
 certificate; from then on it is renewed in time. It is kept under `state.folder`.",
 );
 
