@@ -127,8 +127,7 @@ pub(super) fn run(command: &Certificate) -> ExitCode {
         }
     };
     match ended {
-        Ok(code) => code,
-        Err(Ended::Said(code)) => code,
+        Ok(code) | Err(Ended::Said(code)) => code,
         Err(Ended::Words(words)) => {
             complain(&format!("{words}\n"));
             ExitCode::FAILURE
