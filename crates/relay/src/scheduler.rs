@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// Connections to a destination that has not yet taken a message since it was last down.
 pub const WINDOW_FIRST: u32 = 5;
+/// Messages over one connection while another destination waits for a place among all connections.
+pub const TURN_WHILE_OTHERS_WAIT: u32 = 20;
 /// Lots that may be on their way into the Drop folder at a time.
 pub const DROP_IN_FLIGHT_MAX: u32 = 512;
 
@@ -31,7 +33,7 @@ pub struct LotName {
     /// The message.
     pub id: QueueId,
     /// Which of its lots.
-    pub lot: u16,
+    pub lot: u32,
 }
 
 /// Where lots go.
@@ -113,6 +115,8 @@ struct Destination {
     failures: u16,
     down: Option<Down>,
     turn: Turn,
+    /// Its name stands among the starved, once.
+    named_starved: bool,
 }
 
 /// Where a destination stands in line.
@@ -215,6 +219,7 @@ impl Scheduler {
             failures: 0,
             down: None,
             turn: Turn::Out,
+            named_starved: false,
         };
         let id = match self.free.pop() {
             Some(slot) => DestinationId(slot),
@@ -298,24 +303,22 @@ impl Scheduler {
         }
     }
 
-    /// The next in the ring; when it is empty and the total has room, one that waits for that.
+    /// When the total has room, the first that waits for that: whoever has just given a place back must not have it again
+    /// before them. Else the next in the ring.
     fn next_in_line(&mut self) -> Option<DestinationId> {
-        if let Some(id) = self.ring.pop_front() {
-            return Some(id);
-        }
-        if self.connections.len() as u32 >= self.limits.connections_max {
-            return None;
-        }
-        while let Some(id) = self.starved.pop_front() {
+        while (self.connections.len() as u32) < self.limits.connections_max
+            && let Some(id) = self.starved.pop_front()
+        {
             // A name is stale when the destination got its turn in another way, or is forgotten.
-            if let Some(destination) = self.slot(id)
-                && destination.turn == Turn::Starved
-            {
-                destination.turn = Turn::Ring;
-                return Some(id);
+            if let Some(destination) = self.slot(id) {
+                destination.named_starved = false;
+                if destination.turn == Turn::Starved {
+                    destination.turn = Turn::Ring;
+                    return Some(id);
+                }
             }
         }
-        None
+        self.ring.pop_front()
     }
 
     /// The next destination in turn that has a ready lot and room for it.
@@ -328,7 +331,10 @@ impl Scheduler {
                 }
                 Room::No => Turn::Out,
                 Room::NotInTotal => {
-                    self.starved.push_back(id);
+                    // Whoever goes on over the connections that it has keeps its old place in this line.
+                    if self.slot(id).is_some_and(|d| !std::mem::replace(&mut d.named_starved, true)) {
+                        self.starved.push_back(id);
+                    }
                     Turn::Starved
                 }
             };
@@ -408,10 +414,12 @@ impl Scheduler {
     pub fn connection_done(&mut self, name: ConnectionId, usable: bool, took: bool) -> bool {
         let per_connection = self.limits.messages_per_connection;
         let per_destination = self.limits.per_destination_max;
+        let others_wait = !self.starved.is_empty();
         let Some(connection) = self.connections.get_mut(&name) else { return false };
         connection.carries = None;
         connection.carried += 1;
-        let spent = connection.carried >= per_connection;
+        let spent =
+            connection.carried >= per_connection || (others_wait && connection.carried >= TURN_WHILE_OTHERS_WAIT);
         let id = connection.destination;
         let Some(destination) = self.slot(id) else { return false };
         if took {
