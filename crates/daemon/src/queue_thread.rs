@@ -109,6 +109,7 @@ impl Hands {
             Effect::Park(jobs) => self.store.park(jobs),
             Effect::Update(job) => self.store.update(job),
             Effect::Remove(id) => self.store.remove(id),
+            Effect::Lost(id) => self.store.lost(id),
             Effect::Load(id) => self.store.load(id),
             Effect::Record(record) => self.log.write(&record),
         }

@@ -19,6 +19,12 @@ pub fn wait(tries: u16, delivery: &Delivery) -> Duration {
     delivery.retry.get(step.min(last)).copied().unwrap_or(glitch.every)
 }
 
+/// No wait is longer than this.
+#[must_use]
+pub fn longest_wait(delivery: &Delivery) -> Duration {
+    delivery.retry.iter().copied().max().unwrap_or_default().max(delivery.glitch_retry.every)
+}
+
 /// The ages at which a message of one kind (local, remote) is talked about and given up.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Patience {

@@ -153,8 +153,7 @@ impl Node {
         let mut troubles = Vec::new();
         let mut parked = Vec::new();
         while found.scan.left() > 0 {
-            let slice = found.scan.slice::<SimDisk>(&self.disk, &found.folder, 64, &mut troubles);
-            parked.extend(slice.map_err(|e| e.to_string())?);
+            parked.extend(found.scan.slice::<SimDisk>(&self.disk, &found.folder, 64, &mut troubles));
         }
         if let Some(trouble) = troubles.first() {
             return Err(format!("a power cut left damage in the folder: {trouble}"));
@@ -300,7 +299,10 @@ impl Node {
                 }
             }
             FolderJob::Remove(id) => {
-                folder.remove(&[id]).map_err(|e| e.to_string())?;
+                let failed = folder.remove(&[id]).map_err(|e| e.to_string())?;
+                if let Some(why) = failed.first() {
+                    events.push(Event::RemoveFailed(vec![id], why.to_string()));
+                }
             }
             FolderJob::Load(id) => events.push(Event::Loaded(id, folder.load(id))),
         }

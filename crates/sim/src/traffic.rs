@@ -64,6 +64,7 @@ impl Life {
             Effect::Update(job) => self.folder(FolderJob::Update(job)),
             Effect::Remove(id) => self.folder(FolderJob::Remove(id)),
             Effect::Load(id) => self.folder(FolderJob::Load(id)),
+            Effect::Lost(id) => self.ledger.faults.push(format!("{id} left the queue without an end")),
             // A full disk is an alarm; a message that leaves the queue unread is a fault.
             Effect::Record(Record::Alarm { text }) if text.contains("left the queue") => {
                 self.ledger.faults.push(format!("alarm: {text}"));

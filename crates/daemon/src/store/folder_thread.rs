@@ -13,25 +13,33 @@ use relay::spool::folder::FolderError;
 use relay::spool::{ParkJob, Scan, UpdateJob};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Messages parked with one pair of syncs.
 const PARK_BATCH: usize = 256;
 /// Parked messages read at a time at start.
 const SCAN_SLICE: usize = 256;
+/// Messages that could not be read are tried again after this.
+const SCAN_AGAIN: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(60) };
 /// How long to sleep when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) struct FolderThread {
     pub shared: Arc<Shared>,
     pub scan: Option<Scan>,
+    /// When what the scan could not read is tried again.
+    pub again_at: Option<Instant>,
 }
 
 impl FolderThread {
     pub fn run(mut self) {
         let mut jobs = Vec::new();
         loop {
-            let wait = if self.scan.is_some() { Duration::ZERO } else { IDLE };
+            let wait = match (&self.scan, self.again_at) {
+                (Some(_), None) => Duration::ZERO,
+                (_, Some(at)) => at.saturating_duration_since(Instant::now()),
+                (None, None) => IDLE,
+            };
             match self.shared.folder_jobs.take(&mut jobs, wait) {
                 Waited::Arrived => self.carry_out(&mut jobs),
                 Waited::TimedOut => {}
@@ -44,19 +52,34 @@ impl FolderThread {
     }
 
     fn read_slice(&mut self) {
+        if self.again_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
         let Some(mut scan) = self.scan.take() else { return };
+        if self.again_at.take().is_some() {
+            scan.again();
+        }
         let mut troubles = Vec::new();
-        let slice = scan.slice::<Files>(&self.shared.disk, &self.shared.folder, SCAN_SLICE, &mut troubles);
+        let found = scan.slice::<Files>(&self.shared.disk, &self.shared.folder, SCAN_SLICE, &mut troubles);
         for trouble in troubles {
             self.shared.one_less();
             self.shared.alarm(format!("damage in the Queue folder: {trouble}"));
         }
-        match slice {
-            Ok(found) if !found.is_empty() => self.shared.send(Event::Found(found)),
-            Ok(_) => {}
-            Err(error) => self.shared.alarm(format!("the Queue folder: {error}")),
+        if !found.is_empty() {
+            self.shared.send(Event::Found(found));
         }
-        if scan.left() > 0 { self.scan = Some(scan) } else { self.shared.send(Event::FoundAll) }
+        if scan.left() > 0 {
+            self.scan = Some(scan);
+            return;
+        }
+        self.shared.send(Event::FoundAll);
+        if let Some((count, why)) = scan.unread() {
+            self.shared.alarm(format!(
+                "{count} messages in the Queue folder cannot be read now, and wait until they can: {why}"
+            ));
+            self.again_at = Some(Instant::now() + SCAN_AGAIN);
+            self.scan = Some(scan);
+        }
     }
 
     fn carry_out(&mut self, jobs: &mut Vec<FolderJob>) {
@@ -149,13 +172,17 @@ impl FolderThread {
         if self.shared.limits.is_poisoned() {
             return;
         }
-        self.report(self.shared.folder.remove(ids));
-    }
-
-    fn report(&self, outcome: Result<Vec<FolderError>, FolderError>) {
-        match outcome {
-            Ok(failed) => failed.iter().for_each(|error| self.shared.alarm(format!("the Queue folder: {error}"))),
-            Err(error) => self.shared.poison(&error.to_string()),
-        }
+        let failed = match self.shared.folder.remove(ids) {
+            Ok(failed) => failed,
+            Err(error) => return self.shared.poison(&error.to_string()),
+        };
+        let Some(why) = failed.first().map(ToString::to_string) else { return };
+        let still_there = failed.into_iter().filter_map(|error| match error {
+            FolderError::Message(id, _) => Some(id),
+            FolderError::Sync(_) => None,
+        });
+        let still_there: Vec<QueueId> = still_there.collect();
+        self.shared.more(still_there.len());
+        self.shared.send(Event::RemoveFailed(still_there, why));
     }
 }

@@ -192,7 +192,7 @@ impl Store {
             looked_at: Instant::now(),
             asked_at: None,
         };
-        let folder = FolderThread { shared: shared.clone(), scan: Some(found.scan) };
+        let folder = FolderThread { shared: shared.clone(), scan: Some(found.scan), again_at: None };
         let of_chores = shared.clone();
         let threads = vec![
             start("journal", move || journal.run())?,
@@ -280,7 +280,13 @@ impl Store {
         self.shared.folder_job(FolderJob::Update(job));
     }
 
-    /// Removes a parked message.
+    /// A parked message waits no more although it was not removed; its files, if there are any, stay.
+    pub fn lost(&self, id: QueueId) {
+        tracing::debug!("message {id} is counted no more");
+        self.shared.one_less();
+    }
+
+    /// Removes a parked message; `Event::RemoveFailed` tells if that cannot be done, and then it still counts as waiting.
     pub fn remove(&self, id: QueueId) {
         self.shared.one_less();
         self.shared.folder_job(FolderJob::Remove(id));
@@ -365,6 +371,10 @@ impl Shared {
 
     fn one_less(&self) {
         self.limits.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn more(&self, count: usize) {
+        self.limits.waiting.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// The queue's thread may have ended before us; what it would do, the next start does.

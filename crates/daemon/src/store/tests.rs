@@ -481,3 +481,75 @@ async fn a_closed_store_holds_its_home_no_longer_whoever_still_has_it() {
     accept(&again, b"content").await.unwrap();
     assert_eq!(accept(&lingers, b"too late").await.unwrap_err().code, 421);
 }
+
+/// Parks `count` messages and closes the store; gives the Queue folder.
+async fn parked(home: &Home, count: usize) -> (PathBuf, Vec<QueueId>) {
+    let (sender, events) = channel();
+    let (store, _) = Store::open(&home.server, sender).unwrap();
+    let mut jobs = Vec::new();
+    for _ in 0..count {
+        jobs.push(park_job(&accepted(&store, &events, b"x\r\n").await));
+    }
+    let ids: Vec<QueueId> = jobs.iter().map(|job| job.id).collect();
+    store.park(jobs);
+    let mut parked = 0;
+    while parked < count {
+        if let Event::Parked(ids) = next(&events) {
+            parked += ids.len();
+        }
+    }
+    store.close().await;
+    (home.server.home.join("Queue"), ids)
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_at_start_is_no_damage_and_is_read_later() {
+    let home = home();
+    let (queue, ids) = parked(&home, 2).await;
+    let name = queue.join(format!("{}.eml", ids[0]));
+    // A link is not followed, whoever asks.
+    let aside = home.folder.path().join("aside");
+    std::fs::rename(&name, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &name).unwrap();
+    let (sender, events) = channel();
+    let (store, _) = Store::open(&home.server, sender).unwrap();
+    let found = |event| match event {
+        Event::Found(all) => Some(all.iter().map(|m| m.id).collect::<Vec<_>>()),
+        _ => None,
+    };
+    assert_eq!(found(next(&events)), Some(vec![ids[1]]));
+    assert!(matches!(next(&events), Event::FoundAll));
+    assert!(
+        matches!(next(&events), Event::Alarm(text) if text.contains("1 messages in the Queue folder cannot be read now"))
+    );
+    assert_eq!(store.waiting(), 2);
+    std::fs::rename(&aside, &name).unwrap();
+    loop {
+        if let Some(ids_found) = found(next(&events)) {
+            assert_eq!(ids_found, [ids[0]]);
+            break;
+        }
+    }
+    assert_eq!(std::fs::read_dir(queue.join("damaged")).unwrap().count(), 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_is_told_of_and_counts_on() {
+    let home = home();
+    let (queue, ids) = parked(&home, 1).await;
+    let (sender, events) = channel();
+    let (store, _) = Store::open(&home.server, sender).unwrap();
+    while !matches!(next(&events), Event::FoundAll) {}
+    let name = queue.join(format!("{}.env", ids[0]));
+    std::fs::remove_file(&name).unwrap();
+    std::fs::create_dir(&name).unwrap();
+    store.remove(ids[0]);
+    assert!(matches!(next(&events), Event::RemoveFailed(all, _) if all == ids));
+    assert_eq!(store.waiting(), 1);
+    std::fs::remove_dir(&name).unwrap();
+    store.remove(ids[0]);
+    until(|| !queue.join(format!("{}.eml", ids[0])).exists()).await;
+    assert_eq!(store.waiting(), 0);
+    store.close().await;
+}

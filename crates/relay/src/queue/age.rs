@@ -102,7 +102,7 @@ impl Queue {
         }
     }
 
-    fn expire(&mut self, id: QueueId, lot: u16, cause: Option<&Failure>, now: Timestamp) {
+    fn expire(&mut self, id: QueueId, lot: u32, cause: Option<&Failure>, now: Timestamp) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let Some(at) = message.lots.iter().position(|l| l.name == lot) else { return };
         let lot = message.lots.swap_remove(at);
@@ -131,6 +131,12 @@ impl Queue {
                 self.effects.push(Effect::Record(Record::Failed { id, to, failure }));
             }
         }
+        self.tell_of_failures(id, failed, now);
+    }
+
+    fn tell_of_failures(&mut self, id: QueueId, failed: Vec<(u32, Failure)>, now: Timestamp) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(envelope) = message.envelope_mut() else { return };
         let notices = notice::of_failures(envelope, failed);
         let mut closed = 0;
         for index in notices.silent {
@@ -211,7 +217,8 @@ impl Queue {
             // What is being made may be just that; if not, it has its turn then.
             self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Failed(id))));
         } else {
-            self.fail(id, failed, now);
+            // That they failed has been logged, and counted, when they did.
+            self.tell_of_failures(id, failed, now);
         }
     }
 }

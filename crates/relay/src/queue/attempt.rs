@@ -47,7 +47,7 @@ impl Queue {
             // Parking puts its lots in line again when it is done.
             return Prepared::NotNow;
         }
-        let (place, stale) = (message.place.clone(), message.epoch != epoch);
+        let place = message.place.clone();
         let Some(envelope) = message.envelope.clone() else {
             let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };
             if lot.state != LotState::Ready {
@@ -60,12 +60,12 @@ impl Queue {
             }
             return Prepared::Loading;
         };
-        if stale {
+        let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };
+        if lot.state == LotState::Ready && lot.epoch != epoch {
             self.route_anew(name.id, now);
             self.settle_down(name.id, now);
             return Prepared::NotNow;
         }
-        let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };
         if lot.state != LotState::Ready || lot.destination != destination {
             return Prepared::NotNow;
         }
@@ -77,14 +77,14 @@ impl Queue {
         Prepared::Parcel(Parcel { id: name.id, envelope, recipients: lot.recipients.clone(), place, hop })
     }
 
-    /// The configuration has changed since the message was routed: its resting lots are made again.
+    /// The configuration has changed since these lots were routed: those that rest are made again.
     fn route_anew(&mut self, id: QueueId, now: Timestamp) {
         let epoch = self.epoch;
         let Some(message) = self.messages.get_mut(&id) else { return };
-        message.epoch = epoch;
-        let (flying, resting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut message.lots).into_iter().partition(|l| l.state == LotState::Flying);
-        message.lots = flying;
+        let (staying, resting): (Vec<_>, Vec<_>) = std::mem::take(&mut message.lots)
+            .into_iter()
+            .partition(|l| l.state == LotState::Flying || l.epoch == epoch);
+        message.lots = staying;
         let mut recipients: Vec<u32> = Vec::new();
         for lot in resting {
             self.scheduler.discharge(lot.destination);
@@ -272,6 +272,10 @@ impl Queue {
             recipients.push(index);
         }
         self.add_lot(id, &target, recipients, lot.tries, due, now);
+        // If the configuration has changed while it was under way, it is routed anew when its turn comes.
+        if let Some(waits) = self.messages.get_mut(&id).and_then(|m| m.lots.last_mut()) {
+            waits.epoch = lot.epoch;
+        }
     }
 
     /// A connection is over. What it did not try goes back: to another connection, or to wait for its destination.

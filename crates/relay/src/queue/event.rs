@@ -37,6 +37,8 @@ pub enum Event {
     Updated(QueueId, u32),
     /// The folder still has an older envelope than this version, and why; to be tried again.
     UpdateFailed(QueueId, u32, String),
+    /// These could not be removed from the folder, and why: a restart would find them again. To be tried again.
+    RemoveFailed(Vec<QueueId>, String),
     /// The journal has grown past its bound: these, its oldest, are to be parked, whatever they wait for. Comes again while
     /// the journal is too large; ids that are gone by now, or on their way, are to be passed over.
     ParkOldest(Vec<QueueId>),
@@ -135,8 +137,10 @@ pub enum Effect {
     Park(Vec<ParkJob>),
     /// Replace a parked message's envelope; [`Event::Updated`] or [`Event::UpdateFailed`] tells of it.
     Update(UpdateJob),
-    /// Remove a parked message.
+    /// Remove a parked message; only [`Event::RemoveFailed`] tells of it.
     Remove(QueueId),
+    /// A parked message has left the queue because its envelope is lost; whatever files it has stay as they are.
+    Lost(QueueId),
     /// Read a parked message's envelope.
     Load(QueueId),
     /// Write a line into the log, and count.

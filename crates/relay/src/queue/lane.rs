@@ -1,6 +1,6 @@
 //! From the journal to the Queue folder, and envelopes in and out of memory.
 
-use super::message::{Lane, LotState, Message};
+use super::message::{Lane, Lot, LotState, Message};
 use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, Queue, without_memory};
 use crate::envelope::{Envelope, Fate, QueueId};
 use crate::parcel::Place;
@@ -145,16 +145,33 @@ impl Queue {
             text: format!("the envelope of message {id} cannot be written now, and is tried again: {why}").into(),
         }));
         // A newer one is on its way and has an answer of its own.
-        if self.messages.get(&id).is_some_and(|message| message.version == version) {
+        if let Some(message) = self.messages.get_mut(&id)
+            && message.version == version
+            && !std::mem::replace(&mut message.write_set, true)
+        {
             self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Write(id))));
         }
     }
 
     /// The time has come to try again, unless it has been written meanwhile.
     pub(super) fn write_again(&mut self, id: QueueId) {
-        if self.messages.get(&id).is_some_and(|message| message.unwritten) {
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        message.write_set = false;
+        if message.unwritten {
             self.persist(id);
         }
+    }
+
+    /// These are done with, and still in the folder: until they are gone from there a restart would deliver them again.
+    pub(super) fn remove_failed(&mut self, ids: &[QueueId], why: &str, now: Timestamp) {
+        self.effects.push(Effect::Record(Record::Alarm {
+            text: format!(
+                "{} messages that are done with could not be removed from the Queue folder, and that is tried again: {why}",
+                ids.len()
+            )
+            .into(),
+        }));
+        self.alarms.extend(ids.iter().map(|id| Reverse((now.plus(JOB_RETRY), Alarm::Remove(*id)))));
     }
 
     /// Lots whose turn came while the message was being parked get in line again.
@@ -196,10 +213,14 @@ impl Queue {
         let mut waiting = Vec::new();
         for lot in message.lots.iter_mut().filter(|l| l.state == LotState::Loading) {
             lot.state = LotState::Ready;
+            self.scheduler.loaded(lot.destination);
             waiting.push((lot.destination, lot.name));
         }
+        for lot in drop_served(message) {
+            waiting.retain(|(_, name)| *name != lot.name);
+            self.scheduler.discharge(lot.destination);
+        }
         for (destination, lot) in &waiting {
-            self.scheduler.loaded(*destination);
             self.scheduler.ready_first(*destination, LotName { id, lot: *lot });
         }
         self.make_lots(id, &unserved, now);
@@ -236,10 +257,22 @@ impl Queue {
             }
             self.scheduler.discharge(lot.destination);
         }
+        self.effects.push(Effect::Lost(id));
         self.effects.push(Effect::Record(Record::Alarm {
             text: format!("message {id} left the queue, its envelope cannot be read: {why}").into(),
         }));
     }
+}
+
+/// Takes recipients who by the folder's envelope wait no more out of their lots: an operator has mended the file. Gives the
+/// lots that nobody is left in.
+fn drop_served(message: &mut Message) -> Vec<Lot> {
+    let Some(envelope) = message.envelope.as_ref() else { return Vec::new() };
+    let fate = |index: u32| envelope.recipients.get(index as usize).map(|r| &r.fate);
+    for lot in &mut message.lots {
+        lot.recipients.retain(|index| matches!(fate(*index), Some(Fate::Pending { .. })));
+    }
+    message.lots.extract_if(.., |lot| lot.recipients.is_empty()).collect()
 }
 
 /// Recipients who wait by the folder's envelope and of whom the memory knows nothing: an operator has mended the file.

@@ -37,12 +37,14 @@ pub(super) enum LotState {
 /// The recipients of a message that share a destination.
 #[derive(Debug)]
 pub(super) struct Lot {
-    pub name: u16,
+    pub name: u32,
     pub destination: DestinationId,
     pub local: bool,
     pub recipients: Vec<u32>,
     pub tries: u16,
     pub state: LotState,
+    /// The configuration it was routed by.
+    pub epoch: u32,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ pub(super) struct Message {
     pub lane: Lane,
     pub arrived: Timestamp,
     pub lots: Vec<Lot>,
-    pub next_lot: u16,
+    pub next_lot: u32,
     /// Recipients without a final fate.
     pub open: u32,
     /// Reports and Badmail entries being made.
@@ -74,14 +76,14 @@ pub(super) struct Message {
     pub version: u32,
     /// The folder's envelope is older than the one in memory, which therefore stays there.
     pub unwritten: bool,
+    /// An alarm for writing it again is set.
+    pub write_set: bool,
     /// Every sender who wants to hear of a delay has heard.
     pub noticed: bool,
-    /// The configuration it was routed by.
-    pub epoch: u32,
 }
 
 impl Message {
-    pub(super) fn lot_mut(&mut self, name: u16) -> Option<&mut Lot> {
+    pub(super) fn lot_mut(&mut self, name: u32) -> Option<&mut Lot> {
         self.lots.iter_mut().find(|l| l.name == name)
     }
 

@@ -24,6 +24,7 @@ use crate::config::{CONNECTIONS_CEILING, VirtualServer};
 use crate::envelope::{Envelope, Failure, Fate, QueueId};
 use crate::parcel::Place;
 use crate::record::Record;
+use crate::retry;
 use crate::route::{self, Route};
 use crate::scheduler::{DestinationId, Limits, LotName, Scheduler, Target};
 use crate::spool::UpdateJob;
@@ -41,6 +42,8 @@ pub const PARK_BATCH: usize = 256;
 /// Wait before a report or Badmail entry that could not be written is made again, and before a failed parking.
 pub const JOB_RETRY: Duration = Duration::from_secs(60);
 
+/// A time for the next try that is further ahead than the longest wait and this was written by a clock that was wrong.
+const DUE_SLACK: Duration = Duration::from_secs(24 * 3_600);
 /// Fewer alarms than this are not looked through for stale ones.
 const ALARMS_TIDY_MIN: usize = 1_024;
 
@@ -48,7 +51,7 @@ const ALARMS_TIDY_MIN: usize = 1_024;
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Alarm {
     /// A lot's wait is over.
-    Lot(QueueId, u16),
+    Lot(QueueId, u32),
     /// A destination's wait is over.
     Destination(u32),
     /// A message has come to the age of a notice or of its end.
@@ -57,6 +60,8 @@ enum Alarm {
     Failed(QueueId),
     /// Write the message's envelope into the folder again.
     Write(QueueId),
+    /// Remove the message from the folder again.
+    Remove(QueueId),
     /// Park what is too old for the journal.
     Park,
 }
@@ -199,6 +204,7 @@ impl Queue {
             Event::ParkFailed(ids, why) => self.park_failed(&ids, &why, now),
             Event::Updated(id, version) => self.updated(id, version, now),
             Event::UpdateFailed(id, version, why) => self.update_failed(id, version, &why, now),
+            Event::RemoveFailed(ids, why) => self.remove_failed(&ids, &why, now),
             Event::ParkOldest(ids) => self.park_oldest(&ids),
             Event::Loaded(id, envelope) => self.loaded(id, envelope, now),
             Event::Attempted { connection, outcome } => self.attempted(connection, outcome, now),
@@ -229,7 +235,8 @@ impl Queue {
         }
         let open = envelope.recipients.iter().filter(|r| !r.fate.is_final()).count();
         let noticed = envelope.recipients.iter().all(|r| r.delay_noticed || r.fate.is_final());
-        let arrived = envelope.arrived;
+        // A clock that was ahead in an earlier life must not keep a message for longer than its time.
+        let arrived = envelope.arrived.min(now);
         let message = Message {
             envelope: Some(Arc::new(envelope)),
             place,
@@ -247,8 +254,8 @@ impl Queue {
             changed: false,
             version: 0,
             unwritten: false,
+            write_set: false,
             noticed,
-            epoch: self.epoch,
         };
         self.messages.insert(id, message);
         if lane == Lane::Journal {
@@ -285,8 +292,9 @@ impl Queue {
                 }
             };
             // Those of one destination travel together; one that waits longer than the others does not hold them up.
-            // What is due by now is due now: each recipient of a session came a little later than the one before.
-            let due = due.max(now);
+            // What is due by now is due now: each recipient of a session came a little later than the one before. And what
+            // is due in years was written down when the clock was wrong.
+            let due = due.clamp(now, now.plus(retry::longest_wait(&self.server.delivery) + DUE_SLACK));
             match groups.iter_mut().find(|(t, _, n, d)| *t == target && *n == tries && *d == due) {
                 Some((_, indexes, _, _)) => indexes.push(index),
                 None => groups.push((target, vec![index], tries, due)),
@@ -297,6 +305,7 @@ impl Queue {
         }
         if !refused.is_empty() {
             self.fail(id, refused, now);
+            self.persist(id);
         }
     }
 
@@ -315,7 +324,8 @@ impl Queue {
         message.next_lot = message.next_lot.wrapping_add(1);
         let ready = due <= now;
         let state = if ready { LotState::Ready } else { LotState::Waiting(due) };
-        message.lots.push(Lot { name, destination, local: *target == Target::Drop, recipients, tries, state });
+        let (local, epoch) = (*target == Target::Drop, self.epoch);
+        message.lots.push(Lot { name, destination, local, recipients, tries, state, epoch });
         if ready {
             self.scheduler.ready(destination, LotName { id, lot: name });
         } else {
@@ -339,6 +349,7 @@ impl Queue {
                 Alarm::Look(id) => self.look(id, now),
                 Alarm::Failed(id) => self.look_or_load(id, now),
                 Alarm::Write(id) => self.write_again(id),
+                Alarm::Remove(id) => self.effects.push(Effect::Remove(id)),
                 Alarm::Park => self.park_pause = None,
             }
         }
@@ -352,7 +363,7 @@ impl Queue {
         let messages = &self.messages;
         self.alarms.retain(|Reverse((_, alarm))| match alarm {
             Alarm::Lot(id, _) | Alarm::Look(id) | Alarm::Failed(id) | Alarm::Write(id) => messages.contains_key(id),
-            Alarm::Destination(_) | Alarm::Park => true,
+            Alarm::Destination(_) | Alarm::Park | Alarm::Remove(_) => true,
         });
         self.tidy_alarms_at = ALARMS_TIDY_MIN + 2 * self.alarms.len();
         self.alarms.shrink_to(self.tidy_alarms_at);

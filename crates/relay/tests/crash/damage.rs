@@ -17,7 +17,7 @@ fn find_with_troubles(disk: &SimDisk) -> (Vec<Accepted>, Vec<String>) {
     let mut recovered = recover(disk, options()).unwrap();
     let mut messages = recovered.messages;
     while recovered.scan.left() > 0 {
-        messages.extend(recovered.scan.slice(disk, &recovered.folder, 3, &mut recovered.troubles).unwrap());
+        messages.extend(recovered.scan.slice(disk, &recovered.folder, 3, &mut recovered.troubles));
     }
     (messages, recovered.troubles)
 }

@@ -34,7 +34,7 @@ fn find(disk: &SimDisk) -> Result<Found, String> {
     let mut messages = recovered.messages;
     let mut scan = recovered.scan;
     while scan.left() > 0 {
-        messages.extend(scan.slice(disk, &recovered.folder, 2, &mut troubles).map_err(|error| error.to_string())?);
+        messages.extend(scan.slice(disk, &recovered.folder, 2, &mut troubles));
     }
     if !troubles.is_empty() {
         return Err(format!("reported as damage: {troubles:?}"));

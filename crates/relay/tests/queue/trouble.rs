@@ -220,3 +220,124 @@ fn a_recipient_that_the_folder_has_and_the_memory_has_not_is_served() {
     tried.sort_unstable();
     assert_eq!(tried, [0, 1]);
 }
+
+#[test]
+fn an_envelope_that_cannot_be_written_is_tried_once_a_minute_however_often_it_has_changed() {
+    let mut w = World::new("retry = [\"1 h\"]\nglitch_retry = { times = 3, every = \"10 s\" }");
+    w.accept("a@local.test", &["b@far.test", "c@other.test"]);
+    w.refuse_all_but(&[]);
+    w.update_fails = true;
+    for _ in 0..3 {
+        w.wait(MINUTE / 6);
+        w.refuse_all_but(&[]);
+    }
+    let before = w.updates;
+    w.wait(10 * MINUTE);
+    assert!(w.updates - before <= 11, "{} times in ten minutes", w.updates - before);
+}
+
+#[test]
+fn what_was_under_way_when_the_configuration_changed_goes_the_new_way_next_time() {
+    let mut w = World::new("smart_host = \"[192.0.2.1]:25\"");
+    let mut envelope = w.envelope("a@local.test", &["b@far.test", "c@far.test"]);
+    envelope.recipients[1].fate = Fate::Pending { tries: 1, due: w.now.plus(MINUTE / 2) };
+    let id = w.accept_envelope(envelope);
+    let (slow, old) = w.one_parcel();
+    w.apply(Event::Configured(server("smart_host = \"[192.0.2.2]:25\"")));
+    w.wait(MINUTE);
+    let (connection, other) = w.one_parcel();
+    assert_ne!(other.hop, old.hop, "c has not been tried before");
+    w.answer(connection, &other, took());
+    w.answer(slow, &old, Err(refused(450)));
+    w.apply(Event::Closed { connection: slow, unsent: None });
+    w.wait(2 * MINUTE);
+    let (connection, parcel) = w.one_parcel();
+    assert_eq!(parcel.hop, other.hop);
+    w.answer(connection, &parcel, took());
+    assert_eq!(w.gone, [id]);
+}
+
+#[test]
+fn what_cannot_be_removed_is_removed_later() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    w.refuse_all_but(&[]);
+    w.wait(MINUTE);
+    w.refuse_all_but(&[0]);
+    assert_eq!(w.gone, [id]);
+    w.apply(Event::RemoveFailed(vec![id], "read-only".into()));
+    w.wait(2 * MINUTE);
+    assert_eq!(w.gone, [id, id], "tried again, once");
+}
+
+#[test]
+fn a_recipient_fails_once_however_often_the_report_cannot_be_written() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    let (connection, parcel) = w.one_parcel();
+    w.answer(connection, &parcel, Err(refused(550)));
+    for _ in 0..5 {
+        assert_eq!(w.reports().len(), 1);
+        w.apply(Event::ReportFailed { id, recipients: vec![0], why: "no room".into() });
+        w.wait(2 * MINUTE);
+    }
+    let failed = w.asked.iter().filter(|e| matches!(e, Effect::Record(Record::Failed { .. }))).count();
+    assert_eq!(failed, 1, "counters are folded from records");
+}
+
+#[test]
+fn a_recipient_that_an_operator_has_struck_out_is_not_tried() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test", "c@far.test", "d@other.test"]);
+    w.refuse_all_but(&[]);
+    let now = w.now;
+    let strike = |w: &mut World, index: usize| {
+        let recipients = &mut w.folder.get_mut(&id).unwrap().recipients;
+        recipients[index].fate = Fate::Delivered { at: now, by: "by hand".into() };
+    };
+    strike(&mut w, 0);
+    w.wait(MINUTE);
+    let mut tried: Vec<_> = w.parcels();
+    let mut who: Vec<u32> = tried.iter().flat_map(|(_, parcel, _)| parcel.recipients.clone()).collect();
+    who.sort_unstable();
+    assert_eq!(who, [1, 2]);
+    while let Some((connection, parcel, _)) = tried.pop() {
+        w.answer(connection, &parcel, Err(refused(450)));
+        w.apply(Event::Closed { connection, unsent: None });
+    }
+    strike(&mut w, 1);
+    strike(&mut w, 2);
+    w.wait(MINUTE);
+    assert!(w.parcels().is_empty());
+    assert_eq!(w.gone, [id], "nobody is left");
+    assert_eq!(w.queue.totals().destinations, 0);
+}
+
+#[test]
+fn a_clock_that_was_ahead_in_an_earlier_life_keeps_nothing_for_years() {
+    let mut w = World::new("");
+    let mut envelope = w.envelope("a@local.test", &["b@far.test"]);
+    let years = w.now.plus(HOUR * 24 * 3_650);
+    envelope.arrived = years;
+    envelope.recipients[0].fate = Fate::Pending { tries: 1, due: years };
+    let id = QueueId(77);
+    w.folder.insert(id, envelope.clone());
+    w.apply(Event::Found(vec![Accepted { id, envelope, place: Place::File }]));
+    w.wait(4 * HOUR);
+    for _ in 0..20 {
+        w.refuse_all_but(&[]);
+        w.wait(4 * HOUR);
+    }
+    let kinds = w.reports();
+    assert!(kinds.iter().any(|(_, kind)| matches!(kind, ReportKind::Failed(_))), "given up in time: {kinds:?}");
+}
+
+#[test]
+fn a_message_whose_envelope_is_lost_is_told_of() {
+    let mut w = World::new("");
+    let id = w.accept("a@local.test", &["b@far.test"]);
+    w.refuse_all_but(&[]);
+    w.folder.remove(&id);
+    w.wait(2 * MINUTE);
+    assert!(w.asked.iter().any(|e| matches!(e, Effect::Lost(lost) if *lost == id)), "it counts no more");
+}

@@ -67,7 +67,7 @@ impl Listing {
                 let _ = disk.remove(&file_name(id));
             }
         }
-        Scan { parked, next: 0 }
+        Scan { parked, ..Scan::default() }
     }
 }
 
@@ -76,6 +76,9 @@ impl Listing {
 pub struct Scan {
     parked: Vec<QueueId>,
     next: usize,
+    /// Those that could not be read, and why the last of them.
+    unread: Vec<QueueId>,
+    trouble: Option<String>,
 }
 
 impl Scan {
@@ -85,39 +88,59 @@ impl Scan {
         self.parked.len() - self.next
     }
 
-    /// Reads the next `count`. What is damaged is put aside, and the operator is to be told.
-    ///
-    /// # Errors
-    /// Damage cannot be put aside.
+    /// Reads the next `count`. What is damaged is put aside, and the operator is to be told. What cannot be read now (no
+    /// permission, too many open files, a disk with a bad moment) is no damage: it stays for [`Scan::again`].
     pub fn slice<D: Disk>(
         &mut self,
         disk: &D,
         folder: &Folder<D>,
         count: usize,
         troubles: &mut Vec<String>,
-    ) -> Result<Vec<Accepted>, SpoolError> {
+    ) -> Vec<Accepted> {
         let mut found = Vec::with_capacity(count.min(self.left()));
         while found.len() < count
             && let Some(id) = self.parked.get(self.next).copied()
         {
             self.next += 1;
-            match read_parked(folder, id) {
-                Ok(message) => found.push(message),
-                Err(error) => {
+            let error = match read_parked(folder, id) {
+                Ok(message) => {
+                    found.push(message);
+                    continue;
+                }
+                Err(error) if is_damage(&error) => {
                     match put_aside(disk, &[envelope_name(id), file_name(id)], &error.to_string()) {
-                        Ok(aside) => troubles.push(aside),
-                        Err(error) if found.is_empty() => return Err(error),
-                        Err(_) => {
-                            // Those before it first; the next call comes here again.
-                            self.next -= 1;
-                            break;
+                        Ok(aside) => {
+                            troubles.push(aside);
+                            continue;
                         }
+                        Err(why) => why.to_string(),
                     }
                 }
-            }
+                Err(error) => format!("{}: {error}", envelope_name(id)),
+            };
+            self.unread.push(id);
+            self.trouble = Some(error);
         }
-        Ok(found)
+        found
     }
+
+    /// How many could not be read so far, and why the last of them.
+    #[must_use]
+    pub fn unread(&self) -> Option<(usize, &str)> {
+        self.trouble.as_deref().map(|why| (self.unread.len(), why))
+    }
+
+    /// Those are to be read once more.
+    pub fn again(&mut self) {
+        self.parked = std::mem::take(&mut self.unread);
+        self.next = 0;
+        self.trouble = None;
+    }
+}
+
+/// Reading it once more would bring the same.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
 }
 
 /// A parked message, if its files are what they should be.
