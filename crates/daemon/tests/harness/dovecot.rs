@@ -1,4 +1,4 @@
-//! A real Dovecot in a folder of its own: LMTP over TCP and over a Unix socket in, POP3 out, one user `bob`.
+//! A real Dovecot in a folder of its own: LMTP over TCP and over a Unix socket in, POP3 out, the users `bob` and `carol`.
 //!
 //! Needs root, as Dovecot does.
 
@@ -25,7 +25,7 @@ impl Dovecot {
         fs::create_dir_all(folder.join("mail")).unwrap();
         let nobody = user_id("nobody");
         chown(folder.join("mail"), Some(nobody.0), Some(nobody.1)).unwrap();
-        fs::write(folder.join("users"), "bob:{PLAIN}secret::::::\n").unwrap();
+        fs::write(folder.join("users"), "bob:{PLAIN}secret::::::\ncarol:{PLAIN}secret::::::\n").unwrap();
         fs::write(folder.join("dovecot.conf"), configuration(&folder, lmtp, pop3, nobody)).unwrap();
         let mut command = Command::new("dovecot");
         command.arg("-F").arg("-c").arg(folder.join("dovecot.conf")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -44,6 +44,21 @@ impl Dovecot {
         (1..=count)
             .map(|n| run_well(Command::new("curl").args(["-sS", "--user", "bob:secret", &format!("{url}/{n}")])))
             .collect()
+    }
+
+    /// The user's mailbox cannot be written to until [`Dovecot::mend`].
+    pub fn break_mailbox(&self, user: &str) {
+        fs::write(self.folder.join("mail").join(user), "no folder").unwrap();
+    }
+
+    pub fn mend(&self, user: &str) {
+        fs::remove_file(self.folder.join("mail").join(user)).unwrap();
+    }
+
+    /// The user's messages as they lie in the mailbox.
+    pub fn delivered_to(&self, user: &str) -> usize {
+        let new = self.folder.join("mail").join(user).join("new");
+        fs::read_dir(new).map_or(0, Iterator::count)
     }
 
     /// Waits for a message that contains this text.

@@ -95,3 +95,30 @@ fn lmtp_over_a_unix_socket_with_one_unknown_mailbox() {
     until(crate::harness::SOON, "Queue is empty", || relay.queued().0.is_empty().then_some(()));
     assert_eq!(dovecot.download().len(), 1);
 }
+
+#[test]
+fn each_mailbox_behind_lmtp_has_its_own_outcome_after_the_content() {
+    let site = Site::new();
+    let dovecot = Dovecot::start(&site, 3);
+    let route = format!("route = \"lmtp://[{}]:{}\"", dovecot.lmtp.ip(), dovecot.lmtp.port());
+    let settings = Settings::new(&site)
+        .remote("boxes.test", &[&route])
+        .delivery("glitch_retry = { every = \"1 s\", times = 0 }")
+        .delivery("retry = [\"1 s\"]");
+    let relay = Relay::start(&site, &settings);
+    dovecot.break_mailbox("carol");
+    let mut client = Client::greet(relay.at);
+    let reply = client.message("alice@local.test", &["bob@boxes.test", "carol@boxes.test"], &tricky("for both"));
+    assert_eq!(reply.code, 250, "{reply:?}");
+    dovecot.wait_for("for both");
+    let envelope = until(crate::harness::SOON, "Carol's outcome is noted", || {
+        let text = relay.queued().0.iter().filter_map(|path| fs::read_to_string(path).ok()).collect::<String>();
+        text.contains("attempt: ").then_some(text)
+    });
+    assert!(envelope.contains("recipient: carol@boxes.test\n number: 1\n fate: pending"), "{envelope}");
+    assert!(envelope.contains("recipient: bob@boxes.test\n number: 0\n fate: delivered"), "{envelope}");
+    dovecot.mend("carol");
+    until(crate::harness::SOON, "Carol has hers", || (dovecot.delivered_to("carol") == 1).then_some(()));
+    until(crate::harness::SOON, "Queue is empty", || relay.queued().0.is_empty().then_some(()));
+    assert_eq!(dovecot.download().len(), 1, "Bob has it once");
+}
