@@ -35,7 +35,7 @@ fn a_disk_that_fills_up_is_refused_early_and_nothing_acknowledged_is_lost() {
     let settings = Settings::new(&site)
         .smart_host(site.at(2, 2525))
         .delivery("glitch_retry = { every = \"1 s\", times = 20 }")
-        .queue("free_space_min = \"4 MB\"")
+        .queue("free_space_min = \"40 MB\"")
         .messages("session_size_max = \"unlimited\"");
     let mut relay = Relay::prepare(&site, &settings);
     let mut command = on_a_small_disk(&site, &relay, "200m", "");
@@ -68,6 +68,7 @@ fn a_disk_that_fills_up_is_refused_early_and_nothing_acknowledged_is_lost() {
     let refused = refused.expect("a disk of 200 MB took 400 MB");
     assert!(refused.code == 452 && refused.text().contains("4.3.1"), "{refused:?}");
     assert!(acknowledged > 20, "only {acknowledged} were taken");
+    relay.wait_for_log(&["less than queue.free_space_min"]);
     // Delivery makes room, and then mail is taken again.
     let peer = Peer::start(site.at(2, 2525), Script::offering(&["PIPELINING"]));
     until(std::time::Duration::from_secs(60), "all that was acknowledged arrives", || {
