@@ -61,7 +61,8 @@ pub(super) async fn open(acme: &Acme, folder: &Path, binding: Option<&Binding>) 
     Ok(account)
 }
 
-fn file(folder: &Path, directory: &str) -> PathBuf {
+/// Where the account at an authority is kept.
+pub(super) fn file(folder: &Path, directory: &str) -> PathBuf {
     let sum = sha256(directory.as_bytes());
     let name: String = sum.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
     folder.join(format!("account-{name}.pem"))

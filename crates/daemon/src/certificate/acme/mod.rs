@@ -33,6 +33,9 @@ pub const OBTAIN_BOUND: Duration = Duration::from_secs(300);
 const PATIENCE: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).timeout(Duration::from_secs(120));
 
+/// How an authority says that it has forgotten us (RFC 8555 §6.7).
+const UNKNOWN_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
 /// Why no certificate was obtained, in words that say what to do.
 #[derive(Debug)]
 pub enum AcmeFault {
@@ -132,7 +135,16 @@ async fn ask(acme: &Acme, folder: &Path, binding: Option<&Binding>) -> Result<(S
     let account = account::open(acme, folder, binding).await?;
     let names: Vec<String> = acme.names.iter().map(ToString::to_string).collect();
     let identifiers: Vec<Identifier> = names.iter().cloned().map(Identifier::Dns).collect();
-    let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+    let mut order = match account.new_order(&NewOrder::new(&identifiers)).await {
+        Err(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(UNKNOWN_ACCOUNT) => {
+            let file = account::file(folder, &acme.directory);
+            return Err(AcmeFault::Refused(format!(
+                "the authority does not know the account in {} any more; remove the file, and a new one will be made",
+                file.display()
+            )));
+        }
+        order => order?,
+    };
     if order.state().status == OrderStatus::Pending {
         let proofs = proofs(&mut order, acme.challenge).await?;
         // Open as long as the authority may look.

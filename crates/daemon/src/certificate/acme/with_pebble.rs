@@ -216,6 +216,31 @@ async fn what_goes_wrong_is_told_and_leaves_what_was_there() {
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
+#[tokio::test]
+async fn an_authority_that_has_forgotten_us_is_told_of() {
+    let pebble = Pebble::start("");
+    let acme = pebble.acme("http-01", &NAMES);
+    obtain(&acme, &pebble.state(), None).await.unwrap();
+    // Another one takes our account for its own.
+    let other = Pebble::start("");
+    let acme_there = other.acme("http-01", &NAMES);
+    let folder = other.state().join("acme");
+    crate::certificate::place::private_folder(&folder).unwrap();
+    let account = |state: &Path, acme: &Acme| super::account::file(&state.join("acme"), &acme.directory);
+    let file = account(&other.state(), &acme_there);
+    std::fs::copy(account(&pebble.state(), &acme), &file).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(&pebble.port.to_string(), &other.port.to_string())).unwrap();
+    let fault = obtain(&acme_there, &other.state(), None).await.unwrap_err().to_string();
+    assert!(fault.contains("remove the file"), "{fault}");
+    std::fs::remove_file(&file).unwrap();
+    obtain(&acme_there, &other.state(), None).await.unwrap();
+    // What lies there is no account at all.
+    std::fs::write(&file, "nothing").unwrap();
+    let fault = obtain(&acme_there, &other.state(), None).await.unwrap_err().to_string();
+    assert!(fault.contains("remove it"), "{fault}");
+}
+
 /// Lifetimes of seconds: what is due is obtained, and shown to the next client without anybody's doing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_service_renews_ahead_of_the_end() {

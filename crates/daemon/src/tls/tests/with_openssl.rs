@@ -5,6 +5,7 @@ use crate::tls::TlsEngine;
 use crate::tls::fixture::credentials;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn openssl(shelf: &Shelf, arguments: &str) -> Output {
@@ -55,6 +56,15 @@ fn an_encrypted_key_is_refused_with_the_command_that_mends_it() {
         let text = shelf.refused(&format!("{{ file = \"mx.pem\", key = {key:?} }}"));
         assert!(text.contains("is encrypted") && text.contains(&format!("openssl pkey -in /{key}")), "{text}");
     }
+}
+
+#[test]
+fn a_key_that_is_too_weak_is_refused_with_what_to_take() {
+    let shelf = Shelf::new();
+    must(&shelf, "req -x509 -newkey rsa:1024 -keyout weak.key -subj /CN=mx.test -days 3 -nodes -out mx.pem");
+    key_mode(&shelf, "weak.key");
+    let text = shelf.refused("{ file = \"mx.pem\", key = \"weak.key\" }");
+    assert!(text.contains("/weak.key: ") && text.contains("RSA needs 2048 bits"), "{text}");
 }
 
 #[test]
@@ -124,10 +134,16 @@ fn serve_one(listener: &TcpListener) -> String {
 
 /// What `openssl s_client` prints, and what our side says.
 fn s_client(arguments: &str, input: &[u8]) -> (String, String) {
+    s_client_with(arguments, input, None)
+}
+
+/// The same, with a configuration of OpenSSL.
+fn s_client_with(arguments: &str, input: &[u8], configuration: Option<&Path>) -> (String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let serving = std::thread::spawn(move || serve_one(&listener));
     let mut client = Command::new("openssl")
+        .envs(configuration.map(|file| ("OPENSSL_CONF", file)))
         .args(["s_client", "-connect", &address, "-ign_eof"])
         .args(arguments.split(' '))
         .stdin(Stdio::piped())
@@ -166,6 +182,23 @@ fn weak_ciphers_are_refused() {
         assert!(printed.contains("alert handshake failure"), "{cipher}: {printed}");
         assert!(!ours.contains("heard"), "{cipher}: {ours}");
     }
+}
+
+/// A channel without the extended master secret could be somebody else's, for all that its bindings say.
+#[test]
+fn tls_1_2_needs_the_extended_master_secret() {
+    let shelf = Shelf::new();
+    let with = |options: &str| {
+        shelf.write(
+            "openssl.cnf",
+            format!("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n{options}\n"),
+        );
+        s_client_with("-tls1_2", b"QUIT\n", Some(&shelf.path().join("openssl.cnf")))
+    };
+    let (printed, ours) = with("Options = ExtendedMasterSecret");
+    assert!(ours.contains("heard=QUIT"), "{ours} {printed}");
+    let (printed, ours) = with("Options = -ExtendedMasterSecret");
+    assert!(printed.contains("alert handshake failure") && !ours.contains("heard"), "{ours} {printed}");
 }
 
 /// A cut is not an end: the peer's socket goes away in the middle of what it says.
