@@ -496,7 +496,7 @@ fn envelope(to: &str, now: Timestamp) -> Outcomes<Envelope> {
     Ok(Envelope {
         sender: ReversePath::Mailbox(Mailbox::parse("a@local.test")?),
         arrived: now,
-        origin: Origin::Smtp { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: "client.test".into() },
+        origin: Origin::Smtp { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), helo: "client.test".into(), account: None },
         size: MESSAGE as u64,
         body: BodyKind::SevenBit,
         utf8: false,

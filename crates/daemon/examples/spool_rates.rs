@@ -37,7 +37,7 @@ fn envelope() -> Outcome<Envelope> {
     Ok(Envelope {
         sender: ReversePath::Mailbox(Mailbox::parse("application@src.example").map_err(|e| e.to_string())?),
         arrived: Timestamp(1_795_330_800_123),
-        origin: Origin::Smtp { peer: "127.0.0.1".parse()?, helo: "client.example".into() },
+        origin: Origin::Smtp { peer: "127.0.0.1".parse()?, helo: "client.example".into(), account: None },
         size: 0,
         body: BodyKind::EightBitMime,
         utf8: false,

@@ -36,6 +36,7 @@ impl std::error::Error for StartError {}
 /// A running virtual server, without its listeners ([`crate::listen`]).
 pub struct ServerRuntime {
     store: Store,
+    resolver: Resolver,
     events: Sender<Event>,
     glance: Arc<Glance>,
     reporter: Reporter,
@@ -66,8 +67,14 @@ impl ServerRuntime {
             let _ = std::fs::create_dir_all(folder);
         }
         let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
-        let outbound =
-            Outbound::new(server.clone(), resolver, store.clone(), events.clone(), clock.clone(), runtime.clone());
+        let outbound = Outbound::new(
+            server.clone(),
+            resolver.clone(),
+            store.clone(),
+            events.clone(),
+            clock.clone(),
+            runtime.clone(),
+        );
         let local =
             Local::start(server, store.clone(), events.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
         let reporter = Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
@@ -82,13 +89,19 @@ impl ServerRuntime {
             .spawn(move || queue_thread::run(queue, &inbox, hands, &time, &seen))
             .map_err(no_thread)?;
         let (watch, queue) = (Mutex::new(Some(watch)), Mutex::new(Some(thread)));
-        Ok(ServerRuntime { store, events, glance, reporter, watch, queue })
+        Ok(ServerRuntime { store, resolver, events, glance, reporter, watch, queue })
     }
 
     /// Where sessions hand in messages.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Who answers what is asked of the DNS.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Messages that wait.

@@ -250,7 +250,7 @@ pub(crate) fn addressees<'a>(envelope: &'a Envelope, recipients: &[u32]) -> Vec<
 
 fn origin_words(origin: &Origin) -> String {
     match origin {
-        Origin::Smtp { peer, helo } => format!("from {} ([{peer}])", printable(helo)),
+        Origin::Smtp { peer, helo, .. } => format!("from {} ([{peer}])", printable(helo)),
         Origin::Pickup { file } => format!("from the Pickup file {}", printable(file)),
         Origin::Report { about } => format!("made here as a report about {about}"),
     }

@@ -51,6 +51,8 @@ pub enum Origin {
         peer: std::net::IpAddr,
         /// What it said after HELO or EHLO.
         helo: Box<str>,
+        /// The account by which it had authenticated.
+        account: Option<Box<str>>,
     },
     /// A file in Pickup, of this name.
     Pickup {

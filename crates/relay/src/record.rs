@@ -89,6 +89,8 @@ pub enum Record {
         peer: IpAddr,
         /// What the client called itself.
         helo: Box<str>,
+        /// The account by which it had authenticated.
+        account: Option<Box<str>>,
     },
     /// A message was accepted from a file in Pickup.
     PickedUp {
@@ -124,6 +126,28 @@ pub enum Record {
         command: Box<str>,
         /// What it was told.
         reply: Reply,
+        /// The setting or limit that decided, if one did.
+        by: Option<&'static str>,
+    },
+    /// A client's connection is encrypted from now on.
+    Secured {
+        /// From where.
+        peer: SocketAddr,
+        /// `TLSv1.3`.
+        version: &'static str,
+        /// The cipher suite's registered name.
+        cipher: &'static str,
+        /// The name that the client asked for.
+        name: Option<Box<str>>,
+        /// The subject of the certificate that the client showed.
+        certificate: Option<Box<str>>,
+    },
+    /// A client and we did not agree on TLS, or what it sent was no TLS any more.
+    NotSecured {
+        /// From where.
+        peer: SocketAddr,
+        /// What went wrong.
+        why: Box<str>,
     },
     /// Somebody wanted to log on.
     Logon(Logon),
@@ -198,8 +222,9 @@ impl Record {
     pub fn accepted(id: QueueId, envelope: &Envelope) -> Option<Record> {
         let (from, size, recipients) = (envelope.sender.clone(), envelope.size, envelope.recipients.len());
         match &envelope.origin {
-            Origin::Smtp { peer, helo } => {
-                Some(Record::Accepted { id, from, size, recipients, peer: *peer, helo: helo.clone() })
+            Origin::Smtp { peer, helo, account } => {
+                let (helo, account) = (helo.clone(), account.clone());
+                Some(Record::Accepted { id, from, size, recipients, peer: *peer, helo, account })
             }
             Origin::Pickup { file } => Some(Record::PickedUp { id, file: file.clone(), from, size, recipients }),
             Origin::Report { .. } => None,
@@ -221,12 +246,13 @@ impl Record {
             | Record::PickedUp { .. }
             | Record::Abandoned { .. }
             | Record::Refused { .. }
+            | Record::NotSecured { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. } => Level::Info,
             Record::Logon(logon) => logon.level(),
-            Record::Connected { .. } | Record::Disconnected { .. } => Level::Debug,
+            Record::Connected { .. } | Record::Disconnected { .. } | Record::Secured { .. } => Level::Debug,
         }
     }
 
@@ -242,7 +268,9 @@ impl Record {
             | Record::Accepted { .. }
             | Record::PickedUp { .. }
             | Record::Abandoned { .. }
-            | Record::Refused { .. } => self.print_receiving(out),
+            | Record::Refused { .. }
+            | Record::Secured { .. }
+            | Record::NotSecured { .. } => self.print_receiving(out),
             Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
@@ -277,14 +305,15 @@ impl Record {
             Record::Disconnected { peer, messages, how } => {
                 Line::new(out, "disconnected").field("peer", peer).field("messages", messages).field("how", how);
             }
-            Record::Accepted { id, from, size, recipients, peer, helo } => {
-                Line::new(out, "accepted")
+            Record::Accepted { id, from, size, recipients, peer, helo, account } => {
+                let line = Line::new(out, "accepted")
                     .field("id", id)
                     .sender(from)
                     .field("size", size)
                     .field("recipients", recipients)
                     .field("peer", peer)
                     .field("helo", helo);
+                line.maybe("account", account.as_ref());
             }
             Record::PickedUp { id, file, from, size, recipients } => {
                 Line::new(out, "picked_up")
@@ -298,8 +327,17 @@ impl Record {
                 let line = Line::new(out, "abandoned").field("id", id).sender(from).field("size", size);
                 line.field("recipients", recipients).field("peer", peer);
             }
-            Record::Refused { peer, command, reply } => {
-                Line::new(out, "refused").field("peer", peer).field("command", command).field("reply", reply);
+            Record::Refused { peer, command, reply, by } => {
+                let line = Line::new(out, "refused").field("peer", peer).field("command", command);
+                line.field("reply", reply).maybe("by", by.as_ref());
+            }
+            Record::Secured { peer, version, cipher, name, certificate } => {
+                let line = Line::new(out, "secured").field("peer", peer).field("version", version);
+                let line = line.field("cipher", cipher).maybe("name", name.as_ref());
+                line.maybe("certificate", certificate.as_ref());
+            }
+            Record::NotSecured { peer, why } => {
+                Line::new(out, "not_secured").field("peer", peer).field("why", why);
             }
             _ => {}
         }
@@ -396,6 +434,14 @@ impl<'a> Line<'a> {
             quote(&raw, out);
         }
         Line { out }
+    }
+
+    /// Appends ` key=value` if there is a value.
+    fn maybe<T: fmt::Display>(self, key: &'static str, value: Option<&T>) -> Line<'a> {
+        match value {
+            Some(value) => self.field(key, value),
+            None => self,
+        }
     }
 
     fn sender(self, from: &ReversePath) -> Line<'a> {
@@ -520,10 +566,31 @@ mod tests {
             Record::Alarm { text: text.into() },
             Record::Connected { peer, local: peer },
             Record::Disconnected { peer, messages: 3, how: text.into() },
-            Record::Accepted { id, from: from.clone(), size: 12, recipients: 1, peer: peer.ip(), helo: text.into() },
+            Record::Accepted {
+                id,
+                from: from.clone(),
+                size: 12,
+                recipients: 1,
+                peer: peer.ip(),
+                helo: text.into(),
+                account: Some(text.into()),
+            },
             Record::PickedUp { id, file: text.into(), from: from.clone(), size: 12, recipients: 1 },
             Record::Abandoned { id, from, size: 12, recipients: 1, peer: peer.ip() },
-            Record::Refused { peer: peer.ip(), command: text.into(), reply: Reply::new(550, 7, 1, text.to_owned()) },
+            Record::Refused {
+                peer: peer.ip(),
+                command: text.into(),
+                reply: Reply::new(550, 7, 1, text.to_owned()),
+                by: Some("access.relay.only"),
+            },
+            Record::Secured {
+                peer,
+                version: "TLSv1.3",
+                cipher: "TLS_AES_256_GCM_SHA384",
+                name: Some(text.into()),
+                certificate: Some(text.into()),
+            },
+            Record::NotSecured { peer, why: text.into() },
             Record::Delivered { id, to: to.clone(), by: text.into(), said: text.into(), after_ms: 12 },
             Record::Deferred { id, to: to.clone(), failure: failure(text), again: at },
             Record::Failed { id, to, failure: failure(text) },
@@ -556,6 +623,7 @@ mod tests {
             recipients: 2,
             peer: "192.0.2.7".parse().unwrap(),
             helo: "[192.0.2.7]".into(),
+            account: None,
         };
         assert_eq!(
             line.to_string(),
@@ -620,7 +688,7 @@ mod tests {
     fn who_reads_what() {
         assert_eq!(Record::Stopped.level(), Level::Quiet);
         let debug = all("x").iter().filter(|r| r.level() == Level::Debug).count();
-        assert_eq!(debug, 2, "connections alone are for debugging");
+        assert_eq!(debug, 3, "connections alone are for debugging");
         assert!(Level::Quiet < Level::Info && Level::Info < Level::Debug);
     }
 }

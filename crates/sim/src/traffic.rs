@@ -224,7 +224,16 @@ impl Life {
                 intake.id = Some(id);
                 let fqdn = &self.node.server.delivery.fqdn;
                 let with = With { esmtp: true, ..With::default() };
-                let by = ReceivedBy { helo: &intake.helo, peer: CLIENT, fqdn, with, id: &id, now: self.now };
+                let by = ReceivedBy {
+                    helo: &intake.helo,
+                    peer: CLIENT,
+                    note: "",
+                    fqdn,
+                    with,
+                    tls: None,
+                    id: &id,
+                    now: self.now,
+                };
                 intake.content = header::received(&by).into_bytes();
                 wire.receiver.answer(Answer::Begun);
             }
@@ -241,7 +250,7 @@ impl Life {
         let envelope = Envelope {
             sender: from.sender,
             arrived: self.now,
-            origin: Origin::Smtp { peer: CLIENT, helo: intake.helo.clone() },
+            origin: Origin::Smtp { peer: CLIENT, helo: intake.helo.clone(), account: None },
             size: content.len() as u64,
             body: from.body,
             utf8: from.utf8,

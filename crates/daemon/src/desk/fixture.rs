@@ -1,10 +1,12 @@
 //! A desk for tests: a whole virtual server in a folder of its own, with a log that can be read.
 
-use super::Desk;
+use super::{Desk, Premises, Reception};
+use crate::auth::Passwords;
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::log::{Flush, Log};
 use crate::store::Store;
-use relay::config::{Config, VirtualServer};
+use relay::config::{Config, Dns, VirtualServer};
 use relay::queue::{Accepted, Event};
 use relay::record::Level;
 use std::io::{self, Write};
@@ -66,6 +68,14 @@ fn configure(home: &Path, general: &str, messages: &str, delivery: &str) -> Arc<
     Arc::clone(&config.servers[0])
 }
 
+fn reception(server: &VirtualServer, log: &Log, clock: &Clock) -> Reception {
+    let premises = Premises { state: Path::new("/nowhere"), passwords: &Passwords::new(1), clock };
+    let resolver = Resolver::new(&Dns::default()).unwrap();
+    let (reception, faults) = Reception::open(server, &premises, resolver, log, None);
+    assert!(faults.is_empty(), "{faults:?}");
+    reception
+}
+
 impl Office {
     pub(crate) fn new() -> Office {
         Office::with("", "", "")
@@ -80,15 +90,17 @@ impl Office {
         let (log, flush) = Log::start(Level::Debug, clock.clone(), Box::new(lines.clone())).unwrap();
         let (events, accepted) = mpsc::channel();
         let (store, _) = Store::open(&server, events).unwrap();
-        let desk = Desk::new(server, store.clone(), log, clock);
+        let desk = Desk::new(Arc::clone(&server), reception(&server, &log, &clock), store.clone(), log, clock);
         Office { desk, store, accepted: Mutex::new(accepted), lines, flush, home }
     }
 
     /// The same store behind another configuration.
     pub(crate) fn reconfigured(&self, general: &str, delivery: &str) -> Arc<Desk> {
         let desk = &self.desk;
+        let server = configure(self.home.path(), general, "", delivery);
         Desk::new(
-            configure(self.home.path(), general, "", delivery),
+            Arc::clone(&server),
+            reception(&server, desk.log(), desk.clock()),
             self.store.clone(),
             desk.log().clone(),
             desk.clock().clone(),

@@ -1,39 +1,75 @@
-//! Answers what a session asks: may this sender send, may this recipient be written to, is there room?
+//! Answers what a session asks: may this client connect, log on, send; is there room?
 //!
 //! A desk is one virtual server as one configuration has it, with what its sessions need at hand: settings, store, log and
-//! clock. It is made anew on a reload; a session keeps the desk that it began with. It decides nothing itself:
-//! [`relay::gate`] judges peers and addresses, [`Store::begin`] knows whether there is room.
+//! clock, certificates and accounts ([`Reception`]), and its doors, one for each listener. It is made anew on a reload; a session
+//! keeps the desk that it began with. It decides nothing itself: [`relay::gate`] judges clients and addresses, [`relay::rate`]
+//! counts, [`Authenticator`] proves, [`Store::begin`] knows whether there is room.
 
 #[cfg(test)]
 pub(crate) mod fixture;
+mod reception;
+mod turnstile;
 
+pub use reception::{Premises, Reception};
+pub use turnstile::{Turn, Turnstile};
+
+use crate::auth::{Authenticator, ChannelFacts};
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::log::Log;
 use crate::store::Store;
+use crate::tls::Credentials;
 use relay::config::{Listener, ListenerTls, VirtualServer};
 use relay::envelope::QueueId;
-use relay::gate::{self, Client};
+use relay::gate::{self, Client, Verdict};
 use smtp::command::{MailFrom, RcptTo};
 use smtp::reply::Reply;
-use smtp::server::Settings;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use smtp::server::{Inspection, Offer, Settings};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// One virtual server for its sessions.
 pub struct Desk {
     server: Arc<VirtualServer>,
     settings: Arc<Settings>,
+    reception: Reception,
+    doors: Vec<Door>,
     store: Store,
     log: Log,
     clock: Clock,
 }
 
+/// Which door of a desk.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct DoorId(usize);
+
+/// One listener for its sessions.
+#[derive(Debug)]
+struct Door {
+    listener: Listener,
+    /// What is offered where nobody can log on: to all the same, before TLS and under it.
+    plain: [Arc<Offer>; 2],
+}
+
+/// A no, and which setting or limit said it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the client is told.
+    pub reply: Reply,
+    /// The setting's name, for the log.
+    pub by: Option<&'static str>,
+}
+
 impl Desk {
     /// The desk of `server` as it is configured now.
     #[must_use]
-    pub fn new(server: Arc<VirtualServer>, store: Store, log: Log, clock: Clock) -> Arc<Desk> {
+    pub fn new(server: Arc<VirtualServer>, reception: Reception, store: Store, log: Log, clock: Clock) -> Arc<Desk> {
         let settings = Arc::new(session_settings(&server));
-        Arc::new(Desk { server, settings, store, log, clock })
+        let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let elsewhere = Listener { address: unknown, tls: ListenerTls::Plain, authentication_required: false };
+        let listeners = server.general.listen.iter().copied().chain([elsewhere]);
+        let doors = listeners.map(|listener| Door::new(&server, listener)).collect();
+        Arc::new(Desk { server, settings, reception, doors, store, log, clock })
     }
 
     /// The virtual server, as this desk's sessions know it.
@@ -66,30 +102,103 @@ impl Desk {
         &self.clock
     }
 
+    /// What clients are received with.
+    #[must_use]
+    pub fn reception(&self) -> &Reception {
+        &self.reception
+    }
+
+    /// The door with the listener of that address, as configured; one without TLS if there is none.
+    #[must_use]
+    pub fn door(&self, address: SocketAddr) -> DoorId {
+        let last = self.doors.len() - 1;
+        DoorId(self.doors.iter().position(|door| door.listener.address == address).unwrap_or(last))
+    }
+
+    /// The listener of a door of this desk.
+    #[must_use]
+    pub fn listener(&self, door: DoorId) -> Listener {
+        self.doors[door.0].listener
+    }
+
+    /// What a TLS handshake that begins now shows.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.reception.certificates.as_ref().map(|shown| shown.certificates.credentials())
+    }
+
+    /// Who proves who clients are.
+    #[must_use]
+    pub fn authenticator(&self) -> Option<&Arc<Authenticator>> {
+        self.reception.authenticator.as_ref()
+    }
+
+    /// Must a client's name be known before it is greeted, be it for a list or for the trace line?
+    #[must_use]
+    pub fn wants_names(&self) -> bool {
+        self.server.access.reverse_dns || gate::needs_name(&self.server)
+    }
+
+    /// Who knows names.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.reception.resolver
+    }
+
+    /// May this client connect? Its turn, if its connections are counted.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn connect(&self, client: &Client<'_>) -> Result<Option<Turn>, Refusal> {
+        answer(gate::connect(&self.server, client))?;
+        if gate::is_listed(&self.server, client) {
+            return Ok(None);
+        }
+        let turn = self.reception.turnstile.enter(client.address, self.clock.now());
+        turn.map(Some).map_err(|limit| Refusal { reply: limit.reply(), by: Some(limit.name()) })
+    }
+
+    /// What this client is offered now.
+    #[must_use]
+    pub fn offer(&self, client: &Client<'_>, channel: &ChannelFacts) -> Arc<Offer> {
+        let door = &self.doors[self.door(client.listener.address).0];
+        let is_secured = client.tls.is_some();
+        let Some(authenticator) = self.authenticator() else {
+            return Arc::clone(&door.plain[usize::from(is_secured)]);
+        };
+        let methods = &self.server.access.authentication.methods;
+        let is_wanted = !door.plain[0].tls_required || is_secured;
+        let mut mechanisms = gate::mechanisms(&self.server, client);
+        let usable = authenticator.usable(client.address, channel);
+        mechanisms.retain(|mechanism| is_wanted && usable.contains(mechanism));
+        let needs_tls = |reply: &Reply| reply.code == 538;
+        let under_tls = methods.iter().copied().filter(|method| {
+            !is_secured
+                && (!is_wanted
+                    || gate::auth(&self.server, client, *method).outcome.is_err_and(|reply| needs_tls(&reply)))
+        });
+        let offer =
+            Offer { mechanisms, under_tls: under_tls.collect(), ..Offer::clone(&door.plain[usize::from(is_secured)]) };
+        Arc::new(offer)
+    }
+
     /// May this sender send?
     ///
     /// # Errors
-    /// The reply that says why not.
-    pub fn sender(&self, peer: IpAddr, mail: &MailFrom) -> Result<(), Reply> {
-        gate::sender(&self.server, &self.stranger(peer), &mail.sender).outcome
+    /// Why not.
+    pub fn sender(&self, client: &Client<'_>, mail: &MailFrom) -> Result<(), Refusal> {
+        answer(gate::sender(&self.server, client, &mail.sender))?;
+        let account = client.identity.map(|identity| &*identity.account);
+        let counted = self.reception.turnstile.message(client.address, account, self.clock.now());
+        counted.map_err(|limit| Refusal { reply: limit.reply(), by: Some(limit.name()) })
     }
 
     /// May this recipient be written to?
     ///
     /// # Errors
-    /// The reply that says why not.
-    pub fn recipient(&self, peer: IpAddr, rcpt: &RcptTo) -> Result<(), Reply> {
-        gate::recipient(&self.server, &self.stranger(peer), &rcpt.recipient).outcome
-    }
-
-    /// Nobody can log on yet.
-    fn stranger(&self, peer: IpAddr) -> Client<'static> {
-        let anywhere = Listener {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 25),
-            tls: ListenerTls::Plain,
-            authentication_required: false,
-        };
-        Client::stranger(peer, self.server.general.listen.first().copied().unwrap_or(anywhere))
+    /// Why not.
+    pub fn recipient(&self, client: &Client<'_>, rcpt: &RcptTo) -> Result<(), Refusal> {
+        answer(gate::recipient(&self.server, client, &rcpt.recipient))
     }
 
     /// Is there room for a message? Its name, if so.
@@ -101,7 +210,31 @@ impl Desk {
     }
 }
 
+impl Door {
+    fn new(server: &VirtualServer, listener: Listener) -> Door {
+        let stranger = Client::stranger(Ipv4Addr::UNSPECIFIED.into(), listener);
+        let plain = [false, true].map(|secured| {
+            Arc::new(Offer {
+                starttls: matches!(listener.tls, ListenerTls::StartTls | ListenerTls::StartTlsRequired),
+                tls_required: !gate::secure(server, &stranger).is_yes(),
+                secured,
+                auth_required: !gate::identified(server, &stranger).is_yes(),
+                ..Offer::default()
+            })
+        });
+        Door { listener, plain }
+    }
+}
+
+fn answer(verdict: Verdict<'_>) -> Result<(), Refusal> {
+    let by = Some(verdict.because.setting).filter(|setting| !setting.is_empty());
+    verdict.outcome.map_err(|reply| Refusal { reply, by })
+}
+
 fn session_settings(server: &VirtualServer) -> Settings {
+    let inspection = &server.access.inspection;
+    let verbs = inspection.verbs.as_ref();
+    let extensions = inspection.extensions.as_ref();
     Settings {
         size_max: server.messages.size_max,
         session_size_max: server.messages.session_size_max,
@@ -109,6 +242,13 @@ fn session_settings(server: &VirtualServer) -> Settings {
         bare_newlines: server.general.bare_newlines,
         timeout: server.general.timeout,
         content_grace: server.general.timeout,
+        errors_max: server.general.errors_max,
+        refusals_max: server.general.refusals_max,
+        greeting_delay: server.general.greeting_delay,
+        inspection: Inspection {
+            verbs: verbs.map(|list| list.iter().map(|allowed| (allowed.verb.into(), allowed.line_max)).collect()),
+            extensions: extensions.map(|list| list.iter().map(|keyword| (*keyword).into()).collect()),
+        },
         ..Settings::new(server.delivery.fqdn.clone(), server.default_domain.name.clone())
     }
 }
@@ -116,6 +256,8 @@ fn session_settings(server: &VirtualServer) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::fixture::Office;
+    use relay::config::{Listener, ListenerTls};
+    use relay::gate::Client;
     use smtp::address::Mailbox;
     use smtp::command::{Notify, RcptTo};
 
@@ -139,9 +281,17 @@ mod tests {
     fn the_gate_is_asked_with_the_peers_address() {
         let office = Office::new();
         let rcpt = |to: &str| RcptTo { recipient: Mailbox::parse(to).unwrap(), notify: Notify::Default, orcpt: None };
-        let ask = |peer: &str, to: &str| office.desk.recipient(peer.parse().unwrap(), &rcpt(to)).map_err(|r| r.code);
+        let listener = Listener {
+            address: "0.0.0.0:25".parse().unwrap(),
+            tls: ListenerTls::Plain,
+            authentication_required: false,
+        };
+        let ask = |peer: &str, to: &str| {
+            let client = Client::stranger(peer.parse().unwrap(), listener);
+            office.desk.recipient(&client, &rcpt(to)).map_err(|refusal| (refusal.reply.code, refusal.by))
+        };
         assert_eq!(ask("127.0.0.1", "a@elsewhere.test"), Ok(()));
-        assert_eq!(ask("192.0.2.1", "a@elsewhere.test"), Err(550));
+        assert_eq!(ask("192.0.2.1", "a@elsewhere.test"), Err((550, Some("access.relay.only"))));
         assert_eq!(ask("192.0.2.1", "a@local.test"), Ok(()));
     }
 }

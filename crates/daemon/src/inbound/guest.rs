@@ -6,23 +6,39 @@
 //!
 //! RFC 5321 §4.4 (trace), §6.3 (loops), §4.2.5 (who is responsible for a message).
 
+use super::Caller;
 use super::refusals::Refusals;
-use crate::desk::Desk;
+use crate::auth::{self, ChannelFacts, Exchange};
+use crate::desk::{Desk, Refusal, Turn};
 use crate::store::Incoming;
+use crate::tls::TlsFacts;
 use bytes::Bytes;
+use relay::config::Listener;
 use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+use relay::gate::{self, CertificateIdentity, Client, Identity, PeerName, TlsIdentity};
 use relay::record::{Level, Record};
 use relay::spool::Receipt;
 use smtp::command::{MailFrom, RcptTo};
 use smtp::header::{self, ReceivedBy, With};
 use smtp::reply::Reply;
-use smtp::server::{Answer, Question};
+use smtp::server::{Answer, Offer, Question, Session};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct Guest {
     desk: Arc<Desk>,
-    peer: IpAddr,
+    caller: Caller,
+    /// Its name in DNS, if somebody wanted to know.
+    name: Option<Box<PeerName>>,
+    /// Its place among the counted connections.
+    turn: Option<Turn>,
+    /// Its TLS channel.
+    tls: Option<Arc<TlsFacts>>,
+    /// An AUTH command that is not answered yet.
+    exchange: Option<Box<Exchange>>,
+    /// Who it has proved to be.
+    identity: Option<Box<Identity>>,
     /// What it calls itself.
     helo: Box<str>,
     /// It said EHLO.
@@ -45,10 +61,15 @@ struct Message {
 }
 
 impl Guest {
-    pub(super) fn new(peer: IpAddr, desk: Arc<Desk>) -> Guest {
+    pub(super) fn new(caller: Caller, turn: Option<Turn>, desk: Arc<Desk>) -> Guest {
         Guest {
             desk,
-            peer,
+            caller,
+            name: None,
+            turn,
+            tls: None,
+            exchange: None,
+            identity: None,
             helo: Box::default(),
             esmtp: false,
             message: None,
@@ -61,8 +82,117 @@ impl Guest {
         &self.desk
     }
 
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     pub(super) fn peer(&self) -> IpAddr {
-        self.peer
+        self.caller.address.ip()
+    }
+
+    pub(super) fn listener(&self) -> Listener {
+        self.desk.listener(self.caller.door)
+    }
+
+    /// Its name in DNS, or why there is none.
+    pub(super) fn set_name(&mut self, name: PeerName) {
+        self.name = Some(Box::new(name));
+    }
+
+    /// What is known of it by now, for the gate.
+    fn client(&self) -> Client<'_> {
+        let tls = self.tls.as_ref().map(|facts| TlsIdentity {
+            certificate: facts.client_certificate.as_ref().map(|shown| CertificateIdentity {
+                sha256: &shown.sha256,
+                names: &shown.names,
+                subject: &shown.subject,
+            }),
+        });
+        Client {
+            address: self.peer(),
+            listener: self.listener(),
+            name: self.name.as_deref().unwrap_or(&PeerName::NotAsked),
+            tls,
+            identity: self.identity.as_deref(),
+            helo: Some(&*self.helo).filter(|helo| !helo.is_empty()),
+        }
+    }
+
+    /// What it is offered now.
+    pub(super) fn offer(&self) -> Arc<Offer> {
+        self.desk.offer(&self.client(), &ChannelFacts { tls: self.tls.clone() })
+    }
+
+    /// Its session, at the point of our greeting.
+    pub(super) fn session(&self) -> Session {
+        let (settings, offer) = (Arc::clone(self.desk.settings()), self.offer());
+        let now = self.desk.clock().now();
+        if settings.greeting_delay > Duration::ZERO && !gate::may_relay(self.desk.server(), &self.client()) {
+            return Session::delayed(settings, offer, self.peer(), now);
+        }
+        Session::new(settings, offer, self.peer(), now)
+    }
+
+    /// Judges a client whose name is known now.
+    pub(super) fn take_turn(&mut self) -> Result<(), Reply> {
+        match self.desk.connect(&self.client()) {
+            Ok(turn) => {
+                self.turn = turn;
+                Ok(())
+            }
+            Err(refusal) => Err(self.refuse("connect", refusal)),
+        }
+    }
+
+    /// TLS is on: what was known before is forgotten (RFC 3207 §4.2).
+    pub(super) fn secured(&mut self, facts: Arc<TlsFacts>) {
+        self.tls = Some(facts);
+        self.exchange = None;
+        self.identity = None;
+        self.helo = Box::default();
+        self.esmtp = false;
+    }
+
+    /// Answers what proves who the client is.
+    pub(super) async fn prove(&mut self, question: Question) -> Answer {
+        let response = match question {
+            Question::Auth { mechanism, initial } => {
+                let Some(authenticator) = self.desk.authenticator() else { return Answer::Refuse(out_of_order()) };
+                let channel = ChannelFacts { tls: self.tls.clone() };
+                self.exchange = Some(Box::new(authenticator.begin(mechanism, self.peer(), &channel)));
+                initial
+            }
+            Question::AuthResponse(response) => Some(response),
+            _ => return Answer::Refuse(out_of_order()),
+        };
+        let Some(mut exchange) = self.exchange.take() else { return Answer::Refuse(out_of_order()) };
+        match exchange.step(response).await {
+            auth::Verdict::Challenge(challenge) => {
+                self.exchange = Some(exchange);
+                Answer::Challenge(challenge)
+            }
+            auth::Verdict::Accepted(identity) => {
+                self.identity = Some(Box::new(identity));
+                Answer::Accept
+            }
+            auth::Verdict::Refused(reply) => {
+                self.refusals.announce("AUTH", &reply);
+                Answer::Refuse(reply)
+            }
+        }
+    }
+
+    /// What is said to a refused command, once the log knows of it.
+    fn refuse(&mut self, command: impl Into<Box<str>>, refusal: Refusal) -> Reply {
+        self.refusals.announce_by(command, &refusal.reply, refusal.by);
+        refusal.reply
+    }
+
+    /// Notes refusals that nobody is told of.
+    pub(super) fn note_refusal_unsent(&mut self) {
+        for refused in self.refusals.unsent(self.peer()) {
+            self.desk.log().write(&refused);
+        }
     }
 
     /// How many messages were queued.
@@ -129,7 +259,7 @@ impl Guest {
                 from: message.mail.sender.clone(),
                 size: incoming.len(),
                 recipients: message.recipients.len(),
-                peer: self.peer,
+                peer: self.peer(),
             });
         }
     }
@@ -137,26 +267,24 @@ impl Guest {
     /// Notes each refusal in what is being sent.
     pub(super) fn note_refusals(&mut self, replies: &[u8]) {
         let otherwise = if self.message.is_some() { "message" } else { "session" };
-        for refused in self.refusals.sent(replies, self.peer, otherwise) {
+        for refused in self.refusals.sent(replies, self.peer(), otherwise) {
             self.desk.log().write(&refused);
         }
     }
 
     fn sender(&mut self, mail: MailFrom) -> Result<(), Reply> {
-        if let Err(reply) = self.desk.sender(self.peer, &mail) {
-            self.refusals.announce(format!("MAIL FROM:<{}>", mail.sender), &reply);
-            return Err(reply);
+        if let Err(refusal) = self.desk.sender(&self.client(), &mail) {
+            return Err(self.refuse(format!("MAIL FROM:<{}>", mail.sender), refusal));
         }
         self.message = Some(Box::new(Message { mail, recipients: Vec::new(), arriving: None, failed: None }));
         Ok(())
     }
 
     fn recipient(&mut self, rcpt: RcptTo) -> Result<(), Reply> {
-        let Some(message) = &mut self.message else { return Err(out_of_order()) };
-        if let Err(reply) = self.desk.recipient(self.peer, &rcpt) {
-            self.refusals.announce(format!("RCPT TO:<{}>", rcpt.recipient), &reply);
-            return Err(reply);
+        if let Err(refusal) = self.desk.recipient(&self.client(), &rcpt) {
+            return Err(self.refuse(format!("RCPT TO:<{}>", rcpt.recipient), refusal));
         }
+        let Some(message) = &mut self.message else { return Err(out_of_order()) };
         message.recipients.push(Recipient {
             address: rcpt.recipient,
             orcpt: rcpt.orcpt,
@@ -173,9 +301,16 @@ impl Guest {
         let mut incoming = self.desk.store().incoming(id);
         let trace = header::received(&ReceivedBy {
             helo: &self.helo,
-            peer: self.peer,
+            peer: self.caller.address.ip(),
+            note: name_note(&self.desk, self.name.as_deref(), &self.helo),
             fqdn: &self.desk.settings().fqdn,
-            with: With { esmtp: self.esmtp, utf8: message.mail.utf8, tls: false, auth: false },
+            with: With {
+                esmtp: self.esmtp,
+                utf8: message.mail.utf8,
+                tls: self.tls.is_some(),
+                auth: self.identity.is_some(),
+            },
+            tls: self.tls.as_ref().map(|facts| (facts.version.name(), facts.cipher)),
             id: &id,
             now: self.desk.clock().now(),
         });
@@ -194,7 +329,11 @@ impl Guest {
         let envelope = Envelope {
             sender: message.mail.sender,
             arrived: self.desk.clock().now(),
-            origin: Origin::Smtp { peer: self.peer, helo: self.helo.clone() },
+            origin: Origin::Smtp {
+                peer: self.peer(),
+                helo: self.helo.clone(),
+                account: self.identity.as_ref().map(|identity| identity.account.clone()),
+            },
             size: incoming.len(),
             body: message.mail.body,
             utf8: message.mail.utf8,
@@ -223,6 +362,18 @@ impl Guest {
             return Err(Reply::new(554, 4, 6, text));
         }
         Ok(())
+    }
+}
+
+/// What reverse DNS has to say against the client, in the words of the old service: nothing if its name is the one that it
+/// calls itself by.
+fn name_note(desk: &Desk, name: Option<&PeerName>, helo: &str) -> &'static str {
+    match name {
+        _ if !desk.server().access.reverse_dns => "",
+        None | Some(PeerName::NotAsked) => "",
+        Some(PeerName::Confirmed(name)) if name.as_str().eq_ignore_ascii_case(helo.trim_end_matches('.')) => "",
+        Some(PeerName::Confirmed(_) | PeerName::Unconfirmed) => "unverified",
+        Some(PeerName::None | PeerName::Unanswered) => "RDNS failed",
     }
 }
 

@@ -16,12 +16,13 @@
 mod guest;
 mod refusals;
 mod timer;
+mod welcome;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, DoorId, Turn};
 use crate::listen::Seat;
 use guest::Guest;
 use relay::record::{Level, Record};
@@ -37,17 +38,33 @@ use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use wire::{Moved, Wire};
 
-/// Serves one connection from our greeting to its end.
+/// Somebody who has connected, and where.
+#[derive(Copy, Clone, Debug)]
+pub struct Caller {
+    /// From where.
+    pub address: SocketAddr,
+    /// At which listener.
+    pub door: DoorId,
+}
+
+/// Serves one connection from our greeting to its end. Who is judged by name has no `turn` yet: that comes with the name.
 ///
 /// Not an `async fn`: what such a function is given it would hold twice.
-pub fn serve(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>, seat: Seat) -> impl Future<Output = ()> + Send {
-    let mut guest = Guest::new(peer.ip().to_canonical(), desk);
-    note_connected(&guest, &stream, peer);
+pub fn serve(
+    stream: TcpStream,
+    caller: Caller,
+    turn: Option<Turn>,
+    desk: Arc<Desk>,
+    seat: Seat,
+) -> impl Future<Output = ()> + Send {
+    let mut guest = Guest::new(caller, turn, desk);
+    note_connected(&guest, &stream);
     let mut wire = Wire::new(stream);
     async move {
         let how = converse(&mut guest, &mut wire, &seat).await;
         guest.forget_message();
-        note_disconnected(&guest, peer, how);
+        note_disconnected(&guest, how);
+        wire.say_goodbye();
         if !matches!(how, Closing::Quit | Closing::PeerClosed) {
             // More may be on its way from the peer; closing at once could destroy our last reply before it is read.
             Box::pin(wire.close_lingering()).await;
@@ -55,27 +72,30 @@ pub fn serve(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>, seat: Seat) -
     }
 }
 
-fn note_connected(guest: &Guest, stream: &TcpStream, peer: SocketAddr) {
+fn note_connected(guest: &Guest, stream: &TcpStream) {
     let log = guest.desk().log();
     if log.wants(Level::Debug)
         && let Ok(local) = stream.local_addr()
     {
-        log.write(&Record::Connected { peer, local });
+        log.write(&Record::Connected { peer: guest.caller().address, local });
     }
 }
 
-fn note_disconnected(guest: &Guest, peer: SocketAddr, how: Closing) {
+fn note_disconnected(guest: &Guest, how: Closing) {
     let log = guest.desk().log();
     if log.wants(Level::Debug) {
         let messages = guest.messages();
-        log.write(&Record::Disconnected { peer, messages, how: closing_word(how).into() });
+        log.write(&Record::Disconnected { peer: guest.caller().address, messages, how: closing_word(how).into() });
     }
 }
 
 async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
     let clock = guest.desk().clock().clone();
+    let mut session = match first(guest, wire).await {
+        Ok(session) => session,
+        Err(how) => return how,
+    };
     let mut now = clock.now();
-    let mut session = Session::new(Arc::clone(guest.desk().settings()), Arc::default(), guest.peer(), now);
     let mut timer = Timer::new(clock.instant(session.deadline()));
     let mut drained = pin!(seat.drained());
     let mut leaving = Leaving::NotAsked;
@@ -90,16 +110,16 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
                 }
                 continue;
             }
-            // What may wait for the disk is boxed, so that a session which only waits does not hold room for what they need.
-            Some(Step::Ask(Question::Begin)) => {
-                let answer = Box::pin(guest.begin()).await;
-                session.answer(answer);
-                continue;
-            }
-            Some(Step::Ask(Question::Commit)) => {
-                match Box::pin(guest.commit()).await {
-                    Ok(receipt) => session.queued(&receipt),
-                    Err(refused) => session.answer(refused),
+            // What may wait is boxed, so that a session which only waits for its peer does not hold room for what that needs.
+            Some(
+                step @ (Step::Ask(
+                    Question::Begin | Question::Commit | Question::Auth { .. } | Question::AuthResponse(_),
+                )
+                | Step::Body(_)
+                | Step::StartTls),
+            ) => {
+                if let Err(how) = Box::pin(attend(guest, wire, &mut session, step)).await {
+                    return how;
                 }
                 now = clock.now();
                 continue;
@@ -108,16 +128,10 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
                 session.answer(guest.answer(question));
                 continue;
             }
-            Some(Step::Body(chunk)) => {
-                Box::pin(guest.keep(chunk)).await;
-                continue;
-            }
             Some(Step::Abandon) => {
                 guest.forget_message();
                 continue;
             }
-            // Not offered yet.
-            Some(Step::StartTls) => return Closing::Tls,
             Some(Step::Close(how)) => return how,
             None => {}
         }
@@ -143,6 +157,36 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
             Woken::Wire(Moved::Received | Moved::Flushed) | Woken::Time => {}
         }
     }
+}
+
+/// Carries out what may have to wait for the disk, for a core, or for TLS.
+async fn attend(guest: &mut Guest, wire: &mut Wire, session: &mut Session, step: Step) -> Result<(), Closing> {
+    match step {
+        Step::Body(chunk) => guest.keep(chunk).await,
+        Step::Ask(Question::Begin) => session.answer(guest.begin().await),
+        Step::Ask(Question::Commit) => match guest.commit().await {
+            Ok(receipt) => session.queued(&receipt),
+            Err(refused) => session.answer(refused),
+        },
+        Step::Ask(question) => session.answer(Box::pin(guest.prove(question)).await),
+        Step::StartTls => {
+            let early = Box::pin(welcome::secure(guest, wire)).await?;
+            session.secured(guest.offer(), guest.desk().clock().now());
+            if !early.is_empty() {
+                session.receive(&early);
+            }
+        }
+        Step::Send(_) | Step::Abandon | Step::Close(_) => {}
+    }
+    Ok(())
+}
+
+/// The session, at the point of its greeting.
+async fn first(guest: &mut Guest, wire: &mut Wire) -> Result<Session, Closing> {
+    if welcome::takes_time(guest) {
+        return Box::pin(welcome::welcome(guest, wire)).await;
+    }
+    Ok(guest.session())
 }
 
 /// Whether this session knows that the service stops.

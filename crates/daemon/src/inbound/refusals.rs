@@ -3,6 +3,7 @@
 //! Refusals by the gate and the store are announced with the command that they answer; those of the machine itself
 //! (syntax, sequence, limits) are known by their code only. Each is noted once, when it is sent.
 
+use crate::desk::Refusal;
 use relay::record::Record;
 use smtp::reply::{Reply, ReplyReader};
 use std::collections::VecDeque;
@@ -11,13 +12,18 @@ use std::net::IpAddr;
 /// Refusals that were decided and are not sent yet.
 #[derive(Default)]
 pub(super) struct Refusals {
-    announced: VecDeque<(Box<str>, Reply)>,
+    announced: VecDeque<(Box<str>, Refusal)>,
 }
 
 impl Refusals {
     /// This reply is about to be sent, to this command.
     pub(super) fn announce(&mut self, command: impl Into<Box<str>>, reply: &Reply) {
-        self.announced.push_back((command.into(), reply.clone()));
+        self.announce_by(command, reply, None);
+    }
+
+    /// The same, with the setting or limit that decided.
+    pub(super) fn announce_by(&mut self, command: impl Into<Box<str>>, reply: &Reply, by: Option<&'static str>) {
+        self.announced.push_back((command.into(), Refusal { reply: reply.clone(), by }));
     }
 
     /// The refusals in `replies`, as they are sent to `peer`; `otherwise` names the command if it is not known.
@@ -30,8 +36,8 @@ impl Refusals {
             for line in replies.split(|&b| b == b'\n') {
                 let Ok(Some(reply)) = reader.line(line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
                 if reply.code >= 400 {
-                    let command = self.command_of(&reply).unwrap_or_else(|| otherwise.into());
-                    found.push(Record::Refused { peer, command, reply });
+                    let (command, by) = self.command_of(&reply).unwrap_or_else(|| (otherwise.into(), None));
+                    found.push(Record::Refused { peer, command, reply, by });
                 }
             }
         }
@@ -39,10 +45,16 @@ impl Refusals {
         found
     }
 
-    fn command_of(&mut self, reply: &Reply) -> Option<Box<str>> {
+    /// What was announced and will not be sent.
+    pub(super) fn unsent(&mut self, peer: IpAddr) -> Vec<Record> {
+        let record = |(command, Refusal { reply, by })| Record::Refused { peer, command, reply, by };
+        self.announced.drain(..).map(record).collect()
+    }
+
+    fn command_of(&mut self, reply: &Reply) -> Option<(Box<str>, Option<&'static str>)> {
         let words = reply.one_line();
-        let at = self.announced.iter().position(|(_, announced)| announced.one_line() == words)?;
-        self.announced.drain(..=at).next_back().map(|(command, _)| command)
+        let at = self.announced.iter().position(|(_, announced)| announced.reply.one_line() == words)?;
+        self.announced.drain(..=at).next_back().map(|(command, announced)| (command, announced.by))
     }
 }
 

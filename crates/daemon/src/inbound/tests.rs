@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 /// Longer than anything here takes on a busy machine.
 const LONG: Duration = Duration::from_secs(20);
 
+/// Comes in at the first listener.
+fn caller(address: SocketAddr, office: &Office) -> Caller {
+    Caller { address, door: office.desk.door(office.desk.server().general.listen[0].address) }
+}
+
 /// One session and its client.
 struct Talk {
     office: Office,
@@ -44,7 +49,7 @@ impl Talk {
         if let Some(window) = window {
             socket2::SockRef::from(&stream).set_send_buffer_size(window).unwrap();
         }
-        runtime.spawn(serve(stream, peer, Arc::clone(&office.desk), sessions.enter()));
+        runtime.spawn(serve(stream, caller(peer, &office), None, Arc::clone(&office.desk), sessions.enter()));
         drop(in_runtime);
         Talk { office, sessions, client, runtime }
     }
@@ -125,7 +130,10 @@ fn a_message_is_kept_whole_with_the_trace_line_first() {
     assert_eq!(envelope.sender.to_string(), "a@client.test");
     assert_eq!(envelope.recipients.len(), 1);
     assert_eq!(envelope.recipients[0].address.to_string(), "b@local.test");
-    assert_eq!(envelope.origin, Origin::Smtp { peer: Ipv4Addr::LOCALHOST.into(), helo: "client.test".into() });
+    assert_eq!(
+        envelope.origin,
+        Origin::Smtp { peer: Ipv4Addr::LOCALHOST.into(), helo: "client.test".into(), account: None }
+    );
     let log = talk.office.log();
     assert!(log[0].starts_with("connected peer=127.0.0.1:"), "{log:?}");
     assert!(log[1].starts_with("accepted id="), "{log:?}");
@@ -375,7 +383,8 @@ fn the_task_of_a_session_is_small() {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = stream.peer_addr().unwrap();
         let office = Office::new();
-        std::mem::size_of_val(&serve(stream, peer, Arc::clone(&office.desk), Sessions::new(1).enter()))
+        let caller = caller(peer, &office);
+        std::mem::size_of_val(&serve(stream, caller, None, Arc::clone(&office.desk), Sessions::new(1).enter()))
     });
     assert!(size < 1_024, "{size} octets");
 }

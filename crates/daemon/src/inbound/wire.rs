@@ -1,15 +1,17 @@
-//! The socket of one session: replies out, octets in.
+//! The socket of one session: replies out, octets in; in the clear, or through a TLS channel.
 //!
 //! Reading uses one buffer for each thread of the runtime, and only while a read is going on; so a connection that
 //! waits owns none, and 2,000 of them cost 2,000 small tasks. A write is tried at once, past the runtime, because a socket
 //! nearly always has room for a reply; only what is left waits for the peer to read.
 
+use crate::tls::{Credentials, Inflow, TlsEngine, TlsFacts};
 use bytes::{Buf, Bytes};
 use smtp::server::Session;
 use socket2::SockRef;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -41,11 +43,12 @@ pub(super) struct Wire {
     stream: TcpStream,
     /// What the socket has not taken yet.
     unsent: Bytes,
+    tls: Option<Box<TlsEngine>>,
 }
 
 impl Wire {
     pub(super) fn new(stream: TcpStream) -> Wire {
-        Wire { stream, unsent: Bytes::new() }
+        Wire { stream, unsent: Bytes::new(), tls: None }
     }
 
     /// Has the socket taken everything?
@@ -57,14 +60,29 @@ impl Wire {
     ///
     /// # Errors
     /// The connection is of no more use.
-    pub(super) fn send(&mut self, mut replies: Bytes) -> io::Result<()> {
+    pub(super) fn send(&mut self, replies: Bytes) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.put(replies),
+            Some(tls) => {
+                tls.write_plain(&replies);
+                let sealed = tls.take_tls();
+                self.put(sealed)
+            }
+        }
+    }
+
+    /// Writes octets as they are.
+    fn put(&mut self, mut octets: Bytes) -> io::Result<()> {
+        if octets.is_empty() {
+            return Ok(());
+        }
         // Not through the runtime, which does not try before the system has said for the first time that there is room.
-        match SockRef::from(&self.stream).send(&replies) {
-            Ok(sent) => replies.advance(sent),
+        match SockRef::from(&self.stream).send(&octets) {
+            Ok(sent) => octets.advance(sent),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
-        self.unsent = replies;
+        self.unsent = octets;
         Ok(())
     }
 
@@ -76,17 +94,81 @@ impl Wire {
         if !session.wants_input() {
             return Poll::Pending;
         }
-        BUFFER.with_borrow_mut(|buffer| {
+        let Wire { stream, tls, .. } = self;
+        let moved = BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
-            Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map(|read| match (read, buffer.filled()) {
-                (Ok(()), []) => Moved::End,
-                (Ok(()), octets) => {
+            Pin::new(stream).poll_read(cx, &mut buffer).map(|read| match (read, buffer.filled(), tls) {
+                (Ok(()), [], _) => Moved::End,
+                (Ok(()), octets, None) => {
                     session.receive(octets);
                     Moved::Received
                 }
-                (Err(_), _) => Moved::Broken,
+                (Ok(()), octets, Some(tls)) => match tls.read_tls(octets, &mut |plain| session.receive(plain)) {
+                    Ok(Inflow::Open) => Moved::Received,
+                    Ok(Inflow::Closed) => Moved::End,
+                    Err(_) => Moved::Broken,
+                },
+                (Err(_), _, _) => Moved::Broken,
             })
-        })
+        });
+        // An answer to what TLS says for itself, an alert among it.
+        if let (Poll::Ready(_), Some(tls)) = (&moved, &mut self.tls) {
+            let sealed = tls.take_tls();
+            if self.put(sealed).is_err() {
+                return Poll::Ready(Moved::Broken);
+            }
+        }
+        moved
+    }
+
+    /// Begins TLS with what comes from now on. Gives what is known of the channel, and what the peer said under it already.
+    ///
+    /// # Errors
+    /// Why there is no channel, for the log.
+    pub(super) async fn shake_hands(
+        &mut self,
+        credentials: Arc<Credentials>,
+    ) -> Result<(Arc<TlsFacts>, Vec<u8>), Box<str>> {
+        let mut tls = Box::new(TlsEngine::new(credentials));
+        let mut early = Vec::new();
+        loop {
+            let read = std::future::poll_fn(|cx| {
+                let stream = Pin::new(&mut self.stream);
+                BUFFER.with_borrow_mut(|buffer| {
+                    let mut buffer = ReadBuf::new(buffer);
+                    let read = stream.poll_read(cx, &mut buffer);
+                    read.map(|read| match (read, buffer.filled()) {
+                        (Err(error), _) => Err(error.to_string()),
+                        (Ok(()), []) => Err("the client hung up".to_owned()),
+                        (Ok(()), octets) => {
+                            let taken = tls.read_tls(octets, &mut |plain| early.extend_from_slice(plain));
+                            taken.map_err(|failure| failure.to_string())
+                        }
+                    })
+                })
+            });
+            let read = read.await;
+            let sealed = tls.take_tls();
+            let written = self.stream.write_all(&sealed).await;
+            read.map_err(String::into_boxed_str)?;
+            written.map_err(|error| error.to_string().into_boxed_str())?;
+            if let Some(facts) = tls.facts() {
+                self.tls = Some(tls);
+                return Ok((facts, early));
+            }
+        }
+    }
+
+    /// Says that nothing more comes, where TLS has a word for it.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            let sealed = tls.take_tls();
+            if self.unsent.is_empty() {
+                // A peer that is gone misses nothing.
+                let _ = self.put(sealed);
+            }
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Moved> {

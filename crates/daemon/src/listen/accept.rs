@@ -4,9 +4,10 @@
 //! runs out of file descriptors, one that was kept in reserve serves to tell the next caller 421, and the loop pauses.
 
 use super::Sessions;
-use crate::desk::Desk;
-use crate::inbound;
-use relay::gate;
+use crate::desk::{Desk, Refusal};
+use crate::inbound::{self, Caller};
+use relay::config::ListenerTls;
+use relay::gate::{self, Client};
 use relay::record::Record;
 use smtp::reply::Reply;
 use smtp::time::Timestamp;
@@ -24,14 +25,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The operator hears of it at most this often.
 const ALARM_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(listener: TcpListener, desk: watch::Receiver<Arc<Desk>>, sessions: Arc<Sessions>) {
+/// `configured`: the address by which the configuration knows the listener.
+pub(super) async fn run(
+    listener: TcpListener,
+    configured: SocketAddr,
+    desk: watch::Receiver<Arc<Desk>>,
+    sessions: Arc<Sessions>,
+) {
     let mut reserve = Reserve::new();
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(stream, peer, &Arc::clone(&desk.borrow()), &sessions),
+            Ok((stream, peer)) => admit(stream, peer, configured, &Arc::clone(&desk.borrow()), &sessions),
             Err(error) if is_exhaustion(&error) => {
                 let desk = Arc::clone(&desk.borrow());
-                reserve.turn_one_away(&listener, &desk).await;
+                reserve.turn_one_away(&listener, configured, &desk).await;
                 reserve.alarm(&desk, &error);
                 tokio::time::sleep(PAUSE).await;
             }
@@ -41,18 +48,28 @@ pub(super) async fn run(listener: TcpListener, desk: watch::Receiver<Arc<Desk>>,
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, desk: &Arc<Desk>, sessions: &Arc<Sessions>) {
+/// Nothing here waits: who must be asked about in the DNS first is judged in a task of its own.
+fn admit(stream: TcpStream, peer: SocketAddr, configured: SocketAddr, desk: &Arc<Desk>, sessions: &Arc<Sessions>) {
+    let door = desk.door(configured);
+    let caller = Caller { address: SocketAddr::new(peer.ip().to_canonical(), peer.port()), door };
     let connections = sessions.open();
-    let verdict = if connections >= sessions.ceiling() {
-        Err(too_many())
+    let room = if connections >= sessions.ceiling() {
+        Err(Refusal { reply: too_many(), by: None })
     } else {
-        gate::room(desk.server(), connections).outcome
+        let room = gate::room(desk.server(), connections);
+        room.outcome.map_err(|reply| Refusal { reply, by: Some(room.because.setting) })
     };
-    match verdict {
-        Ok(()) => {
-            tokio::spawn(inbound::serve(stream, peer, Arc::clone(desk), sessions.enter()));
+    let turn = room.and_then(|()| {
+        if desk.wants_names() {
+            return Ok(None);
         }
-        Err(reply) => turn_away(&stream, peer, reply, desk),
+        desk.connect(&Client::stranger(caller.address.ip(), desk.listener(door)))
+    });
+    match turn {
+        Ok(turn) => {
+            tokio::spawn(inbound::serve(stream, caller, turn, Arc::clone(desk), sessions.enter()));
+        }
+        Err(refusal) => turn_away(&stream, caller, refusal, desk),
     }
 }
 
@@ -61,13 +78,16 @@ fn too_many() -> Reply {
 }
 
 /// Tells the caller in one write that cannot block, and hangs up.
-fn turn_away(stream: &TcpStream, peer: SocketAddr, reply: Reply, desk: &Desk) {
-    let mut wire = Vec::new();
-    reply.print(&mut wire);
-    // A new socket's buffer has room for a line. Whoever is gone already misses nothing.
-    let _ = SockRef::from(stream).send(&wire);
-    let peer = peer.ip().to_canonical();
-    desk.log().write(&Record::Refused { peer, command: "connect".into(), reply });
+fn turn_away(stream: &TcpStream, caller: Caller, refusal: Refusal, desk: &Desk) {
+    let Refusal { reply, by } = refusal;
+    // Where TLS is spoken from the first octet on, a line of text would be noise.
+    if desk.listener(caller.door).tls != ListenerTls::Implicit {
+        let mut wire = Vec::new();
+        reply.print(&mut wire);
+        // A new socket's buffer has room for a line. Whoever is gone already misses nothing.
+        let _ = SockRef::from(stream).send(&wire);
+    }
+    desk.log().write(&Record::Refused { peer: caller.address.ip(), command: "connect".into(), reply, by });
 }
 
 /// No file descriptor, or no memory for a socket: of the process, or of the system.
@@ -89,12 +109,13 @@ impl Reserve {
     }
 
     /// Accepts one caller in the reserve's place, tells it 421, and takes the reserve back.
-    async fn turn_one_away(&mut self, listener: &TcpListener, desk: &Desk) {
+    async fn turn_one_away(&mut self, listener: &TcpListener, configured: SocketAddr, desk: &Desk) {
         if self.file.take().is_some() {
             // Somebody is waiting, or accept would not have failed; but nothing may make this loop wait.
             let accepted = tokio::time::timeout(PAUSE, listener.accept()).await;
             if let Ok(Ok((stream, peer))) = accepted {
-                turn_away(&stream, peer, too_many(), desk);
+                let caller = Caller { address: peer, door: desk.door(configured) };
+                turn_away(&stream, caller, Refusal { reply: too_many(), by: None }, desk);
             }
         }
         self.file = File::open("/dev/null").ok();

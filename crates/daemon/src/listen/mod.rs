@@ -88,7 +88,7 @@ impl Listeners {
     fn accept_on(&mut self, listener: TcpListener, configured: SocketAddr) {
         let bound = listener.local_addr().unwrap_or(configured);
         let takes_both = bind::takes_both(&listener);
-        let accepting = accept::run(listener, self.desk.subscribe(), Arc::clone(&self.sessions));
+        let accepting = accept::run(listener, configured, self.desk.subscribe(), Arc::clone(&self.sessions));
         self.open.push(Open { configured, bound, takes_both, accepting: tokio::spawn(accepting) });
     }
 

@@ -8,14 +8,16 @@
 //! Addresses are closed everywhere before any is opened, so that one may move from one virtual server to another.
 
 use super::limits::{inbound_share, open_files};
+use crate::auth::Passwords;
 use crate::clock::Clock;
-use crate::desk::Desk;
+use crate::desk::{Desk, Premises, Reception};
 use crate::listen::{Inherited, Listeners, Sessions};
 use crate::log::Log;
 use crate::runtime::{ServerRuntime, StartError};
 use relay::config::{Config, Dns, VirtualServer};
 use relay::record::Record;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -34,6 +36,9 @@ type Starting = JoinHandle<Result<ServerRuntime, StartError>>;
 pub struct Servers {
     running: Vec<Running>,
     dns: Dns,
+    /// Where ACME keeps what it obtained.
+    state: PathBuf,
+    passwords: Passwords,
     inherited: Inherited,
     files: u64,
     /// What has gone wrong while the newest configuration was carried out.
@@ -46,6 +51,7 @@ pub struct Servers {
 pub struct Running {
     server: Arc<VirtualServer>,
     runtime: ServerRuntime,
+    reception: Reception,
     listeners: Listeners,
     log: Log,
 }
@@ -71,6 +77,9 @@ impl Servers {
         Servers {
             running: Vec::new(),
             dns: Dns::default(),
+            state: PathBuf::new(),
+            // One hash takes a core for a while, and memory.
+            passwords: Passwords::new(std::thread::available_parallelism().map_or(1, usize::from)),
             inherited,
             files: open_files(),
             faults: Vec::new(),
@@ -115,6 +124,7 @@ impl Servers {
         self.faults.clear();
         let restart_all = self.dns != config.dns;
         self.dns = config.dns.clone();
+        self.state.clone_from(&config.state);
         self.stop_outdated(config, restart_all).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
@@ -128,7 +138,7 @@ impl Servers {
                     let share = inbound_share(self.files, config.servers.len());
                     self.finish_start(server, log, share, starting).await;
                 }
-                None => self.follow(server),
+                None => self.follow(server).await,
             }
         }
         let place = |running: &Running| config.servers.iter().position(|server| server.name == running.server.name);
@@ -190,10 +200,15 @@ impl Servers {
             Ok(Err(error)) => return self.fault(&log, format!("'{name}' is not started: {error}")),
             Err(_) => return self.fault(&log, format!("'{name}' is not started, by a fault in Mailroot itself.")),
         };
-        let desk = Desk::new(Arc::clone(server), runtime.store().clone(), log.clone(), self.clock.clone());
+        let (reception, mut faults) = Reception::open(server, &self.premises(), runtime.resolver().clone(), &log, None);
+        let (usable, unusable) = reception.usable(server);
+        faults.extend(unusable);
+        let store = runtime.store().clone();
+        let desk = Desk::new(Arc::clone(server), reception.clone(), store, log.clone(), self.clock.clone());
         let listeners = Listeners::new(desk, Sessions::new(share));
-        let mut running = Running { server: Arc::clone(server), runtime, listeners, log };
-        let faults = running.listeners.open_missing(&wanted(server), &mut self.inherited);
+        let mut running = Running { server: Arc::clone(server), runtime, reception, listeners, log };
+        let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
+        faults.extend(unopened.iter().map(ToString::to_string));
         faults.iter().for_each(|fault| self.fault(&running.log, format!("'{name}': {fault}.")));
         if running.addresses().is_empty() && !faults.is_empty() {
             self.fault(&running.log, format!("'{name}' is not started, because it can listen nowhere."));
@@ -205,19 +220,33 @@ impl Servers {
         self.running.push(running);
     }
 
-    /// Gives a running virtual server its new configuration.
-    fn follow(&mut self, server: &Arc<VirtualServer>) {
-        let Some(running) = self.running.iter_mut().find(|running| running.server.name == server.name) else { return };
+    /// Gives a running virtual server its new configuration. What could not be made ready before is tried again, whether
+    /// its configuration has changed or not.
+    async fn follow(&mut self, server: &Arc<VirtualServer>) {
+        let Some(at) = self.running.iter().position(|running| running.server.name == server.name) else { return };
+        let running = &self.running[at];
+        let (log, resolver) = (running.log.clone(), running.runtime.resolver().clone());
+        let before = Some((&running.reception, &*running.server));
+        let (reception, mut faults) = Reception::open(server, &self.premises(), resolver, &log, before);
+        let (usable, unusable) = reception.usable(server);
+        faults.extend(unusable);
+        let running = &mut self.running[at];
+        let (store, clock) = (running.runtime.store().clone(), self.clock.clone());
+        running.listeners.set_desk(Desk::new(Arc::clone(server), reception.clone(), store, log.clone(), clock));
+        running.reception = reception;
         if running.server != *server {
             running.server = Arc::clone(server);
-            let (store, log) = (running.runtime.store().clone(), running.log.clone());
-            running.listeners.set_desk(Desk::new(Arc::clone(server), store, log, self.clock.clone()));
             running.runtime.reconfigure(Arc::clone(server));
             running.log.write(&Record::Configured);
         }
-        let faults = running.listeners.open_missing(&wanted(server), &mut self.inherited);
-        let log = running.log.clone();
+        running.listeners.close_others(&usable).await;
+        let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
+        faults.extend(unopened.iter().map(ToString::to_string));
         faults.iter().for_each(|fault| self.fault(&log, format!("'{}': {fault}.", server.name)));
+    }
+
+    fn premises(&self) -> Premises<'_> {
+        Premises { state: &self.state, passwords: &self.passwords, clock: &self.clock }
     }
 
     fn fault(&mut self, log: &Log, text: String) {

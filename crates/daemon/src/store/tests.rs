@@ -31,7 +31,7 @@ fn envelope() -> Envelope {
     Envelope {
         sender: ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap()),
         arrived: Timestamp(1_795_330_800_123),
-        origin: Origin::Smtp { peer: "192.0.2.1".parse().unwrap(), helo: "client.test".into() },
+        origin: Origin::Smtp { peer: "192.0.2.1".parse().unwrap(), helo: "client.test".into(), account: None },
         size: 0,
         body: BodyKind::SevenBit,
         utf8: false,

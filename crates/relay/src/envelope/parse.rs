@@ -100,6 +100,7 @@ fn frame(text: &str) -> Parsed<&str> {
 struct Head {
     arrived: Option<Timestamp>,
     origin: Option<Origin>,
+    account: Option<Box<str>>,
     sender: Option<ReversePath>,
     size: Option<u64>,
     body: Option<BodyKind>,
@@ -113,6 +114,7 @@ impl Head {
         match line.name {
             "arrived" => once(&mut self.arrived, line, date(line.value)),
             "origin" => once(&mut self.origin, line, origin(line.value)),
+            "account" => once(&mut self.account, line, unescape(line.value)),
             "sender" => once(&mut self.sender, line, sender(line.value)),
             "size" => once(&mut self.size, line, line.value.parse().ok()),
             "body" => {
@@ -145,7 +147,8 @@ impl Head {
         Ok(Envelope {
             sender: self.sender.ok_or(missing("the line `sender` is missing"))?,
             arrived: self.arrived.ok_or(missing("the line `arrived` is missing"))?,
-            origin: self.origin.ok_or(missing("the line `origin` is missing"))?,
+            origin: with_account(self.origin.ok_or(missing("the line `origin` is missing"))?, self.account)
+                .ok_or(missing("only a client over SMTP has an `account`"))?,
             size: self.size.ok_or(missing("the line `size` is missing"))?,
             body: self.body.unwrap_or_default(),
             utf8: self.utf8.is_some(),
@@ -304,12 +307,21 @@ fn numbers(value: &str) -> Option<Vec<u32>> {
     Some(all)
 }
 
+/// Envelopes of a time without accounts have no such line.
+fn with_account(origin: Origin, account: Option<Box<str>>) -> Option<Origin> {
+    match (origin, account) {
+        (origin, None) => Some(origin),
+        (Origin::Smtp { peer, helo, .. }, account) => Some(Origin::Smtp { peer, helo, account }),
+        _ => None,
+    }
+}
+
 fn origin(value: &str) -> Option<Origin> {
     let (way, rest) = value.split_once(' ')?;
     match way {
         "smtp" => {
             let (peer, helo) = rest.split_once(' ')?;
-            Some(Origin::Smtp { peer: peer.parse().ok()?, helo: unescape(helo)? })
+            Some(Origin::Smtp { peer: peer.parse().ok()?, helo: unescape(helo)?, account: None })
         }
         "pickup" => Some(Origin::Pickup { file: unescape(rest)? }),
         "report" => Some(Origin::Report { about: QueueId::parse(rest)? }),

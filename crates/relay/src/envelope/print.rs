@@ -6,6 +6,7 @@
 //! mailroot envelope 1
 //! arrived: 2026-11-22T07:00:00.123Z
 //! origin: smtp 192.0.2.7 printer.example.com
+//! account: printer
 //! sender: alice@example.com
 //! size: 10240
 //! recipient: bob@example.net
@@ -49,7 +50,12 @@ impl Envelope {
         writeln!(out, "{FIRST_LINE}")?;
         line(out, "arrived", &date(self.arrived))?;
         match &self.origin {
-            Origin::Smtp { peer, helo } => writeln!(out, "origin: smtp {peer} {}", Escaped(helo))?,
+            Origin::Smtp { peer, helo, account } => {
+                writeln!(out, "origin: smtp {peer} {}", Escaped(helo))?;
+                if let Some(account) = account {
+                    line(out, "account", account)?;
+                }
+            }
             Origin::Pickup { file } => writeln!(out, "origin: pickup {}", Escaped(file))?,
             Origin::Report { about } => writeln!(out, "origin: report {about}")?,
         }

@@ -148,6 +148,7 @@ impl Chance {
                 0 => Origin::Smtp {
                     peer: self.pick(&["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"]).parse().unwrap(),
                     helo: self.text(),
+                    account: if self.coin() { None } else { Some(self.text()) },
                 },
                 1 => Origin::Pickup { file: self.text() },
                 _ => Origin::Report { about: QueueId(self.next()) },
@@ -221,6 +222,20 @@ end
     let envelope = Envelope::parse(text).unwrap();
     assert_eq!(envelope.recipients[0].fate, Fate::Pending { tries: 2, due: Timestamp(1_795_331_700_000) });
     assert_eq!(envelope.print(), text);
+}
+
+/// The account is a line of its own, which older envelopes lack; only a client has one.
+#[test]
+fn who_had_authenticated_is_kept() {
+    let text = "mailroot envelope 1\narrived: 0ms\norigin: smtp 192.0.2.7 x\naccount: bob\nsender: <>\nsize: 1\n\
+                recipient: a@b.test\n fate: held\nend\n";
+    let envelope = Envelope::parse(text).unwrap();
+    let with = |account| Origin::Smtp { peer: "192.0.2.7".parse().unwrap(), helo: "x".into(), account };
+    assert_eq!(envelope.origin, with(Some("bob".into())));
+    assert!(envelope.print().contains("x\naccount: bob\nsender"), "{}", envelope.print());
+    let older = text.replace("account: bob\n", "");
+    assert_eq!(Envelope::parse(&older).unwrap().origin, with(None));
+    assert!(Envelope::parse(&text.replace("smtp 192.0.2.7 x", "pickup x")).is_err());
 }
 
 #[test]

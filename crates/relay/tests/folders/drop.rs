@@ -19,7 +19,7 @@ pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
     Envelope {
         sender: Mailbox::parse(sender).map_or(ReversePath::Null, ReversePath::Mailbox),
         arrived: NOW,
-        origin: Origin::Smtp { peer: "192.0.2.7".parse().unwrap(), helo: "app.example.com".into() },
+        origin: Origin::Smtp { peer: "192.0.2.7".parse().unwrap(), helo: "app.example.com".into(), account: None },
         size: 0,
         body: BodyKind::SevenBit,
         utf8: false,

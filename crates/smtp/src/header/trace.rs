@@ -5,7 +5,7 @@
 //! line end can be smuggled in. The forms are those of the old service with the protocol keyword and our id where it
 //! named its version (IIS: §"Headers the service adds").
 //!
-//! RFC 5321 §4.4; RFC 3848 and RFC 6531 §4.3 (keywords); RFC 5322 §3.6.1, §3.6.4.
+//! RFC 5321 §4.4; RFC 8314 §4.3 (tls); RFC 3848 and RFC 6531 §4.3 (keywords); RFC 5322 §3.6.1, §3.6.4.
 
 use super::Header;
 use crate::address::{Domain, Host, ReversePath};
@@ -54,17 +54,23 @@ pub struct ReceivedBy<'a> {
     pub helo: &'a str,
     /// Its address.
     pub peer: IpAddr,
+    /// What reverse DNS says against its name, as the old service wrote it behind the address: `unverified`, `RDNS failed`, or
+    /// nothing.
+    pub note: &'a str,
     /// Our name.
     pub fqdn: &'a Domain,
     /// How.
     pub with: With,
+    /// Under TLS: its version and the cipher suite's registered name (RFC 8314 §4.3).
+    pub tls: Option<(&'a str, &'a str)>,
     /// Our id of the message.
     pub id: &'a dyn Display,
     /// When.
     pub now: Timestamp,
 }
 
-/// `Received: from HELO ([1.2.3.4]) by FQDN with ESMTP id ID;` and, folded, the date.
+/// `Received: from HELO ([1.2.3.4]) by FQDN with ESMTP id ID;` and, folded, the date. Under TLS
+/// `… with ESMTPS id ID tls CIPHER (VERSION);`.
 #[must_use]
 pub fn received(by: &ReceivedBy<'_>) -> String {
     let mut line = String::with_capacity(160);
@@ -72,7 +78,12 @@ pub fn received(by: &ReceivedBy<'_>) -> String {
     push_helo(&mut line, by.helo, by.with.utf8);
     let peer = Host::Literal(by.peer.to_canonical());
     let (fqdn, with, id, date) = (by.fqdn, by.with.keyword(), by.id, by.now.rfc5322());
-    let _ = write!(line, " ({peer}) by {fqdn} with {with} id {id};\r\n\t{date}\r\n");
+    let space = if by.note.is_empty() { "" } else { " " };
+    let _ = write!(line, " ({peer}{space}{}) by {fqdn} with {with} id {id}", by.note);
+    if let Some((version, cipher)) = by.tls {
+        let _ = write!(line, "\r\n\ttls {cipher} ({version})");
+    }
+    let _ = write!(line, ";\r\n\t{date}\r\n");
     line
 }
 
@@ -143,7 +154,16 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_795_330_800_123);
 
     fn by<'a>(helo: &'a str, fqdn: &'a Domain, with: With) -> ReceivedBy<'a> {
-        ReceivedBy { helo, peer: "192.0.2.7".parse().unwrap(), fqdn, with, id: &"00c0ffee", now: NOW }
+        ReceivedBy {
+            helo,
+            peer: "192.0.2.7".parse().unwrap(),
+            note: "",
+            fqdn,
+            with,
+            tls: None,
+            id: &"00c0ffee",
+            now: NOW,
+        }
     }
 
     #[test]
@@ -164,6 +184,20 @@ mod tests {
             received_from_pickup(&fqdn, &"1f", NOW),
             "Received: from mail pickup service by relay.example.com with Mailroot id 1f;\r\n\
              \tSun, 22 Nov 2026 07:00:00 +0000\r\n"
+        );
+    }
+
+    #[test]
+    fn the_trace_line_tells_of_tls_and_reverse_dns() {
+        let fqdn = Domain::parse("relay.example.com").unwrap();
+        let with = With { esmtp: true, tls: true, auth: true, utf8: false };
+        let mut by = by("app", &fqdn, with);
+        by.note = "RDNS failed";
+        by.tls = Some(("TLSv1.3", "TLS_AES_256_GCM_SHA384"));
+        assert_eq!(
+            received(&by),
+            "Received: from app ([192.0.2.7] RDNS failed) by relay.example.com with ESMTPSA id 00c0ffee\r\n\
+             \ttls TLS_AES_256_GCM_SHA384 (TLSv1.3);\r\n\tSun, 22 Nov 2026 07:00:00 +0000\r\n"
         );
     }
 

@@ -45,8 +45,9 @@ impl Inspection {
         offered.utf8 &= has("SMTPUTF8");
         offered.starttls &= has("STARTTLS") && verb("STARTTLS");
         offered.auth &= has("AUTH") && verb("AUTH");
-        offered.verify &= has("VRFY") && verb("VRFY");
-        offered.help &= has("HELP") && verb("HELP");
+        // These two are verbs that EHLO lists, and no extensions.
+        offered.verify &= verb("VRFY");
+        offered.help &= verb("HELP");
         offered
     }
 }
