@@ -83,7 +83,7 @@ fn dotted(message: &Bytes) -> Vec<u8> {
 }
 
 /// Messages that the dot machine and the stuffer find easy, hard, and hardest.
-fn kinds() -> [(&'static str, Bytes); 4] {
+fn kinds() -> [(&'static str, Bytes); 5] {
     [
         ("clean, 10 KiB", plain(MESSAGE)),
         ("clean, 1 MiB", plain(1 << 20)),
@@ -92,6 +92,7 @@ fn kinds() -> [(&'static str, Bytes); 4] {
             message(MESSAGE, ".hidden files, and lines like them, begin with a dot each"),
         ),
         ("lines of one dot, 10 KiB", message(MESSAGE, ".")),
+        ("lines of a dot and a letter, 10 KiB", message(MESSAGE, ".x")),
     ]
 }
 

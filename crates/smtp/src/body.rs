@@ -13,6 +13,7 @@
 
 use crate::command::BodyKind;
 use bytes::BytesMut;
+use std::ops::Range;
 
 const NUL: u8 = 0;
 const CR: u8 = b'\r';
@@ -21,6 +22,8 @@ const DOT: u8 = b'.';
 
 /// Octets that are looked at in one go.
 const BLOCK: usize = 256;
+/// Octets that are moved one by one.
+const SHORT: usize = 8;
 
 /// What to do with a bare LF in commands and content (`general.bare_newlines`).
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -132,15 +135,15 @@ impl Decoder {
         let mut mixed = 0;
         while at < input.len() && !ended {
             let run = self.run(input, at, &mut mixed);
-            if run > 0 {
-                kept.run(input, at, run);
-                at += run;
+            if !run.is_empty() {
+                at = run.end;
+                kept.run(input, run);
                 continue;
             }
             at += 1;
             match self.step(input[at - 1]) {
                 Emit::Nothing => {}
-                Emit::Itself => kept.run(input, at - 1, 1),
+                Emit::Itself => kept.run(input, at - 1..at),
                 Emit::Text(text) => kept.text(input, at, text),
                 Emit::End => ended = true,
             }
@@ -159,27 +162,46 @@ impl Decoder {
         }
     }
 
-    /// How many octets from `at` on pass as they are: up to the first that needs a second look. Whole blocks are
-    /// tried first, except before `mixed`.
-    fn run(&mut self, input: &[u8], at: usize, mixed: &mut usize) -> usize {
-        if self.position != Position::Line || input[at] == LF {
-            return 0;
-        }
-        let mut end = at;
-        if at >= *mixed {
+    /// The octets that pass as they are, from `at` on or from behind a stuffed dot there: up to the next leading dot, or the
+    /// first that needs a second look. Whole blocks are tried first, except before `mixed`.
+    #[inline]
+    fn run(&mut self, input: &[u8], at: usize, mixed: &mut usize) -> Range<usize> {
+        use Position::{Line, LooseStart, Start};
+        let dotted = self.framing == Framing::Dotted;
+        let from = match (self.position, input[at]) {
+            (Start, DOT) if dotted && input.get(at + 1).is_some_and(|&next| is_plain(next)) => at + 1,
+            (Start | LooseStart, DOT) if dotted => return at..at,
+            // A block may begin with the LF of a CR before it: here there is none.
+            (_, LF) => return at..at,
+            (Line | Start | LooseStart, _) => at,
+            _ => return at..at,
+        };
+        let mut end = from;
+        if self.position == Line && at >= *mixed {
             while input.get(end..=end + BLOCK).is_some_and(is_clean) {
                 end += BLOCK;
             }
             *mixed = end + BLOCK;
+            // A CR at the border is looked at with its LF.
+            end -= usize::from(end > from && input[end - 1] == CR);
         }
-        let pairs = input[end..input.len().min(*mixed + 1)].windows(2);
-        end += pairs.take_while(|pair| !is_special(pair[0], pair[1])).count();
-        self.position = match input[at..end].last() {
-            Some(&CR) => Position::Cr,
-            Some(&LF) => Position::Start,
-            _ => Position::Line,
-        };
-        end - at
+        let limit = input.len().min(from.max(*mixed) + 1);
+        while end < limit {
+            if is_plain(input[end]) {
+                end += 1;
+            } else if input[end] == CR && input.get(end + 1) == Some(&LF) {
+                end += 2;
+                if dotted && input.get(end) == Some(&DOT) {
+                    break;
+                }
+            } else {
+                break;
+            }
+        }
+        if end > from {
+            self.position = if input[end - 1] == LF { Start } else { Line };
+        }
+        from..end
     }
 
     /// One octet that is not part of a clean run.
@@ -219,6 +241,12 @@ impl Decoder {
     }
 }
 
+/// Is it neither part of a line's end nor forbidden?
+#[inline]
+fn is_plain(octet: u8) -> bool {
+    (octet != CR) & (octet != LF) & (octet != NUL)
+}
+
 /// Is `first` not plain text, or is `second` not what may follow it?
 #[inline]
 fn is_special(first: u8, second: u8) -> bool {
@@ -240,14 +268,24 @@ struct Kept {
 }
 
 impl Kept {
-    /// Keeps `length` octets of the input, as they are.
-    fn run(&mut self, input: &mut BytesMut, from: usize, length: usize) {
+    /// Keeps octets of the input, as they are.
+    #[inline]
+    fn run(&mut self, input: &mut BytesMut, run: Range<usize>) {
+        let length = run.len();
         match &mut self.grown {
-            Some(grown) => grown.extend_from_slice(&input[from..from + length]),
-            None => {
-                if self.written != from {
-                    input.copy_within(from..from + length, self.written);
+            Some(grown) => grown.extend_from_slice(&input[run]),
+            None if self.written == run.start => self.written += length,
+            // A call would cost more than the octets of a short line.
+            None if length <= SHORT => {
+                let octets = &mut input[self.written..run.end];
+                let ahead = run.start - self.written;
+                for i in 0..length {
+                    octets[i] = octets[i + ahead];
                 }
+                self.written += length;
+            }
+            None => {
+                input.copy_within(run, self.written);
                 self.written += length;
             }
         }

@@ -152,6 +152,27 @@ fn a_doubled_cr_before_the_end_does_end() {
 }
 
 /// threats S6: dots at every place of a long line, cut at every octet of a small window.
+/// Bodies of many short lines, dots before most of them, with and without something forbidden in their midst, in pieces of
+/// every size: what is quick must say the same as the oracle.
+#[test]
+fn lines_of_dots_are_taken_off_alike() {
+    let lines: [&[u8]; 9] =
+        [b"..\r\n", b"..x\r\n", b"\r\n", b"x\r\n", b"...\r\n", b"..\n", b"..\rx\r\n", b"..\0\r\n", b".x.\r\n"];
+    for newlines in [BareNewlines::Reject, BareNewlines::Normalize] {
+        for (many, line) in lines.iter().enumerate() {
+            for odd in lines {
+                let before = line.repeat(60 + many);
+                let input = [&before, odd, &before, b".\r\nnoop\r\n..\r\n".as_slice()].concat();
+                let expected = oracle(&input, newlines);
+                for pieces in (1..=9).chain([255, 256, 257, 258, 4_096]) {
+                    let got = decode(Decoder::dotted(newlines), &input, pieces);
+                    assert!(got == expected, "{line:?} and {odd:?} in pieces of {pieces}, {newlines:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn dots_within_long_lines_are_kept() {
     for length in [511, 512, 1023, 4095, 4096, 65_535] {
