@@ -8,6 +8,7 @@ mod as_root;
 mod certificate;
 mod crash;
 mod delivery;
+mod explain;
 mod faults;
 mod gate;
 mod harness;

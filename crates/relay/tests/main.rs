@@ -5,6 +5,7 @@
 
 mod config;
 mod crash;
+mod explain;
 mod folders;
 mod gate;
 mod queue;

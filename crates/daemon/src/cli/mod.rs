@@ -1,10 +1,11 @@
-//! The command line: `mailroot try`, `serve`, `check` and `version`.
+//! The command line: `mailroot try`, `serve`, `check`, `explain` and `version`.
 //!
 //! Exit codes: 0 fine, 1 something is wrong (it is said on standard error, in sentences that say what to do), 2 the command
 //! line itself is wrong. What the program has to say about mail goes to the log, on standard error; what was asked
 //! for, to standard output.
 
 mod certificate;
+mod explain;
 mod trial;
 
 use crate::clock::Clock;
@@ -58,6 +59,8 @@ enum Command {
     /// Certificates for TLS: what there is, make one, ask for one, bring one in, obtain one by ACME
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    /// Say whether a mail would be taken, and which settings decide
+    Explain(Box<explain::Question>),
     /// Print the version
     Version,
 }
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         },
         Command::Check { config } => check(&ConfigFile::new(&config)),
         Command::Certificate(command) => certificate::run(&command),
+        Command::Explain(question) => explain::run(&question),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -200,6 +204,9 @@ mod tests {
             Command::Serve { running: Running { log: LogLevel::Debug, threads: Some(3) }, .. }
         ));
         assert!(matches!(command("mailroot check --config a.toml"), Command::Check { .. }));
+        let question =
+            "mailroot explain --from 192.0.2.1 --auth anna --tls --helo x --sender a@b --rcpt c@d --server One";
+        assert!(matches!(command(question), Command::Explain(_)));
         assert!(matches!(command("mailroot version"), Command::Version));
     }
 
@@ -214,6 +221,8 @@ mod tests {
             "mailroot serve --config a --log loud",
             "mailroot serve --config a --threads 0",
             "mailroot version now",
+            "mailroot explain",
+            "mailroot explain --from here --sender a@b --rcpt c@d",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }

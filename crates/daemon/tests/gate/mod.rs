@@ -16,7 +16,7 @@ fn closed(site: &Site) -> Settings {
 }
 
 /// Every way that people have tried to write a foreign address. `IP` is the relay's own address.
-const FORMS: &[&str] = &[
+pub(crate) const FORMS: &[&str] = &[
     "<v@out.example>",
     "<v%out.example@local.test>",
     "<v%out.example@[IP]>",

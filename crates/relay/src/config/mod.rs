@@ -40,7 +40,7 @@ pub use certificate::{Acme, AcmeChallenge, CertificateSource, ClientCertificates
 pub use inspection::{AllowedVerb, Inspection};
 pub use open::THE_SENTENCE;
 pub use parse::{FILE_MAX, SERVERS_MAX};
-pub use peers::{AccessList, Entry, Fingerprint};
+pub use peers::{AccessList, Entry, Fingerprint, NoFingerprint};
 pub use places::{Place, Places};
 pub use problem::Problem;
 pub use rate::{Rate, RateLimits};

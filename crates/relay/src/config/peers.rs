@@ -69,21 +69,31 @@ impl fmt::Display for Entry {
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
-impl Fingerprint {
+/// A text that is no fingerprint; printed, what to write.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct NoFingerprint;
+
+impl fmt::Display for NoFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "write \"sha256:\" and the 64 hexadecimal digits that \
+             `openssl x509 -noout -fingerprint -sha256 -in FILE` prints",
+        )
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = NoFingerprint;
+
     /// Reads `sha256:` and 64 hexadecimal digits, with or without colons between them.
-    pub(super) fn parse(text: &str) -> Result<Fingerprint, Fault> {
-        let fault = || {
-            let hint = "write \"sha256:\" and the 64 hexadecimal digits that \
-                        `openssl x509 -noout -fingerprint -sha256 -in FILE` prints";
-            Fault::new("it is no fingerprint", hint)
-        };
+    fn from_str(text: &str) -> Result<Fingerprint, NoFingerprint> {
         let text = text.trim();
         let digits = text.get(..7).filter(|head| head.eq_ignore_ascii_case("sha256:")).and_then(|_| text.get(7..));
         let digits: Vec<u32> =
-            digits.ok_or_else(fault)?.chars().filter(|c| *c != ':').map_while(|c| c.to_digit(16)).collect();
+            digits.ok_or(NoFingerprint)?.chars().filter(|c| *c != ':').map_while(|c| c.to_digit(16)).collect();
         let given = text.chars().skip(7).filter(|c| *c != ':').count();
         if digits.len() != 64 || given != 64 {
-            return Err(fault());
+            return Err(NoFingerprint);
         }
         let mut octets = [0; 32];
         for (octet, pair) in octets.iter_mut().zip(digits.chunks_exact(2)) {
@@ -141,7 +151,9 @@ fn certificate(
     match (value("certificate"), value("certificate_name")) {
         (Some(print), None) => {
             let text = reader.text_of(print, setting, Unit::Text)?;
-            let print = reader.parsed(text, setting, Fingerprint::parse)?;
+            let print = reader.parsed(text, setting, |text| {
+                text.parse().map_err(|error: NoFingerprint| Fault::new("it is no fingerprint", error.to_string()))
+            })?;
             Some(Placed { value: Entry::Certificate(print.value), span: item.span() })
         }
         (None, Some(name)) => {
@@ -224,13 +236,13 @@ mod tests {
         let plain = format!("sha256:{}", "0a".repeat(32));
         let colons = format!("SHA256:{}", ["0A"; 32].join(":"));
         for text in [&plain, &colons] {
-            assert_eq!(Fingerprint::parse(text).ok(), Some(Fingerprint([10; 32])), "{text}");
+            assert_eq!(text.parse().ok(), Some(Fingerprint([10; 32])), "{text}");
         }
         assert_eq!(Fingerprint([10; 32]).to_string(), plain);
         for text in
             ["", "sha256:", "sha1:00", &plain[..70], &format!("{plain}0"), &"0a".repeat(32), "sha256:é", "sha25é:"]
         {
-            assert!(Fingerprint::parse(text).is_err(), "{text}");
+            assert_eq!(text.parse::<Fingerprint>(), Err(NoFingerprint), "{text}");
         }
     }
 }

@@ -80,8 +80,8 @@ impl std::fmt::Display for PeerName {
         match self {
             PeerName::NotAsked => f.write_str("not asked for"),
             PeerName::Confirmed(name) => name.fmt(f),
-            PeerName::Unconfirmed => f.write_str("its names in DNS do not have its address"),
-            PeerName::None => f.write_str("it has no name in DNS"),
+            PeerName::Unconfirmed => f.write_str("not confirmed"),
+            PeerName::None => f.write_str("none"),
             PeerName::Unanswered => f.write_str("the DNS did not answer"),
         }
     }

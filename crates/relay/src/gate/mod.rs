@@ -15,8 +15,9 @@ mod trust;
 mod verdict;
 
 pub use crate::account::Identity;
+pub use crate::reason::{Reason, Value};
 pub use client::{CertificateIdentity, Client, PeerName, TlsIdentity};
-pub use verdict::{Reason, Value, Verdict};
+pub use verdict::Verdict;
 
 use crate::config::{AccessList, CONNECTIONS_CEILING, ListenerTls, VirtualServer};
 use crate::domain::Place;
@@ -92,12 +93,15 @@ pub fn is_listed(server: &VirtualServer, client: &Client<'_>) -> bool {
     may_relay(server, &Client { identity: None, ..*client })
 }
 
-/// May this client go on without TLS? 530 5.7.0: not on this listener.
+/// May this client go on as it is, with or without TLS? 530 5.7.0: not without on this listener. 502 5.5.1: there is none.
 #[must_use]
 pub fn secure<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict<'a> {
     let tls = client.listener.tls;
     let because = |words| by_listener(server, client, "general.listen.tls", Value::Word(word(tls)), words);
     match (client.tls, tls) {
+        (Some(_), ListenerTls::Plain) => {
+            Verdict::no(Reply::new(502, 5, 1, "There is no TLS here"), because("this listener has no TLS"))
+        }
         (Some(_), _) => Verdict::yes(because("the connection is encrypted")),
         (None, ListenerTls::Plain) => Verdict::yes(because("this listener has no TLS")),
         (None, ListenerTls::StartTls) => Verdict::yes(because("TLS is offered here and not asked for")),

@@ -4,8 +4,8 @@
 //! confirmed, a certificate one that was verified; what is not known matches nothing.
 
 use super::Client;
-use super::verdict::{Reason, Value};
 use crate::config::{AccessList, Entry, VirtualServer};
+use crate::reason::{Reason, Value};
 
 /// The first entry of the list that the client is, with its number.
 pub(super) fn find<'a>(list: &'a AccessList, client: &Client<'_>) -> Option<(usize, &'a Entry)> {

@@ -11,6 +11,7 @@ pub mod mx;
 use crate::config::{HostPort, RemoteDomain, RouteTo, SmartHostUse, VirtualServer};
 use crate::domain::Place;
 use crate::envelope::{Failure, FailureKind};
+use crate::reason::{Reason, Value};
 use smtp::address::{Domain, Host, Mailbox, ReversePath};
 use smtp::reply::EnhancedStatus;
 use std::net::IpAddr;
@@ -31,21 +32,44 @@ pub enum Route {
 /// Where mail for this recipient goes.
 #[must_use]
 pub fn route(server: &VirtualServer, mailbox: &Mailbox) -> Route {
+    decide(server, mailbox).0
+}
+
+/// The same, and what decided.
+#[must_use]
+pub fn decide<'a>(server: &'a VirtualServer, mailbox: &Mailbox) -> (Route, Reason<'a>) {
     let domain = match mailbox.host() {
         Host::Literal(ip) => return route_literal(server, *ip),
         Host::Name(domain) => domain,
     };
     match server.place(domain) {
-        Place::Default | Place::Alias(_) => match &server.default_domain.route {
-            None => Route::Drop,
-            // An alias is the default domain under another name, so its mail follows the default domain's records.
-            Some(to) => hop(by_route(server, to, &server.default_domain.name), Protocol::Esmtp),
-        },
-        Place::Remote(remote) => {
-            let hosts = remote.route.as_ref().map(|to| by_route(server, to, domain));
-            hop(hosts.unwrap_or_else(|| by_server(server, domain)), spoken(remote))
+        Place::Default | Place::Alias(_) => {
+            let name = &server.default_domain.name;
+            let because = |value| {
+                let words = "a local domain: it goes where the default domain's mail goes";
+                Reason::setting(server, "domain.route", value, words).domain(name, false, "route")
+            };
+            match &server.default_domain.route {
+                None => (Route::Drop, because(Value::Word("the Drop folder"))),
+                // An alias is the default domain under another name, so its mail follows the default domain's records.
+                Some(to) => (hop(by_route(server, to, name), Protocol::Esmtp), because(Value::Route(to))),
+            }
         }
-        Place::Foreign => hop(by_server(server, domain), Protocol::Esmtp),
+        Place::Remote(remote) => {
+            let Some(to) = &remote.route else {
+                let (hosts, because) = by_server(server, domain);
+                return (hop(hosts, spoken(remote)), because);
+            };
+            let pattern = &remote.pattern;
+            let because =
+                Reason::setting(server, "domain.route", Value::Route(to), "the remote domain has a route of its own")
+                    .domain(&pattern.name, pattern.below, "route");
+            (hop(by_route(server, to, domain), spoken(remote)), because)
+        }
+        Place::Foreign => {
+            let (hosts, because) = by_server(server, domain);
+            (hop(hosts, Protocol::Esmtp), because)
+        }
     }
 }
 
@@ -68,13 +92,31 @@ fn by_route(server: &VirtualServer, to: &RouteTo, domain: &Domain) -> (Hosts, bo
 }
 
 /// The hosts for a domain that has no route of its own.
-fn by_server(server: &VirtualServer, domain: &Domain) -> (Hosts, bool) {
+fn by_server<'a>(server: &'a VirtualServer, domain: &Domain) -> ((Hosts, bool), Reason<'a>) {
+    let (listed, because) = by_smart_host(server);
+    let hosts = listed.unwrap_or_else(|| direct(server, domain, server.delivery.smart_host.clone()));
+    ((hosts, false), because)
+}
+
+/// The smart hosts, if all mail goes there.
+fn by_smart_host(server: &VirtualServer) -> (Option<Hosts>, Reason<'_>) {
     let delivery = &server.delivery;
-    let hosts = match delivery.smart_host_use {
-        SmartHostUse::Always if !delivery.smart_host.is_empty() => Hosts::Listed(delivery.smart_host.clone()),
-        _ => direct(server, domain, delivery.smart_host.clone()),
-    };
-    (hosts, false)
+    let hosts = || Value::Hosts(&delivery.smart_host);
+    let by = |setting, value, words| Reason::setting(server, setting, value, words);
+    if delivery.smart_host.is_empty() {
+        let words = "there is no smart host: the hosts that DNS names take it";
+        return (None, by("delivery.smart_host", hosts(), words));
+    }
+    match delivery.smart_host_use {
+        SmartHostUse::Always => {
+            let because = by("delivery.smart_host", hosts(), "the smart host takes what no domain's own route does");
+            (Some(Hosts::Listed(delivery.smart_host.clone())), because)
+        }
+        SmartHostUse::AfterDirect => {
+            let words = "the hosts that DNS names take it, and the smart host what does not get through";
+            (None, by("delivery.smart_host_use", Value::Word("after_direct"), words))
+        }
+    }
 }
 
 fn direct(server: &VirtualServer, domain: &Domain, then: Vec<HostPort>) -> Hosts {
@@ -82,7 +124,7 @@ fn direct(server: &VirtualServer, domain: &Domain, then: Vec<HostPort>) -> Hosts
 }
 
 /// An address literal goes to the smart host if that takes everything, else to the address itself, unless that is us.
-fn route_literal(server: &VirtualServer, ip: IpAddr) -> Route {
+fn route_literal(server: &VirtualServer, ip: IpAddr) -> (Route, Reason<'_>) {
     let ip = ip.to_canonical();
     if let Some(fault) = server.literal_fault(ip) {
         let (kind, status) = match fault {
@@ -90,14 +132,12 @@ fn route_literal(server: &VirtualServer, ip: IpAddr) -> Route {
             LiteralFault::NoHost => (FailureKind::Dns, EnhancedStatus(5, 1, 2)),
         };
         let text = format!("Mail cannot be sent to {}: {fault}.", Host::Literal(ip)).into();
-        return Route::Refuse(Failure { kind, status, host: None, reply: None, text });
+        let because = Reason::fixed(server, fault.to_string());
+        return (Route::Refuse(Failure { kind, status, host: None, reply: None, text }), because);
     }
-    let delivery = &server.delivery;
-    let hosts = match delivery.smart_host_use {
-        SmartHostUse::Always if !delivery.smart_host.is_empty() => Hosts::Listed(delivery.smart_host.clone()),
-        _ => Hosts::Literal { ip, port: delivery.port },
-    };
-    hop((hosts, false), Protocol::Esmtp)
+    let (listed, because) = by_smart_host(server);
+    let hosts = listed.unwrap_or(Hosts::Literal { ip, port: server.delivery.port });
+    (hop((hosts, false), Protocol::Esmtp), because)
 }
 
 /// Why no mail is sent to an address literal.
@@ -139,12 +179,25 @@ impl VirtualServer {
 /// sender stays null.
 #[must_use]
 pub fn masquerade(server: &VirtualServer, sender: &ReversePath) -> ReversePath {
-    let masked = |mailbox: &Mailbox| {
-        let mask = server.delivery.masquerade_domain.as_ref()?;
-        let domain = mailbox.host().domain()?;
-        server.place(domain).is_local().then(|| ReversePath::Mailbox(mailbox.at(Host::Name(mask.clone()))))
-    };
-    sender.mailbox().and_then(masked).unwrap_or_else(|| sender.clone())
+    rewrite(server, sender).0
+}
+
+/// The same, and what decided.
+#[must_use]
+pub fn rewrite<'a>(server: &'a VirtualServer, sender: &ReversePath) -> (ReversePath, Reason<'a>) {
+    let mask = server.delivery.masquerade_domain.as_ref();
+    let value = mask.map_or(Value::None, Value::Domain);
+    let because = |words| Reason::setting(server, "delivery.masquerade_domain", value, words);
+    let is_local = |mailbox: &Mailbox| mailbox.host().domain().is_some_and(|domain| server.place(domain).is_local());
+    match (mask, sender.mailbox()) {
+        (None, _) => (sender.clone(), because("there is no masquerade domain: the sender stays as it is")),
+        (Some(_), None) => (sender.clone(), because("reports have no sender, and keep none")),
+        (Some(mask), Some(mailbox)) if is_local(mailbox) => {
+            let masked = ReversePath::Mailbox(mailbox.at(Host::Name(mask.clone())));
+            (masked, because("a local sender goes out under the masquerade domain"))
+        }
+        (Some(_), Some(_)) => (sender.clone(), because("the sender is not local, and stays as it is")),
+    }
 }
 
 /// Where the mail of one recipient goes next. Two that are equal share a queue and connections.

@@ -1,0 +1,293 @@
+//! Why is this mail taken, or refused? One session, asked in the mind: every decision in the order in which a session comes to
+//! it, each with the setting that decided.
+//!
+//! Decides nothing itself. It asks what real sessions and deliveries ask: the grammar completes the addresses
+//! ([`smtp::command`]), [`crate::gate`] judges, [`crate::route`] rewrites and routes. It ends at the first refusal, as
+//! a session would. What depends on the moment (how many are connected, how often somebody came, whether a password is right, what
+//! MX records say) is not asked; [`Inquiry`] says what is taken for granted.
+
+use crate::account::{Account, Refusal};
+use crate::config::VirtualServer;
+use crate::gate::{self, Client, Identity, PeerName, Verdict};
+use crate::reason::{Reason, Value};
+use crate::route::{self, Route};
+use smtp::address::{Mailbox, ReversePath};
+use smtp::command::Command;
+use smtp::reply::Reply;
+use smtp::sasl::Mechanism;
+
+/// A session as it is imagined.
+#[derive(Clone, Debug)]
+pub struct Inquiry<'a> {
+    /// The client before it has authenticated.
+    pub client: Client<'a>,
+    /// Its account, whose password is taken to be right.
+    pub logon: Option<Logon<'a>>,
+    /// What stands after `MAIL FROM:`, in brackets or not.
+    pub sender: &'a str,
+    /// What stands after `RCPT TO:`, in brackets or not.
+    pub recipient: &'a str,
+}
+
+/// How it authenticates.
+#[derive(Clone, Debug)]
+pub struct Logon<'a> {
+    /// The name that it gives.
+    pub name: &'a str,
+    /// The account of that name, if there is one.
+    pub account: Option<&'a Account>,
+    /// By this method; `None`: the strongest that it is offered.
+    pub mechanism: Option<Mechanism>,
+}
+
+/// Where in a session a decision is made.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// May it connect?
+    Connection,
+    /// Must the connection be encrypted?
+    Tls,
+    /// Who is it, and must that be known?
+    Authentication,
+    /// May it use this sender?
+    Sender,
+    /// May it send to this recipient?
+    Recipient,
+    /// As whom is the sender known to the next host?
+    Rewriting,
+    /// Where does it go?
+    Route,
+}
+
+impl Stage {
+    /// For people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Connection => "connection",
+            Stage::Tls => "TLS",
+            Stage::Authentication => "authentication",
+            Stage::Sender => "sender",
+            Stage::Recipient => "recipient",
+            Stage::Rewriting => "rewriting",
+            Stage::Route => "route",
+        }
+    }
+}
+
+/// One decision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Where it is made.
+    pub stage: Stage,
+    /// What was asked, as the session understands it.
+    pub asked: String,
+    /// Yes, and what comes of it; or the reply that refuses.
+    pub outcome: Result<String, Reply>,
+    /// The setting's name; empty: a rule that no setting changes.
+    pub setting: &'static str,
+    /// What it says.
+    pub value: String,
+    /// File and line; `None`: it is not written, and its default decided.
+    pub place: Option<(String, u32)>,
+    /// In words.
+    pub words: String,
+}
+
+impl Decision {
+    fn new(stage: Stage, asked: String, outcome: Result<String, Reply>, because: &Reason<'_>) -> Decision {
+        Decision {
+            stage,
+            asked,
+            outcome,
+            setting: because.setting,
+            value: because.value.to_string(),
+            place: because.place().map(|place| (place.file.to_owned(), place.line)),
+            words: because.words.clone().into_owned(),
+        }
+    }
+}
+
+/// Every decision up to the first refusal.
+#[must_use]
+pub fn explain(server: &VirtualServer, inquiry: &Inquiry<'_>) -> Vec<Decision> {
+    let mut told = Told { server, decisions: Vec::new() };
+    // A refusal ends it, as `?` does with an error; what was decided by then is kept.
+    let _ = told.session(inquiry);
+    told.decisions
+}
+
+/// Was the mail taken?
+#[must_use]
+pub fn is_accepted(decisions: &[Decision]) -> bool {
+    decisions.iter().all(|decision| decision.outcome.is_ok())
+}
+
+struct Told<'a> {
+    server: &'a VirtualServer,
+    decisions: Vec<Decision>,
+}
+
+/// The session ends here.
+struct Refused;
+
+impl<'s> Told<'s> {
+    fn session(&mut self, inquiry: &Inquiry<'_>) -> Result<(), Refused> {
+        let server = self.server;
+        let client = inquiry.client;
+        let mut asked = client.address.to_canonical().to_string();
+        if *client.name != PeerName::NotAsked {
+            asked.push_str(&format!(", name in DNS: {}", client.name));
+        }
+        if let Some(helo) = client.helo {
+            asked.push_str(&format!(", calls itself {helo} (nobody is believed for that)"));
+        }
+        self.add(Stage::Connection, asked, "may connect", &gate::connect(server, &client))?;
+        let with = if client.tls.is_some() { "with TLS" } else { "without TLS" };
+        let asked = format!("{with}, on {}", client.listener);
+        self.add(Stage::Tls, asked, "may go on", &gate::secure(server, &client))?;
+        let identity = self.logon(&client, inquiry.logon.as_ref())?;
+        let client = Client { identity: identity.as_ref(), ..client };
+        let asked = match &identity {
+            Some(identity) => format!("as {}, by {}", identity.account, identity.mechanism),
+            None => "nobody has authenticated".to_owned(),
+        };
+        self.add(Stage::Authentication, asked, "may go on", &gate::identified(server, &client))?;
+
+        let sender = self.sender(&client, inquiry)?;
+        let recipient = self.recipient(&client, inquiry)?;
+        self.rewriting(&sender);
+        self.route(&recipient)
+    }
+
+    fn add(&mut self, stage: Stage, asked: String, yes: &str, verdict: &Verdict<'_>) -> Result<(), Refused> {
+        let outcome = verdict.outcome.clone().map(|()| yes.to_owned());
+        let is_yes = outcome.is_ok();
+        self.decisions.push(Decision::new(stage, asked, outcome, &verdict.because));
+        if is_yes { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Who the client has proved to be.
+    fn logon(&mut self, client: &Client<'_>, logon: Option<&Logon<'_>>) -> Result<Option<Identity>, Refused> {
+        let Some(logon) = logon else { return Ok(None) };
+        let server = self.server;
+        let offered = gate::mechanisms(server, client);
+        // With nothing to choose from, the first that is on says why it is not offered.
+        let on = &server.access.authentication.methods;
+        let mechanism = logon.mechanism.or(offered.first().copied()).or(on.first().copied());
+        let asked = |by: &str| format!("AUTH as {}{by}", logon.name);
+        let Some(mechanism) = mechanism else {
+            let because =
+                Reason::setting(server, "access.authentication.methods", Value::Methods(on), "no method is on");
+            let decision = Decision::new(Stage::Authentication, asked(""), Err(Refusal::Unusable.reply()), &because);
+            self.decisions.push(decision);
+            return Err(Refused);
+        };
+        let by = format!(", by {mechanism}");
+        self.add(Stage::Authentication, asked(&by), "may try", &gate::auth(server, client, mechanism))?;
+        match logon.account {
+            Some(account) if !account.disabled => Ok(Some(Identity {
+                account: account.name.clone(),
+                mechanism,
+                may_send_as: account.may_send_as.clone(),
+            })),
+            account => {
+                let words = if account.is_some() { "the account is disabled" } else { "there is no such account" };
+                let because = Reason::setting(server, "access.accounts", Value::None, words);
+                let outcome = Err(Refusal::Wrong.reply());
+                self.decisions.push(Decision::new(Stage::Authentication, asked(&by), outcome, &because));
+                Err(Refused)
+            }
+        }
+    }
+
+    fn sender(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<ReversePath, Refused> {
+        let utf8 = if inquiry.sender.is_ascii() && inquiry.recipient.is_ascii() { "" } else { " SMTPUTF8" };
+        let line = format!("MAIL FROM:{}{utf8}", bracketed(inquiry.sender));
+        match Command::parse(line.as_bytes(), &self.server.default_domain.name) {
+            Ok(Command::Mail(mail)) => {
+                let verdict = gate::sender(self.server, client, &mail.sender);
+                let asked = self.completed(format!("MAIL FROM:<{}>", mail.sender), inquiry.sender);
+                self.add(Stage::Sender, asked, "may be used", &verdict)?;
+                Ok(mail.sender)
+            }
+            Ok(_) => Err(self.misread(Stage::Sender, line, Reply::plain(500, "This is no address"))),
+            Err(error) => Err(self.misread(Stage::Sender, line, error.reply())),
+        }
+    }
+
+    fn recipient(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<Mailbox, Refused> {
+        let line = format!("RCPT TO:{}", bracketed(inquiry.recipient));
+        match Command::parse(line.as_bytes(), &self.server.default_domain.name) {
+            Ok(Command::Rcpt(rcpt)) => {
+                let verdict = gate::recipient(self.server, client, &rcpt.recipient);
+                let asked = self.completed(format!("RCPT TO:<{}>", rcpt.recipient), inquiry.recipient);
+                self.add(Stage::Recipient, asked, "may be written to", &verdict)?;
+                Ok(rcpt.recipient)
+            }
+            Ok(_) => Err(self.misread(Stage::Recipient, line, Reply::plain(500, "This is no address"))),
+            Err(error) => Err(self.misread(Stage::Recipient, line, error.reply())),
+        }
+    }
+
+    /// What was understood, and what was given if that was something else.
+    fn completed(&self, understood: String, given: &str) -> String {
+        if understood.ends_with(&format!(":{}", bracketed(given))) {
+            return understood;
+        }
+        format!("{understood}, given as {given}")
+    }
+
+    /// The grammar refuses before anybody is asked.
+    fn misread(&mut self, stage: Stage, line: String, reply: Reply) -> Refused {
+        let because = Reason::fixed(self.server, "it is no address that SMTP knows");
+        self.decisions.push(Decision::new(stage, line, Err(reply), &because));
+        Refused
+    }
+
+    fn rewriting(&mut self, sender: &ReversePath) {
+        let (rewritten, because) = route::rewrite(self.server, sender);
+        let outcome = Ok(format!("goes out as <{rewritten}>"));
+        self.decisions.push(Decision::new(Stage::Rewriting, format!("<{sender}>"), outcome, &because));
+    }
+
+    fn route(&mut self, recipient: &Mailbox) -> Result<(), Refused> {
+        let (route, because) = route::decide(self.server, recipient);
+        let outcome = match route {
+            Route::Drop => Ok(format!("goes to {}", self.server.default_domain.drop.display())),
+            Route::Hop(hop) => Ok(format!("goes to {hop}")),
+            Route::Refuse(failure) => {
+                let reply = failure.reply.clone();
+                Err(reply.unwrap_or_else(|| Reply::plain(550, failure.text.to_string())))
+            }
+        };
+        let is_ok = outcome.is_ok();
+        self.decisions.push(Decision::new(Stage::Route, format!("<{recipient}>"), outcome, &because));
+        if is_ok { Ok(()) } else { Err(Refused) }
+    }
+}
+
+/// The address in its brackets, as a client sends it. What has some already, however odd, is sent as it is.
+fn bracketed(address: &str) -> String {
+    if address.contains(['<', '>']) { address.to_owned() } else { format!("<{address}>") }
+}
+
+impl std::fmt::Display for Decision {
+    /// Three lines: what was asked, the answer, and what decided.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:<15} {}", self.stage.name(), self.asked)?;
+        match &self.outcome {
+            Ok(words) => writeln!(f, "    yes, it {words}: {}", self.words)?,
+            Err(reply) => writeln!(f, "    NO, {reply}\n        because {}", self.words)?,
+        }
+        let place = match &self.place {
+            Some((file, line)) => format!("{file}:{line}"),
+            None => "default".to_owned(),
+        };
+        match (self.setting, &*self.value) {
+            ("", _) => writeln!(f, "    (a rule that no setting changes)"),
+            (setting, "") => writeln!(f, "    {setting} ({place})"),
+            (setting, value) => writeln!(f, "    {setting} = {value} ({place})"),
+        }
+    }
+}

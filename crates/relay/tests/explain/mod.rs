@@ -1,0 +1,57 @@
+//! Plays the scripts of `tests/explain`: `explain ADDRESS [at N] [name NAME] [tls] [certificate NAME] [auth NAME [by METHOD]] FROM TO`.
+//! The only account is `anna`, who may send as `anna@local.test`; `carl` is disabled.
+
+use crate::script::play;
+use relay::account::{Account, SenderPattern};
+use relay::config::VirtualServer;
+use relay::explain::{Inquiry, Logon, explain};
+use relay::gate::{CertificateIdentity, Client, PeerName, TlsIdentity};
+use smtp::address::Domain;
+use smtp::sasl::Mechanism;
+
+#[test]
+fn scripts() {
+    play("explain", |server, _: &mut (), line| Some(answer(server, line)));
+}
+
+fn answer(server: &VirtualServer, line: &str) -> String {
+    let mut words = line.strip_prefix("explain ").unwrap().split(' ').peekable();
+    let address = words.next().unwrap().parse().unwrap();
+    let (mut listener, mut name, mut tls, mut names, mut auth, mut by) =
+        (0, PeerName::NotAsked, false, None, None, None);
+    while let Some(word) = words.peek().copied() {
+        let mut value = || words.nth(1).unwrap();
+        match word {
+            "at" => listener = value().parse().unwrap(),
+            "name" => name = PeerName::Confirmed(Domain::parse(value()).unwrap()),
+            "certificate" => names = Some(vec![Box::from(value())]),
+            "auth" => auth = Some(value()),
+            "by" => by = Mechanism::parse(value()),
+            "tls" => {
+                tls = true;
+                words.next();
+            }
+            _ => break,
+        }
+    }
+    let anna = Account { may_send_as: vec![SenderPattern::parse("anna@local.test").unwrap()], ..Account::new("anna") };
+    let carl = Account { disabled: true, ..Account::new("carl") };
+    let account = match auth {
+        Some("anna") => Some(&anna),
+        Some("carl") => Some(&carl),
+        _ => None,
+    };
+    let certificate =
+        names.as_ref().map(|names| CertificateIdentity { sha256: &[7; 32], names, subject: "CN=somebody" });
+    let tls = (tls || certificate.is_some()).then_some(TlsIdentity { certificate });
+    let stranger = Client::stranger(address, server.general.listen[listener]);
+    let inquiry = Inquiry {
+        client: Client { name: &name, tls, ..stranger },
+        logon: auth.map(|name| Logon { name, account, mechanism: by }),
+        sender: words.next().unwrap(),
+        recipient: words.next().unwrap(),
+    };
+    let decisions = explain(server, &inquiry);
+    let told: Vec<String> = decisions.iter().map(ToString::to_string).collect();
+    told.concat().trim_end().replace('\n', "\n  ")
+}
