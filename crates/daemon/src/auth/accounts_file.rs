@@ -6,6 +6,7 @@
 use super::AuthFault;
 use super::passwords;
 use crate::log::Log;
+use aws_lc_rs::rand;
 use relay::account::{ACCOUNTS_FILE_MAX, Accounts, PasswordHash};
 use smtp::sasl::Secret;
 use std::fs::{self, File, OpenOptions};
@@ -24,12 +25,27 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub(super) struct Roll {
     pub(super) accounts: Accounts,
     pub(super) nobodys: PasswordHash,
+    /// For a file that has no salt key of its own.
+    salt_key: Secret,
 }
 
 impl Roll {
-    pub(super) fn new(accounts: Accounts) -> Option<Roll> {
-        Some(Roll { nobodys: passwords::nobodys(&accounts)?, accounts })
+    fn new(accounts: Accounts, salt_key: Secret) -> Option<Roll> {
+        Some(Roll { nobodys: passwords::nobodys(&accounts)?, accounts, salt_key })
     }
+
+    /// From this come the salts of those who have no account.
+    pub(super) fn pretence(&self) -> &Secret {
+        self.accounts.salt_key.as_ref().unwrap_or(&self.salt_key)
+    }
+}
+
+/// A fresh salt key.
+#[must_use]
+pub fn fresh_salt_key() -> Option<Secret> {
+    let mut octets = vec![0; 32];
+    rand::fill(&mut octets).ok()?;
+    Some(Secret::new(octets))
 }
 
 /// The file, and what was read of it last.
@@ -73,7 +89,8 @@ impl AccountsFile {
     /// Reads the file for the first time.
     pub(super) fn open(path: &Path, default_domain: Option<&str>, log: Log) -> Result<AccountsFile, AuthFault> {
         let (accounts, stamp) = read(path, default_domain)?;
-        let roll = Roll::new(accounts).ok_or(AuthFault::Chance)?;
+        let salt_key = fresh_salt_key().ok_or(AuthFault::Chance)?;
+        let roll = Roll::new(accounts, salt_key).ok_or(AuthFault::Chance)?;
         let last = Last { roll: Arc::new(roll), seen: Some(stamp), looked: Instant::now() };
         Ok(AccountsFile {
             path: path.to_owned(),
@@ -109,7 +126,9 @@ impl AccountsFile {
 
     fn take_over(&self, last: &mut Last) {
         let read = read(&self.path, self.default_domain.as_deref());
-        match read.and_then(|(accounts, stamp)| Ok((Roll::new(accounts).ok_or(AuthFault::Chance)?, stamp))) {
+        let salt_key = last.roll.salt_key.clone();
+        let roll = |accounts| Roll::new(accounts, salt_key).ok_or(AuthFault::Chance);
+        match read.and_then(|(accounts, stamp)| Ok((roll(accounts)?, stamp))) {
             Ok((roll, stamp)) => {
                 *last = Last { roll: Arc::new(roll), seen: Some(stamp), looked: last.looked };
             }

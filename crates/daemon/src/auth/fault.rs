@@ -1,5 +1,6 @@
 //! Why authentication cannot work as the operator wants it, and the command that mends it.
 
+use super::IssuerFault;
 use relay::account::Fault;
 use std::fmt;
 use std::io;
@@ -34,6 +35,8 @@ pub enum AuthFault {
         /// Where, and how.
         faults: Box<[Fault]>,
     },
+    /// The issuer of tokens cannot be asked.
+    Issuer(IssuerFault),
     /// The system gives no random numbers.
     Chance,
 }
@@ -58,6 +61,7 @@ impl fmt::Display for AuthFault {
                 }
                 Ok(())
             }
+            AuthFault::Issuer(fault) => fault.fmt(f),
             AuthFault::Chance => f.write_str("the system gives no random numbers"),
         }
     }

@@ -12,11 +12,13 @@
 mod accounts_file;
 mod exchange;
 mod fault;
+mod oauth;
 mod passwords;
 
-pub use accounts_file::{read_accounts, write_accounts};
+pub use accounts_file::{fresh_salt_key, read_accounts, write_accounts};
 pub use exchange::{Exchange, Verdict};
 pub use fault::AuthFault;
+pub use oauth::{CLOCK_SKEW_MAX, Issuer, IssuerFault, KEYS_KEPT_MAX, TokenFault};
 pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, hash};
 
 use crate::clock::Clock;
@@ -24,7 +26,7 @@ use crate::log::Log;
 use crate::tls::TlsFacts;
 use accounts_file::{AccountsFile, Roll};
 use relay::account::lockout::{Lockout, LockoutRule};
-use relay::config::{Network, VirtualServer};
+use relay::config::{Network, OAuth, VirtualServer};
 use smtp::sasl::Mechanism;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ pub struct Plan {
     pub default_domain: Option<Box<str>>,
     /// The accounts file.
     pub accounts: PathBuf,
+    /// Whose tokens are taken.
+    pub oauth: Option<OAuth>,
     /// How many guesses.
     pub lockout: LockoutRule,
 }
@@ -57,6 +61,8 @@ pub struct Authenticator {
     plan: Plan,
     /// `None`: no method that is on looks into it.
     accounts: Option<AccountsFile>,
+    /// `None`: no tokens are taken.
+    issuer: Option<Issuer>,
     passwords: Passwords,
     lockout: Arc<Mutex<Lockout>>,
     log: Log,
@@ -73,6 +79,7 @@ impl Plan {
             clear_text_from: wanted.clear_text_from.clone(),
             default_domain: wanted.default_logon_domain.clone(),
             accounts: server.access.accounts.clone(),
+            oauth: wanted.oauth.clone(),
             lockout: LockoutRule { after: wanted.lockout.after, lasts: wanted.lockout.lasts },
         }
     }
@@ -95,11 +102,19 @@ impl Authenticator {
         } else {
             Some(AccountsFile::open(&plan.accounts, plan.default_domain.as_deref(), log.clone())?)
         };
+        let takes_tokens =
+            plan.methods.iter().any(|method| matches!(method, Mechanism::Xoauth2 | Mechanism::OauthBearer));
+        let issuer = match &plan.oauth {
+            Some(wanted) if takes_tokens => {
+                Some(Issuer::new(wanted.clone(), clock.clone()).map_err(AuthFault::Issuer)?)
+            }
+            _ => None,
+        };
         let lockout = match before {
             Some(before) => Arc::clone(&before.lockout),
             None => Arc::new(Mutex::new(Lockout::new(plan.lockout))),
         };
-        let authenticator = Authenticator { plan, accounts, passwords, lockout, log, clock };
+        let authenticator = Authenticator { plan, accounts, issuer, passwords, lockout, log, clock };
         authenticator.lockout().set_rule(authenticator.plan.lockout);
         Ok(Arc::new(authenticator))
     }
@@ -121,14 +136,20 @@ impl Authenticator {
         if !self.plan.methods.contains(&mechanism) || mechanism.is_clear_text() && !self.clear_text(peer, channel) {
             return false;
         }
-        matches!(mechanism, Mechanism::Plain | Mechanism::Login)
+        match mechanism {
+            Mechanism::Plain | Mechanism::Login | Mechanism::ScramSha256 => true,
+            Mechanism::ScramSha256Plus => channel.tls.is_some(),
+            Mechanism::External => channel.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()),
+            Mechanism::Xoauth2 | Mechanism::OauthBearer => self.issuer.is_some(),
+            Mechanism::Ntlm | Mechanism::Gssapi => false,
+        }
     }
 
     /// Begins an exchange for one AUTH command.
     #[must_use]
     pub fn begin(self: &Arc<Self>, mechanism: Mechanism, peer: IpAddr, channel: &ChannelFacts) -> Exchange {
         let usable = self.is_usable(mechanism, peer, channel);
-        Exchange::new(Arc::clone(self), mechanism, usable, peer)
+        Exchange::new(Arc::clone(self), mechanism, usable, peer, channel.clone())
     }
 
     fn lockout(&self) -> MutexGuard<'_, Lockout> {

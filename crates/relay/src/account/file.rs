@@ -1,6 +1,8 @@
 //! `accounts.toml`: text to accounts, accounts to text.
 //!
 //! ```toml
+//! salt_key = "…"
+//!
 //! [[account]]
 //! name = "alice"
 //! password = "$argon2id$v=19$m=19456,t=2,p=1$…$…"
@@ -81,6 +83,9 @@ impl Accounts {
     #[must_use]
     pub fn print(&self) -> Secret {
         let mut text = HEAD.to_owned();
+        if let Some(key) = &self.salt_key {
+            let _ = writeln!(text, "salt_key = \"{}\"", base64::encode(key.reveal()));
+        }
         for account in self.iter() {
             print(account, &mut text);
         }
@@ -154,7 +159,8 @@ impl Reader<'_> {
     }
 
     fn accounts(&mut self, root: &DeTable<'_>, accounts: &mut Accounts) {
-        for key in root.keys().filter(|key| &**key.get_ref() != "account") {
+        accounts.salt_key = self.salt_key(root);
+        for key in root.keys().filter(|key| !["account", "salt_key"].contains(&&**key.get_ref())) {
             self.note(&key.span(), format!("unknown entry {:?}: an account begins with [[account]]", key.get_ref()));
         }
         let Some((_, list)) = root.iter().find(|(key, _)| &**key.get_ref() == "account") else { return };
@@ -205,6 +211,16 @@ impl Reader<'_> {
         account.scram = self.scram(table, name);
         account.may_send_as = self.senders(table, name);
         Some(account)
+    }
+
+    fn salt_key(&mut self, root: &DeTable<'_>) -> Option<Secret> {
+        let value = get(root, "salt_key")?;
+        let text = self.string(value, "salt_key")?;
+        let key = base64::decode(text.as_bytes()).filter(|key| key.len() == 32).map(Secret::new);
+        if key.is_none() {
+            self.note(&value.span(), "`salt_key` is not 32 octets in base64; leave it out to get a new one");
+        }
+        key
     }
 
     fn refuse_unknown(&mut self, table: &DeTable<'_>, known: &[&str], name: &str) {

@@ -144,16 +144,27 @@ impl Lockout {
 
     /// The proof was wrong, or the account is none.
     pub fn wrong(&mut self, account: &AccountKey, from: IpAddr, now: Timestamp) -> Penalty {
-        let network = PeerNetwork::of(from);
         self.counts.expire(now);
-        let of_account = self.count(self.of_account(account, network), now);
-        let of_network = self.count(Counted::Network(network), now);
-        let wrong = of_account.wrong.max(of_network.wrong);
-        let newly = |count: Count| count.wrong == self.rule.after;
-        let locked = match (newly(of_network), newly(of_account)) {
-            (true, _) => Some((Locked::Network, of_network.ends)),
-            (false, true) => Some((Locked::Account, of_account.ends)),
-            (false, false) => None,
+        let of_account = self.of_account(account, PeerNetwork::of(from));
+        self.penalty(Some(of_account), from, now)
+    }
+
+    /// Something was wrong that is no guess at an account's password (a token that has expired, a certificate without an account): it
+    /// counts for the network alone, or it would lock out the account's owner.
+    pub fn wrong_from(&mut self, from: IpAddr, now: Timestamp) -> Penalty {
+        self.counts.expire(now);
+        self.penalty(None, from, now)
+    }
+
+    fn penalty(&mut self, of_account: Option<Counted>, from: IpAddr, now: Timestamp) -> Penalty {
+        let of_account = of_account.map(|counted| self.count(counted, now));
+        let of_network = self.count(Counted::Network(PeerNetwork::of(from)), now);
+        let wrong = of_network.wrong.max(of_account.map_or(0, |count| count.wrong));
+        let newly = |count: &Count| count.wrong == self.rule.after;
+        let locked = match of_account.filter(newly) {
+            _ if newly(&of_network) => Some((Locked::Network, of_network.ends)),
+            Some(count) => Some((Locked::Account, count.ends)),
+            None => None,
         };
         let delay = DELAY_FIRST.saturating_mul(1 << wrong.saturating_sub(1).min(10)).min(DELAY_MAX);
         Penalty { delay, locked }
@@ -313,6 +324,16 @@ mod tests {
             lockout.wrong(&key("alice"), HOME, at(1_000));
         }
         assert!(lockout.check(&key("alice"), HOME, at(1_001)).is_err());
+    }
+
+    #[test]
+    fn what_is_no_guess_counts_for_the_network_alone() {
+        let mut lockout = Lockout::new(RULE);
+        for n in 0..5 {
+            assert_eq!(lockout.wrong_from(HOME, at(0)).locked, (n == 4).then_some((Locked::Network, at(900))));
+        }
+        assert!(lockout.check(&key("alice"), HOME, at(1)).is_err());
+        assert!(lockout.check(&key("alice"), AWAY, at(1)).is_ok());
     }
 
     #[test]

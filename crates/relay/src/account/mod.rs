@@ -18,8 +18,10 @@ pub use file::{ACCOUNTS_FILE_MAX, ACCOUNTS_MAX, Fault, SENDERS_MAX};
 pub use identity::{Identity, SenderPattern};
 pub use name::{AccountKey, NameFault, check as check_name};
 pub use refusal::Refusal;
-pub use secrets::{Cost, NtHash, PasswordHash, ScramKeys};
+pub use secrets::{Cost, NtHash, PasswordHash};
+pub use smtp::sasl::scram::Keys as ScramKeys;
 
+use smtp::sasl::Secret;
 use std::collections::BTreeMap;
 
 /// One account.
@@ -63,6 +65,9 @@ pub struct Accounts {
     index: BTreeMap<AccountKey, usize>,
     /// Completes bare names.
     default_domain: Option<Box<str>>,
+    /// From this come the salts that SCRAM shows for names that have no account, so that they stay the same over the years
+    /// as those of accounts do.
+    pub salt_key: Option<Secret>,
 }
 
 impl Accounts {

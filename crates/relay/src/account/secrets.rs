@@ -118,25 +118,6 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// What SCRAM-SHA-256 keeps (RFC 5802 §3).
-#[derive(Clone)]
-pub struct ScramKeys {
-    /// Rounds of the derivation.
-    pub iterations: u32,
-    /// The salt.
-    pub salt: Box<[u8]>,
-    /// H(ClientKey): checks the client's proof.
-    pub stored_key: [u8; 32],
-    /// Proves that we know the account.
-    pub server_key: [u8; 32],
-}
-
-impl fmt::Debug for ScramKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ScramKeys(…)")
-    }
-}
-
 /// MD4 of the password in UTF-16: whoever has it can log on with it, as if it were the password.
 #[derive(Clone)]
 pub struct NtHash(pub Secret);

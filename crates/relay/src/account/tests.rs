@@ -7,7 +7,7 @@ const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 fn whole() -> String {
     format!(
-        r#"
+        r#"salt_key = "{KEY}"
 [[account]]
 name = "alice"
 password = "{HASH}"
@@ -36,6 +36,7 @@ fn what_is_written_is_read_and_printed_and_read_again() {
     let bob = accounts.find("bob@corp").unwrap();
     assert!(bob.disabled && bob.password.is_none() && bob.scram.is_none() && bob.nt_hash.is_none());
     assert!(accounts.find("carol").is_none());
+    assert_eq!(accounts.salt_key.as_ref().unwrap().reveal(), [0; 32]);
 }
 
 #[test]
@@ -83,6 +84,8 @@ fn every_fault_names_its_line_and_shows_no_secret() {
         ("CORP\\\\bob", "ALICE", 9, "already, in line 2"),
         ("[[account]]\nname = \"CORP", "[[user]]\nname = \"CORP", 9, "unknown entry \"user\""),
         ("disabled = true", "disabled = ", 11, "not TOML"),
+        ("salt_key = \"AAAA", "salt_key = \"", 1, "`salt_key`"),
+        ("salt_key = \"", "salt_key = 1 # \"", 1, "`salt_key`"),
     ] {
         let text = whole().replacen(from, to, 1);
         assert_ne!(text, whole(), "{from}");

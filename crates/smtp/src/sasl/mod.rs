@@ -7,8 +7,11 @@
 //! RFC 4954, RFC 4422; IIS: Access tab, Authentication.
 
 pub mod base64;
+pub mod bearer;
 pub mod clear;
+mod keyed;
 pub mod mechanism;
+pub mod scram;
 pub mod secret;
 
 pub use mechanism::Mechanism;

@@ -1,5 +1,8 @@
 //! Exchanges as the session drives them, with accounts on a real disk.
 
+mod peers;
+mod tokens;
+
 use super::*;
 use relay::account::{Account, Accounts, Cost, Identity};
 use relay::record::Level;
@@ -66,6 +69,7 @@ fn plan(folder: &Path) -> Plan {
         clear_text_from: vec![Network { address: PEER, prefix: 32 }],
         default_domain: None,
         accounts: folder.join("accounts.toml"),
+        oauth: None,
         lockout: LockoutRule { after: 5, lasts: Duration::from_secs(900) },
     }
 }

@@ -3,9 +3,13 @@
 //! Where a proof is judged, the order is the same for all methods: the lock-out is asked first, then the proof is
 //! looked at, then the lock-out is told, and a wrong proof is answered late.
 
+mod bearer;
+mod external;
+mod scram;
+
 use super::accounts_file::Roll;
-use super::{Authenticator, NotChecked};
-use relay::account::lockout::{DELAY_MAX, Locked, PeerNetwork};
+use super::{Authenticator, ChannelFacts, NotChecked};
+use relay::account::lockout::{DELAY_MAX, Locked, PeerNetwork, Penalty};
 use relay::account::{Account, AccountKey, Identity, Refusal};
 use relay::record::{Logon, Record, Why};
 use smtp::reply::Reply;
@@ -31,15 +35,21 @@ pub struct Exchange {
     authenticator: Arc<Authenticator>,
     mechanism: Mechanism,
     peer: IpAddr,
+    channel: ChannelFacts,
     state: State,
 }
 
 enum State {
     /// The initial response, if there is one, comes next.
     Begun,
-    /// PLAIN has asked for its message.
-    Plain,
+    /// The one message, or the first of several, was asked for.
+    Asked,
     Login(Login),
+    Scram(Box<scram::Waiting>),
+    /// The proof holds, ours was sent, and the client answers that with nothing.
+    ScramLast(Box<scram::Proved>),
+    /// The client was told why its token does not hold, and answers that with nothing of interest.
+    TokenRefused(Reply),
     /// Nothing more is expected.
     Done,
 }
@@ -51,9 +61,15 @@ struct Denied {
 }
 
 impl Exchange {
-    pub(super) fn new(authenticator: Arc<Authenticator>, mechanism: Mechanism, usable: bool, peer: IpAddr) -> Exchange {
+    pub(super) fn new(
+        authenticator: Arc<Authenticator>,
+        mechanism: Mechanism,
+        usable: bool,
+        peer: IpAddr,
+        channel: ChannelFacts,
+    ) -> Exchange {
         let state = if usable { State::Begun } else { State::Done };
-        Exchange { authenticator, mechanism, peer, state }
+        Exchange { authenticator, mechanism, peer, channel, state }
     }
 
     /// Takes the initial response first (`None` if AUTH had none), then each answer to a challenge. May take seconds: a wrong
@@ -61,19 +77,17 @@ impl Exchange {
     pub async fn step(&mut self, response: Option<Vec<u8>>) -> Verdict {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Begun => self.begin(response).await,
-            State::Plain => self.plain(response.unwrap_or_default()).await,
+            State::Asked => self.message(response.unwrap_or_default()).await,
             State::Login(login) => self.login(login, response.unwrap_or_default()).await,
+            State::Scram(waiting) => self.scram_last(*waiting, &response.unwrap_or_default()).await,
+            State::ScramLast(proved) => self.scram_done(*proved, &response.unwrap_or_default()),
+            State::TokenRefused(reply) => Verdict::Refused(reply),
             State::Done => Verdict::Refused(Refusal::Unusable.reply()),
         }
     }
 
     async fn begin(&mut self, initial: Option<Vec<u8>>) -> Verdict {
         match (self.mechanism, initial) {
-            (Mechanism::Plain, None) => {
-                self.state = State::Plain;
-                Verdict::Challenge(Vec::new())
-            }
-            (Mechanism::Plain, Some(message)) => self.plain(message).await,
             (Mechanism::Login, initial) => match Login::begin(initial) {
                 Ok((login, LoginStep::Ask(question))) => {
                     self.state = State::Login(login);
@@ -82,7 +96,22 @@ impl Exchange {
                 Ok((_, LoginStep::Done(credentials))) => self.password(credentials).await,
                 Err(_) => self.malformed(),
             },
-            _ => Verdict::Refused(Refusal::Unusable.reply()),
+            (_, Some(message)) => self.message(message).await,
+            (_, None) => {
+                self.state = State::Asked;
+                Verdict::Challenge(Vec::new())
+            }
+        }
+    }
+
+    /// The one message, or the first of several.
+    async fn message(&mut self, message: Vec<u8>) -> Verdict {
+        match self.mechanism {
+            Mechanism::Plain => self.plain(message).await,
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => self.scram_first(&message).await,
+            Mechanism::External => self.external(&message).await,
+            Mechanism::Xoauth2 | Mechanism::OauthBearer => self.bearer(message).await,
+            Mechanism::Login | Mechanism::Ntlm | Mechanism::Gssapi => Verdict::Refused(Refusal::Unusable.reply()),
         }
     }
 
@@ -107,7 +136,7 @@ impl Exchange {
     /// Judges a password. One hash is computed, whether the account exists or not.
     async fn password(&mut self, credentials: Credentials) -> Verdict {
         let Some(roll) = self.authenticator.roll().await else {
-            return self.unavailable("there are no accounts").await;
+            return self.unavailable("there are no accounts");
         };
         let Credentials { act_as, account: name, password } = credentials;
         let key = roll.accounts.key(&name);
@@ -136,9 +165,13 @@ impl Exchange {
         self.authenticator.lockout().check(key, self.peer, now)
     }
 
-    fn accept(&self, account: &Account, key: &AccountKey) -> Verdict {
+    fn identity(&self, account: &Account) -> Identity {
         let may_send_as = account.may_send_as.clone();
-        self.accept_as(Identity { account: account.name.clone(), mechanism: self.mechanism, may_send_as }, key)
+        Identity { account: account.name.clone(), mechanism: self.mechanism, may_send_as }
+    }
+
+    fn accept(&self, account: &Account, key: &AccountKey) -> Verdict {
+        self.accept_as(self.identity(account), key)
     }
 
     fn accept_as(&self, identity: Identity, key: &AccountKey) -> Verdict {
@@ -153,7 +186,17 @@ impl Exchange {
     async fn deny(&self, key: &AccountKey, denied: Denied) -> Verdict {
         let now = self.authenticator.clock.now();
         let penalty = self.authenticator.lockout().wrong(key, self.peer, now);
-        let Denied { why, account } = denied;
+        self.punish(penalty, denied).await
+    }
+
+    /// The same for what is no guess at an account's password: only the network is counted.
+    async fn deny_network(&self, denied: Denied) -> Verdict {
+        let now = self.authenticator.clock.now();
+        let penalty = self.authenticator.lockout().wrong_from(self.peer, now);
+        self.punish(penalty, denied).await
+    }
+
+    async fn punish(&self, penalty: Penalty, Denied { why, account }: Denied) -> Verdict {
         self.refused(account.clone(), why);
         if let Some((what, until)) = penalty.locked {
             let what = match what {
@@ -177,7 +220,7 @@ impl Exchange {
         Verdict::Refused(Refusal::Unavailable.reply())
     }
 
-    async fn unavailable(&self, detail: &str) -> Verdict {
+    fn unavailable(&self, detail: &str) -> Verdict {
         self.refused("".into(), Why::Unavailable(detail.into()));
         Verdict::Refused(Refusal::Unavailable.reply())
     }
