@@ -4,8 +4,9 @@ use super::*;
 use crate::tls::{ClientCertificate, TlsFacts, TlsVersion};
 use rsasl::callback::{Context, Request, SessionCallback, SessionData};
 use rsasl::config::SASLConfig;
+use rsasl::mechanisms::scram::SCRAM_SHA256_PLUS;
 use rsasl::mechname::Mechname;
-use rsasl::prelude::{MessageSent, SASLClient, SessionError, State};
+use rsasl::prelude::{MessageSent, Registry, SASLClient, SessionError, State};
 use rsasl::property::{AuthId, AuthzId, ChannelBindings, OAuthBearerToken, OverrideCBType, Password};
 use smtp::sasl::scram::Keys;
 
@@ -52,7 +53,13 @@ impl SessionCallback for Knows {
 
 /// Lets the client talk to an exchange. `Err` is what the client does not believe.
 pub(super) async fn talk(mut exchange: Exchange, mechanism: Mechanism, knows: &Knows) -> Result<Verdict, String> {
-    let config = SASLConfig::builder().with_defaults().with_callback(knows.clone()).unwrap();
+    // Its PLUS form is left out of its own list.
+    let plus = std::slice::from_ref(&SCRAM_SHA256_PLUS);
+    let config = match mechanism {
+        Mechanism::ScramSha256Plus => SASLConfig::builder().with_registry(Registry::with_mechanisms(plus)),
+        _ => SASLConfig::builder().with_defaults(),
+    };
+    let config = config.with_callback(knows.clone()).unwrap();
     let name = Mechname::parse(mechanism.name().as_bytes()).unwrap();
     let mut client = SASLClient::new(config).start_suggested(&[name]).unwrap();
     let mut challenge: Option<Vec<u8>> = None;
