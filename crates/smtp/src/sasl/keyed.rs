@@ -28,7 +28,7 @@ impl<D: Digest + Clone> Keyed<D> {
 
     /// The code of the parts, one after the other.
     pub(super) fn code(&self, parts: &[&[u8]]) -> sha2::digest::Output<D> {
-        let inner = parts.iter().fold(self.inner.clone(), |hash, part| hash.chain_update(part));
+        let inner = parts.iter().fold(self.inner.clone(), Digest::chain_update);
         self.outer.clone().chain_update(inner.finalize()).finalize()
     }
 }

@@ -11,6 +11,7 @@ pub mod bearer;
 pub mod clear;
 mod keyed;
 pub mod mechanism;
+pub mod ntlm;
 pub mod scram;
 pub mod secret;
 

@@ -237,7 +237,7 @@ impl Server {
         let signature = Keyed::<Sha256>::new(&self.keys.stored_key).code(&signed);
         let mut client_key = Zeroizing::new(proof);
         client_key.iter_mut().zip(signature).for_each(|(octet, mask)| *octet ^= mask);
-        let stored_key = Sha256::digest(&*client_key);
+        let stored_key = Sha256::digest(*client_key);
         if !bool::from(stored_key.ct_eq(&self.keys.stored_key)) {
             return Err(ScramFault::Wrong);
         }

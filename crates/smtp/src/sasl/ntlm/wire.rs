@@ -1,0 +1,74 @@
+//! NTLM's octets: fields whose length and place a stranger has written, pairs, UTF-16. Whatever does not lie within the
+//! message is not there.
+
+/// A message whose signature and kind are right.
+#[derive(Copy, Clone)]
+pub(super) struct Fields<'m>(&'m [u8]);
+
+impl<'m> Fields<'m> {
+    pub(super) fn read(message: &'m [u8], kind: u32) -> Option<Fields<'m>> {
+        let fields = Fields(message.strip_prefix(super::SIGNATURE).map(|_| message)?);
+        (fields.u32(8)? == kind).then_some(fields)
+    }
+
+    pub(super) fn u32(self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(self.0.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    /// What the field at `at` (length, room, offset) points to.
+    pub(super) fn payload(self, at: usize) -> Option<&'m [u8]> {
+        let length = usize::from(u16::from_le_bytes(self.0.get(at..at + 2)?.try_into().ok()?));
+        if length == 0 {
+            return Some(&[]);
+        }
+        let offset = usize::try_from(self.u32(at + 4)?).ok()?;
+        // Nothing lies within the fixed part.
+        (offset >= 64).then(|| self.0.get(offset..offset.checked_add(length)?)).flatten()
+    }
+}
+
+/// Appends a field: length, room, offset.
+pub(super) fn put_field(out: &mut Vec<u8>, length: usize, offset: usize) {
+    let length = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
+    out.extend(length);
+    out.extend(length);
+    out.extend(u32::try_from(offset).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+/// Appends an attribute-value pair.
+pub(super) fn put_pair(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    out.extend(kind.to_le_bytes());
+    out.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+/// The pairs up to the one that ends them; `None` if they do not end, or one of a kind comes twice.
+pub(super) fn pairs(mut octets: &[u8]) -> Option<Vec<(u16, &[u8])>> {
+    let mut found: Vec<(u16, &[u8])> = Vec::new();
+    loop {
+        let (head, rest) = octets.split_at_checked(4)?;
+        let kind = u16::from_le_bytes([head[0], head[1]]);
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([head[2], head[3]])))?;
+        if kind == super::pair::END {
+            return Some(found);
+        }
+        if found.iter().any(|(known, _)| *known == kind) {
+            return None;
+        }
+        found.push((kind, value));
+        octets = rest;
+    }
+}
+
+/// UTF-16, little endian.
+pub(super) fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+pub(super) fn utf16_text(octets: &[u8]) -> Option<String> {
+    if !octets.len().is_multiple_of(2) {
+        return None;
+    }
+    let units: Vec<u16> = octets.chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
+    String::from_utf16(&units).ok()
+}
