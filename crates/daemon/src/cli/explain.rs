@@ -84,7 +84,7 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     text.parse().map_err(|error: relay::config::NoFingerprint| error.to_string())
 }
 
-fn domain(text: &str) -> Result<Domain, String> {
+pub(super) fn domain(text: &str) -> Result<Domain, String> {
     Domain::parse(text).map_err(|error| error.to_string())
 }
 

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod explain;
+mod new;
 mod trial;
 
 use crate::clock::Clock;
@@ -59,6 +60,8 @@ enum Command {
     /// Certificates for TLS: what there is, make one, ask for one, bring one in, obtain one by ACME
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    /// Write a whole configuration for one of the usual relays
+    New(new::Wanted),
     /// Say whether a mail would be taken, and which settings decide
     Explain(Box<explain::Question>),
     /// Print the version
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&ConfigFile::new(&config)),
         Command::Certificate(command) => certificate::run(&command),
         Command::Explain(question) => explain::run(&question),
+        Command::New(wanted) => new::run(&wanted),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -207,6 +211,7 @@ mod tests {
         let question =
             "mailroot explain --from 192.0.2.1 --auth anna --tls --helo x --sender a@b --rcpt c@d --server One";
         assert!(matches!(command(question), Command::Explain(_)));
+        assert!(matches!(command("mailroot new --recipe inbound-dmz"), Command::New(_)));
         assert!(matches!(command("mailroot version"), Command::Version));
     }
 
@@ -222,6 +227,8 @@ mod tests {
             "mailroot serve --config a --threads 0",
             "mailroot version now",
             "mailroot explain",
+            "mailroot new",
+            "mailroot new --recipe other",
             "mailroot explain --from here --sender a@b --rcpt c@d",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");

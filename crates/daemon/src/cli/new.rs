@@ -1,0 +1,176 @@
+//! `mailroot new`: a whole configuration for one of the usual relays, ready to be changed.
+//!
+//! The recipes are files of the manual (docs/recipes), and stand in the program as they are there. Beside the
+//! configuration it puts what that needs to be started at once: a self-signed certificate, and an accounts file without
+//! accounts. Writes into places that are empty and replaces nothing.
+
+use super::{complain, say};
+use crate::auth::write_accounts;
+use crate::certificate::make;
+use crate::certificate::place::{self, Readers};
+use crate::clock::Clock;
+use crate::service::ConfigFile;
+use clap::{Args, ValueEnum};
+use relay::account::Accounts;
+use relay::config::{Access, CertificateSource, VirtualServer};
+use smtp::address::Domain;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How long a self-signed certificate holds.
+const DAYS: u16 = 730;
+/// The domain in the recipes.
+const EXAMPLE: &str = "example.com";
+
+#[derive(Args, Debug)]
+pub(super) struct Wanted {
+    /// For which relay
+    #[arg(long, value_enum, value_name = "NAME")]
+    recipe: Recipe,
+    /// Where to write it; created if it is missing
+    #[arg(long, value_name = "DIR", default_value = "mailroot")]
+    folder: PathBuf,
+    /// Your domain
+    #[arg(long, value_name = "NAME", default_value = EXAMPLE, value_parser = super::explain::domain)]
+    domain: Domain,
+}
+
+#[derive(Copy, Clone, ValueEnum, Debug)]
+enum Recipe {
+    /// From the internet to your own domains, handed over to the mail server inside
+    InboundDmz,
+    /// From your servers, and whoever authenticates, to the internet or a smart host
+    Outbound,
+    /// From people with an account, under TLS: ports 587 and 465
+    Submission,
+    /// From printers, scanners and scripts by address, from all others with an account
+    Application,
+}
+
+impl Recipe {
+    fn text(self) -> &'static str {
+        match self {
+            Recipe::InboundDmz => include_str!("../../../../docs/recipes/inbound-dmz.toml"),
+            Recipe::Outbound => include_str!("../../../../docs/recipes/outbound.toml"),
+            Recipe::Submission => include_str!("../../../../docs/recipes/submission.toml"),
+            Recipe::Application => include_str!("../../../../docs/recipes/application.toml"),
+        }
+    }
+}
+
+pub(super) fn run(wanted: &Wanted) -> ExitCode {
+    match write(wanted) {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            complain(&format!("{}\n", why.trim_end()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes everything; what to do with it.
+fn write(wanted: &Wanted) -> Result<String, String> {
+    let file = ConfigFile::new(&wanted.folder.join("mailroot.toml"));
+    let path = file.path();
+    if path.exists() {
+        return Err(format!("{} is there already; name another folder: --folder DIR", path.display()));
+    }
+    fs::create_dir_all(&wanted.folder)
+        .map_err(|error| format!("{} cannot be made: {error}", wanted.folder.display()))?;
+    let text = wanted.recipe.text().replace(EXAMPLE, wanted.domain.as_str());
+    place::write(path, text.as_bytes(), Readers::Everybody).map_err(|fault| fault.to_string())?;
+    let loaded = file.load().map_err(|unusable| unusable.render())?;
+    let mut told = format!("{}\n", path.display());
+    for server in &loaded.config.servers {
+        for written in beside(server)? {
+            told.push_str(&format!("{}\n", written.display()));
+        }
+    }
+    for server in &loaded.config.servers {
+        told.push_str(&format!("\n{}\n", server.name));
+        server.describe().iter().for_each(|line| told.push_str(&format!("  {line}\n")));
+    }
+    let needs_accounts = loaded.config.servers.iter().any(|server| uses_accounts(&server.access));
+    told.push_str(&next(path, needs_accounts));
+    Ok(told)
+}
+
+fn uses_accounts(access: &Access) -> bool {
+    !access.authentication.methods.is_empty()
+}
+
+/// Makes what the configuration needs beside it, and is not there.
+fn beside(server: &VirtualServer) -> Result<Vec<PathBuf>, String> {
+    let mut written = Vec::new();
+    for source in &server.access.certificates {
+        let CertificateSource::Pem { file, key } = source else { continue };
+        if file.exists() || key.exists() {
+            continue;
+        }
+        let made = make::self_signed(&[server.delivery.fqdn.to_string()], DAYS, Clock::start().now())
+            .map_err(|fault| fault.to_string())?;
+        if let Some(folder) = file.parent() {
+            place::private_folder(folder).map_err(|fault| fault.to_string())?;
+        }
+        place::write(key, made.key.as_bytes(), Readers::Owner).map_err(|fault| fault.to_string())?;
+        place::write(file, made.text.as_bytes(), Readers::Everybody).map_err(|fault| fault.to_string())?;
+        written.extend([file.clone(), key.clone()]);
+    }
+    let accounts = &server.access.accounts;
+    if uses_accounts(&server.access) && !accounts.exists() {
+        write_accounts(accounts, &Accounts::new(None).print())
+            .map_err(|error| format!("{} cannot be written: {error}", accounts.display()))?;
+        written.push(accounts.clone());
+    }
+    Ok(written)
+}
+
+fn next(path: &Path, needs_accounts: bool) -> String {
+    let path = path.display();
+    let account = if needs_accounts { format!("  mailroot account add --config {path} NAME\n") } else { String::new() };
+    format!(
+        "\nChange the addresses in it, and then:\n{account}  mailroot check --config {path}\n  \
+         mailroot explain --config {path} --from ADDRESS --sender SENDER --rcpt RECIPIENT\n  \
+         mailroot serve --config {path}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Each recipe is a file that passes the check, for the reader's own domain too, and its secrets are for the owner's
+    /// eyes only.
+    #[test]
+    fn every_recipe_is_written_whole_and_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for recipe in Recipe::value_variants() {
+            let place = folder.path().join(format!("{recipe:?}"));
+            let domain = Domain::parse("firm.test").unwrap();
+            let wanted = Wanted { recipe: *recipe, folder: place.clone(), domain };
+            let told = write(&wanted).unwrap();
+            assert!(told.contains("mailroot check --config"), "{told}");
+            let text = fs::read_to_string(place.join("mailroot.toml")).unwrap();
+            assert!(!text.contains(EXAMPLE) && text.contains("firm.test"), "{text}");
+            let loaded = ConfigFile::new(&place.join("mailroot.toml")).load().unwrap();
+            let server = &loaded.config.servers[0];
+            let CertificateSource::Pem { file, key } = &server.access.certificates[0] else { panic!("{told}") };
+            assert!(file.exists() && told.contains("firm.test.pem"), "{told}");
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(key), 0o600);
+            assert_eq!(server.access.accounts.exists(), uses_accounts(&server.access), "{told}");
+            if uses_accounts(&server.access) {
+                assert_eq!(mode(&server.access.accounts), 0o600);
+                assert!(told.contains("mailroot account add"), "{told}");
+            }
+            assert!(!told.contains("note: "), "{told}");
+            let again = write(&wanted).unwrap_err();
+            assert!(again.contains("is there already"), "{again}");
+        }
+    }
+}
