@@ -24,6 +24,8 @@ missing_packages() {
   for pair in $peers; do
     command -v "${pair%%=*}" >/dev/null 2>&1 || echo "${pair#*=}"
   done | sort -u
+  # swaks is a Perl program, and speaks TLS only with this module.
+  perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
 }
 
 install_peers() {
@@ -71,6 +73,10 @@ need_root() { # MODULE REASON
   fi
 }
 need with_clients "mail handed in by swaks, smtplib and curl" swaks python3 curl
+if ! perl -MNet::SSLeay -e1 2>/dev/null; then
+  unable+=("with_clients: swaks under TLS (Net::SSLeay is missing)")
+  filters+=(--skip "with_clients::")
+fi
 need with_openssl "keys, certificates and TLS as OpenSSL makes them" openssl
 need with_pebble "certificates obtained by ACME" pebble pebble-challtestsrv
 need with_bind "hosts found through a real name server" named named-checkconf

@@ -14,6 +14,7 @@ mod gate;
 mod harness;
 mod life;
 mod process;
+mod recipes;
 mod retry;
 mod with_bind;
 mod with_clients;

@@ -1,0 +1,3 @@
+//! The four recipes of docs/recipes, as an administrator would use them.
+
+mod with_clients;
