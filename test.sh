@@ -24,8 +24,9 @@ missing_packages() {
   for pair in $peers; do
     command -v "${pair%%=*}" >/dev/null 2>&1 || echo "${pair#*=}"
   done | sort -u
-  # swaks is a Perl program, and speaks TLS only with this module.
-  perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
+  # What swaks needs for TLS, and Postfix for AUTH, are no programs.
+  perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
+  compgen -G '/usr/lib/*/sasl2/libplain.so*' >/dev/null || echo libsasl2-modules
 }
 
 install_peers() {

@@ -4,6 +4,7 @@
 //! (`./test.sh` installs it, or names them as skipped); the others need nothing but the program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod as_root;
 mod certificate;
 mod crash;

@@ -17,6 +17,11 @@ pub struct Bind {
 impl Bind {
     /// `records` are lines of the zone file `test`: `dest MX 10 mx1`.
     pub fn start(site: &Site, host: u8, records: &str) -> Bind {
+        Bind::with_reverse(site, host, records, "")
+    }
+
+    /// The same with a zone `in-addr.arpa`: `4.3.2.192 PTR host.test.` names 192.2.3.4.
+    pub fn with_reverse(site: &Site, host: u8, records: &str, reverse: &str) -> Bind {
         let at = free_port();
         let folder = site.folder.join(format!("bind-{host}"));
         fs::create_dir_all(&folder).unwrap();
@@ -25,6 +30,8 @@ impl Bind {
             at.ip()
         );
         fs::write(folder.join("test.zone"), zone).unwrap();
+        let zone = format!("$TTL 60\n@ SOA ns.test. hostmaster.test. 1 3600 600 86400 2\n@ NS ns.test.\n{reverse}\n");
+        fs::write(folder.join("reverse.zone"), zone).unwrap();
         let shown = folder.display();
         let text = format!(
             "options {{ directory \"{shown}\"; pid-file none; session-keyfile \"{shown}/session.key\";\n\
@@ -33,7 +40,8 @@ impl Bind {
              controls {{ }};\n\
              logging {{ channel f {{ file \"{shown}/named.log\"; severity debug 1; }}; category default {{ f; }};\n\
              category queries {{ f; }}; }};\n\
-             zone \"test\" {{ type primary; file \"{shown}/test.zone\"; check-mx ignore; check-names ignore; }};\n",
+             zone \"test\" {{ type primary; file \"{shown}/test.zone\"; check-mx ignore; check-names ignore; }};\n\
+             zone \"in-addr.arpa\" {{ type primary; file \"{shown}/reverse.zone\"; check-names ignore; }};\n",
             at.port(),
             at.ip()
         );

@@ -14,6 +14,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mailroot");
 /// A configuration; what is not set here is as in [`Settings::new`].
 #[derive(Clone)]
 pub struct Settings {
+    /// Addresses, or tables; the first is an address.
     pub listen: Vec<String>,
     pub dns: Option<SocketAddr>,
     /// Lines of the tables; a key here replaces the default line of the same key.
@@ -109,7 +110,8 @@ impl Settings {
             let _ = writeln!(text, "[dns]\nservers = [\"{dns}\"]\n");
         }
         let _ = writeln!(text, "[[virtual_server]]\nname = \"Test\"\nhome = \"{}\"", home.display());
-        let listen: Vec<String> = self.listen.iter().map(|at| format!("\"{at}\"")).collect();
+        let value = |at: &String| if at.starts_with('{') { at.clone() } else { format!("\"{at}\"") };
+        let listen: Vec<String> = self.listen.iter().map(value).collect();
         let mut general = vec![format!("listen = [{}]", listen.join(", "))];
         general.extend(self.general.iter().cloned());
         let tables = [

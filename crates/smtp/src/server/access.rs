@@ -130,9 +130,9 @@ impl Session {
         self.phase = Phase::Auth { rounds: rounds + 1 };
     }
 
-    /// Whoever cannot prove who it is may try again, but not often. What fails for now (4yz) is not its fault.
+    /// Whoever cannot prove who it is may try again, but not often.
     pub(super) fn auth_refused(&mut self, reply: &Reply) {
-        self.tally.failures += u8::from(reply.is_permanent());
+        self.tally.failures += 1;
         if self.tally.failures > AUTH_FAILURES_MAX {
             self.close(&replies::too_many_failures(&self.settings), Closing::Limit);
         } else {

@@ -1,0 +1,33 @@
+//! A real Postfix that hands its mail to us as an authenticated client under TLS, and checks our certificate.
+
+use super::{PASSWORD, settings};
+use crate::harness::Site;
+use crate::harness::client::Client;
+use crate::harness::mail::{assert_same, tricky, values};
+use crate::harness::postfix::{Postfix, Postfixed};
+use crate::harness::relay::Relay;
+
+#[test]
+fn postfix_logs_on_under_tls() {
+    let site = Site::new();
+    let (settings, doors) = settings(&site);
+    let relay = Relay::start(&site, &settings.alias("via.test"));
+    let submission = doors.submission;
+    let main = format!(
+        "smtp_tls_security_level = verify\nsmtp_tls_verify_cert_match = relay.test\n\
+         smtp_tls_CAfile = {ca}\nsmtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\n\
+         smtp_sasl_mechanism_filter = plain, login\n\
+         smtp_sasl_password_maps = inline:{{ {{ [{ip}]:{port} = alice:{PASSWORD} }} }}\n",
+        ca = site.folder.join("relay.pem").display(),
+        ip = submission.ip(),
+        port = submission.port(),
+    );
+    let postfix = Postfix::start(&site, 6, &Postfixed { main, via: Some(submission) });
+    let sent = tricky("through postfix");
+    let reply = Client::greet(postfix.at).message("alice@local.test", &["b@via.test"], &sent);
+    assert_eq!(reply.code, 250, "{reply:?}\n{}", postfix.log());
+    let dropped = relay.wait_for_drop("through postfix");
+    assert!(values(&dropped, "received")[0].contains(" with ESMTPSA id "), "{:?}", values(&dropped, "received"));
+    assert_same(&dropped, &sent, "Drop");
+    relay.wait_for_log(&["accepted id=", "account=alice"]);
+}
