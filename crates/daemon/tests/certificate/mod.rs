@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+mod running;
 mod with_openssl;
 
 /// What a run has printed, and whether it went well.

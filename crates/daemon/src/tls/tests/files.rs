@@ -258,7 +258,15 @@ fn reload_under_load_never_shows_half_a_pair() {
     shelf.put("mx", &shelf.authority.issue(&["mx.example.test"]));
     let (certificates, _) = shelf.open(MX).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
+    /// However this test ends, its clients do.
+    struct Stop<'s>(&'s std::sync::atomic::AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let clients: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
@@ -280,7 +288,7 @@ fn reload_under_load_never_shows_half_a_pair() {
             assert!(certificates.refresh(now()).unwrap().is_empty());
             assert_eq!(shown(&certificates, "mx.example.test"), new.certificate.der().to_vec());
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(stopping);
         for client in clients {
             assert!(client.join().unwrap() > 0);
         }
