@@ -44,7 +44,11 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsFault::Unreadable { file, error } if error.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "{} may not be read by this account; give it to the one that runs the service (chown)", file.display())
+                write!(
+                    f,
+                    "{} may not be read by this account; give it to the one that runs the service (chown)",
+                    file.display()
+                )
             }
             TlsFault::Unreadable { file, error } => write!(f, "{} cannot be read: {error}", file.display()),
             TlsFault::Exposed { file } => {

@@ -96,9 +96,7 @@ fn prepare(site: &Site) -> (Relay, SocketAddr) {
     let secured = site.at(1, 4650);
     let text = fs::read_to_string(&relay.config).unwrap();
     let plain = format!("\"{}\"", relay.at);
-    let both = format!(
-        "{{ address = {plain}, tls = \"plain\" }}, {{ address = \"{secured}\", tls = \"implicit\" }}"
-    );
+    let both = format!("{{ address = {plain}, tls = \"plain\" }}, {{ address = \"{secured}\", tls = \"implicit\" }}");
     assert!(text.contains(&format!("listen = [{plain}]")), "{text}");
     fs::write(&relay.config, text.replacen(&plain, &both, 1)).unwrap();
     (relay, secured)
