@@ -25,7 +25,7 @@ use relay::gate::{self, Client, Verdict};
 use smtp::command::{MailFrom, RcptTo};
 use smtp::reply::Reply;
 use smtp::server::{Inspection, Offer, Settings};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// One virtual server for its sessions.
@@ -113,6 +113,16 @@ impl Desk {
     pub fn door(&self, address: SocketAddr) -> DoorId {
         let last = self.doors.len() - 1;
         DoorId(self.doors.iter().position(|door| door.listener.address == address).unwrap_or(last))
+    }
+
+    /// The door at which a peer came in through the socket of that listener. A socket for both (see [`crate::listen`]) may serve two
+    /// listeners: each peer goes by the rules of its own family's.
+    #[must_use]
+    pub fn door_of(&self, configured: SocketAddr, peer: IpAddr) -> DoorId {
+        let all: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let own = SocketAddr::new(all, configured.port());
+        let has_own = self.server.general.addresses().any(|address| address == own);
+        self.door(if configured.ip().is_unspecified() && has_own { own } else { configured })
     }
 
     /// The listener of a door of this desk.

@@ -50,8 +50,7 @@ pub(super) async fn run(
 
 /// Nothing here waits: who must be asked about in the DNS first is judged in a task of its own.
 fn admit(stream: TcpStream, peer: SocketAddr, configured: SocketAddr, desk: &Arc<Desk>, sessions: &Arc<Sessions>) {
-    let door = desk.door(configured);
-    let caller = Caller { address: SocketAddr::new(peer.ip().to_canonical(), peer.port()), door };
+    let caller = caller(peer, configured, desk);
     let connections = sessions.open();
     let room = if connections >= sessions.ceiling() {
         Err(Refusal { reply: too_many(), by: None })
@@ -63,7 +62,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, configured: SocketAddr, desk: &Arc
         if desk.wants_names() {
             return Ok(None);
         }
-        desk.connect(&Client::stranger(caller.address.ip(), desk.listener(door)))
+        desk.connect(&Client::stranger(caller.address.ip(), desk.listener(caller.door)))
     });
     match turn {
         Ok(turn) => {
@@ -71,6 +70,12 @@ fn admit(stream: TcpStream, peer: SocketAddr, configured: SocketAddr, desk: &Arc
         }
         Err(refusal) => turn_away(&stream, caller, refusal, desk),
     }
+}
+
+/// IPv4 within IPv6 is IPv4, for all who ask from here on.
+pub(super) fn caller(peer: SocketAddr, configured: SocketAddr, desk: &Desk) -> Caller {
+    let address = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    Caller { address, door: desk.door_of(configured, address.ip()) }
 }
 
 fn too_many() -> Reply {
@@ -114,8 +119,7 @@ impl Reserve {
             // Somebody is waiting, or accept would not have failed; but nothing may make this loop wait.
             let accepted = tokio::time::timeout(PAUSE, listener.accept()).await;
             if let Ok(Ok((stream, peer))) = accepted {
-                let caller = Caller { address: peer, door: desk.door(configured) };
-                turn_away(&stream, caller, Refusal { reply: too_many(), by: None }, desk);
+                turn_away(&stream, caller(peer, configured, desk), Refusal { reply: too_many(), by: None }, desk);
             }
         }
         self.file = File::open("/dev/null").ok();

@@ -154,6 +154,28 @@ async fn a_socket_for_both_serves_whichever_is_configured() {
     assert!(beside(move || TcpStream::connect(gone)).await.is_err());
 }
 
+/// Otherwise whoever comes by the other family would get round what one listener asks for: TLS, authentication.
+#[test]
+fn on_a_socket_for_both_each_family_keeps_to_its_own_rules() {
+    let [four, six, one]: [SocketAddr; 3] = ["0.0.0.0:587", "[::]:587", "127.0.0.1:587"].map(|a| a.parse().unwrap());
+    let door = |listen: &[SocketAddr], socket: SocketAddr, peer: &str| {
+        let listen: Vec<String> = listen.iter().map(|address| format!("\"{address}\"")).collect();
+        let office = Office::with(&format!("listen = [{}]", listen.join(", ")), "", "");
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4_000);
+        office.desk.listener(accept::caller(peer, socket, &office.desk).door).address
+    };
+    for socket in [four, six] {
+        for peer in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            assert_eq!(door(&[six, four], socket, peer), four, "{peer} through {socket}");
+        }
+        assert_eq!(door(&[four, six], socket, "2001:db8::1"), six, "through {socket}");
+        for peer in ["192.0.2.1", "2001:db8::1"] {
+            assert_eq!(door(&[socket], socket, peer), socket, "{peer} has no other");
+        }
+    }
+    assert_eq!(door(&[six, one], one, "127.0.0.1"), one, "a single address is for itself");
+}
+
 /// On one thread, where nothing happens beside: closed means closed.
 #[tokio::test(flavor = "current_thread")]
 async fn a_closed_address_is_free_at_once() {
