@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::log::Log;
 use crate::tls::{Certificates, Keeper};
-use relay::config::{ListenerTls, VirtualServer};
+use relay::config::{CertificateSource, ClientCertificates, ListenerTls, VirtualServer};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What the clients of one virtual server are received with.
@@ -32,7 +32,17 @@ pub struct Reception {
 #[derive(Clone)]
 pub(super) struct Shown {
     pub(super) certificates: Arc<Certificates>,
+    /// What they were made from: not always the newest configuration.
+    origin: Arc<Origin>,
     _keeper: Arc<Keeper>,
+}
+
+/// What certificates are made from.
+#[derive(PartialEq)]
+struct Origin {
+    sources: Vec<CertificateSource>,
+    clients: Option<ClientCertificates>,
+    state: PathBuf,
 }
 
 /// What is the same for all virtual servers of a process.
@@ -54,11 +64,11 @@ impl Reception {
         premises: &Premises<'_>,
         resolver: Resolver,
         log: &Log,
-        before: Option<(&Reception, &VirtualServer)>,
+        before: Option<&Reception>,
     ) -> (Reception, Vec<String>) {
         let mut faults = Vec::new();
         let turnstile = match before {
-            Some((before, _)) => Arc::clone(&before.turnstile),
+            Some(before) => Arc::clone(&before.turnstile),
             None => Arc::default(),
         };
         turnstile.set_limits(server.access.rate);
@@ -74,7 +84,7 @@ impl Reception {
         server: &VirtualServer,
         premises: &Premises<'_>,
         log: &Log,
-        before: Option<(&Reception, &VirtualServer)>,
+        before: Option<&Reception>,
         faults: &mut Vec<String>,
     ) {
         let access = &server.access;
@@ -82,22 +92,30 @@ impl Reception {
             self.no_certificate = Some("the virtual server has no access.certificate".into());
             return;
         }
-        let shown = before.filter(|(_, server)| {
-            server.access.certificates == access.certificates
-                && server.access.client_certificates == access.client_certificates
-        });
-        if let Some(shown) = shown.and_then(|(before, _)| before.certificates.clone()) {
-            self.certificates = Some(shown);
+        let origin = Origin {
+            sources: access.certificates.clone(),
+            clients: access.client_certificates.clone(),
+            state: premises.state.to_owned(),
+        };
+        let shown = before.and_then(|before| before.certificates.as_ref());
+        if let Some(shown) = shown.filter(|shown| *shown.origin == origin) {
+            self.certificates = Some(shown.clone());
             return;
         }
-        match Certificates::open(server, premises.state, premises.clock.now()) {
-            Ok((certificates, troubles)) => {
+        match (Certificates::open(server, premises.state, premises.clock.now()), shown) {
+            (Ok((certificates, troubles)), _) => {
                 faults.extend(troubles.iter().map(|trouble| format!("a certificate is left out: {trouble}")));
                 let certificates = Arc::new(certificates);
                 let keeper = Keeper::start(Arc::clone(&certificates), log.clone(), premises.clock.clone());
-                self.certificates = Some(Shown { certificates, _keeper: Arc::new(keeper) });
+                let (origin, keeper) = (Arc::new(origin), Arc::new(keeper));
+                self.certificates = Some(Shown { certificates, origin, _keeper: keeper });
             }
-            Err(none) => self.no_certificate = Some(none.to_string().into()),
+            // Not with other authorities for clients: one that the operator has just taken out must not count on.
+            (Err(none), Some(shown)) if shown.origin.clients == origin.clients => {
+                faults.push(format!("no certificate can be shown: {none}. It shows what it showed before the reload"));
+                self.certificates = Some(shown.clone());
+            }
+            (Err(none), _) => self.no_certificate = Some(none.to_string().into()),
         }
     }
 
@@ -106,13 +124,13 @@ impl Reception {
         server: &VirtualServer,
         premises: &Premises<'_>,
         log: &Log,
-        before: Option<(&Reception, &VirtualServer)>,
+        before: Option<&Reception>,
         faults: &mut Vec<String>,
     ) {
         if server.access.authentication.methods.is_empty() {
             return;
         }
-        let before = before.and_then(|(before, _)| before.authenticator.as_ref());
+        let before = before.and_then(|before| before.authenticator.as_ref());
         let passwords = premises.passwords.clone();
         let opened = Authenticator::open(
             Plan::of(server),
@@ -145,5 +163,67 @@ impl Reception {
             }
         }
         (usable, faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::fixture::Office;
+    use crate::tls::fixture::Authority;
+    use relay::config::{Config, Dns};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn put(folder: &Path, name: &str, text: &str) {
+        std::fs::write(folder.join(name), text).unwrap();
+        std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn put_pair(folder: &Path, name: &str) {
+        let signed = Authority::new("Test CA").issue(&[&format!("{name}.local.test")]);
+        put(folder, &format!("{name}.pem"), &(signed.certificate.pem() + &signed.key.serialize_pem()));
+    }
+
+    /// Which name is shown, and what is wrong.
+    fn told(reception: &Reception) -> String {
+        let shown = reception.certificates.as_ref().map(|shown| shown.certificates.credentials());
+        shown.map_or("none".to_owned(), |shown| shown.pairs().next().unwrap().names()[0].to_string())
+    }
+
+    #[tokio::test]
+    async fn a_reload_with_a_broken_certificate_goes_on_with_the_one_before() {
+        let office = Office::new();
+        let folder = tempfile::TempDir::new().unwrap();
+        let open = |access: &str, before: Option<&Reception>| {
+            let text = format!(
+                "[[virtual_server]]\nname = \"Test\"\nhome = \"home\"\n[virtual_server.general]\n\
+                 listen = [\"127.0.0.1:0\"]\n[virtual_server.access]\n{access}\n\
+                 [[virtual_server.domain]]\nname = \"local.test\"\nkind = \"default\"\n"
+            );
+            let file = folder.path().join("mailroot.toml").display().to_string();
+            let server = Arc::clone(&Config::parse(&text, &file, "relay.local.test").unwrap().servers[0]);
+            let premises = Premises { state: folder.path(), passwords: &Passwords::new(1), clock: office.desk.clock() };
+            let resolver = Resolver::new(&Dns::default()).unwrap();
+            let (reception, faults) = Reception::open(&server, &premises, resolver, office.desk.log(), before);
+            let listens = !reception.usable(&server).0.is_empty();
+            (reception, faults, listens)
+        };
+        put_pair(folder.path(), "old");
+        let old = "certificate = { file = \"old.pem\" }";
+        let (first, faults, listens) = open(old, None);
+        assert_eq!((&*told(&first), faults.len(), listens), ("old.local.test", 0, true));
+
+        let new = "certificate = { file = \"new.pem\" }";
+        let (second, faults, listens) = open(new, Some(&first));
+        assert_eq!((&*told(&second), listens), ("old.local.test", true), "{faults:?}");
+        assert!(faults[0].contains("new.pem") && faults[0].contains("before the reload"), "{faults:?}");
+
+        put_pair(folder.path(), "new");
+        let (third, faults, _) = open(new, Some(&second));
+        assert_eq!((&*told(&third), faults.len()), ("new.local.test", 0), "the same configuration, tried again");
+
+        let clients = format!("{new}\nclient_certificate = {{ authority = \"clients.pem\" }}");
+        let (fourth, _, listens) = open(&clients, Some(&third));
+        assert_eq!((&*told(&fourth), listens), ("none", false), "who may be trusted is not known");
     }
 }

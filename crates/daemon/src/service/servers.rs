@@ -226,7 +226,7 @@ impl Servers {
         let Some(at) = self.running.iter().position(|running| running.server.name == server.name) else { return };
         let running = &self.running[at];
         let (log, resolver) = (running.log.clone(), running.runtime.resolver().clone());
-        let before = Some((&running.reception, &*running.server));
+        let before = Some(&running.reception);
         let (reception, mut faults) = Reception::open(server, &self.premises(), resolver, &log, before);
         let (usable, unusable) = reception.usable(server);
         faults.extend(unusable);
