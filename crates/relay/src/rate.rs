@@ -9,7 +9,7 @@
 //! who came least, never those who are over their limit. Connections at a time are as many keys as there are connections.
 //!
 //! Peers of the relay list are not counted by connections ([`crate::gate::is_listed`]): a mail server or a web farm may open
-//! many. Knows no clock; an instant that goes back costs nobody more than one period.
+//! many. Knows no clock; an instant that goes back forgives, and never shuts anybody out.
 
 use crate::config::{Rate, RateLimits};
 use smtp::reply::Reply;
@@ -208,10 +208,11 @@ impl<K: Clone + Ord + Hash> Counts<K> {
         let now = now.0.saturating_mul(1_000);
         let period = i64::try_from(rate.period.as_micros()).unwrap_or(i64::MAX);
         let each = (period / i64::from(rate.count.max(1))).max(1);
-        let full_at = self.full_at.get(key).copied().unwrap_or(now);
-        // Not further off than a period, whatever the clock or an earlier rate has left behind.
-        let next = full_at.clamp(now, now.saturating_add(period)).saturating_add(each);
-        (next <= now.saturating_add(period)).then_some(next)
+        let most = now.saturating_add(period);
+        // What is further off than a period, a clock that went back or an earlier rate has left behind.
+        let full_at = self.full_at.get(key).copied().filter(|full_at| *full_at <= most).unwrap_or(now);
+        let next = full_at.max(now).saturating_add(each);
+        (next <= most).then_some(next)
     }
 
     fn set(&mut self, key: K, full_at: i64) {
@@ -314,17 +315,19 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_costs_one_period_at_most() {
+    fn a_clock_that_goes_back_shuts_nobody_out() {
         let mut rates = Rates::new(RateLimits { messages_per_address: rate(1, 60), ..RateLimits::default() });
         let peer = ip("192.0.2.1");
         assert_eq!(rates.message(peer, None, Timestamp(1_000_000_000)), Ok(()));
-        assert!(rates.message(peer, None, Timestamp(0)).is_err());
-        assert_eq!(rates.message(peer, None, Timestamp(1_000_060_000)), Ok(()));
-        // And a rate that was made stricter does not hold anybody for longer than its own period.
+        assert!(rates.message(peer, None, Timestamp(1_000_000_001)).is_err());
+        assert_eq!(rates.message(peer, None, Timestamp(0)), Ok(()));
+        assert!(rates.message(peer, None, Timestamp(1)).is_err());
+        // Nor does a rate for a longer time that was in force before.
         let mut rates = Rates::new(RateLimits { messages_per_address: rate(1, 86_400), ..RateLimits::default() });
         assert_eq!(rates.message(peer, None, Timestamp(0)), Ok(()));
-        rates.set_limits(RateLimits { messages_per_address: rate(2, 60), ..RateLimits::default() });
-        assert_eq!(rates.message(peer, None, Timestamp(86_400_000)), Ok(()));
+        rates.set_limits(RateLimits { messages_per_address: rate(1, 60), ..RateLimits::default() });
+        assert_eq!(rates.message(peer, None, Timestamp(1_000)), Ok(()));
+        assert!(rates.message(peer, None, Timestamp(2_000)).is_err());
     }
 
     #[test]

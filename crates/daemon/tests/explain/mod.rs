@@ -1,5 +1,7 @@
 //! `mailroot explain` answers as a session does, for every form of an address; and it names what decides, by file and line.
 
+mod with_clients;
+
 use crate::gate::FORMS;
 use crate::harness::client::Client;
 use crate::harness::relay::{PROGRAM, Relay, Settings};

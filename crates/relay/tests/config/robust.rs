@@ -3,7 +3,7 @@
 use super::{drawn, parse};
 use relay::config::{FILE_MAX, SERVERS_MAX, domains::DOMAINS_MAX, problem::PROBLEMS_MAX};
 
-const GOOD: &str = include_str!("good/everything.toml");
+const GOOD: [&str; 2] = [include_str!("good/everything.toml"), include_str!("good/access.toml")];
 
 /// Whatever the text: problems can be drawn, lie within it, come in order, and are not more than the bound.
 fn survives(text: &str) {
@@ -16,23 +16,30 @@ fn survives(text: &str) {
 
 #[test]
 fn cut_files_are_survived() {
-    for (end, _) in GOOD.char_indices().step_by(3) {
-        survives(&GOOD[..end]);
+    for good in GOOD {
+        for (end, _) in good.char_indices().step_by(3) {
+            survives(&good[..end]);
+        }
     }
 }
 
 #[test]
 fn damaged_files_are_survived() {
-    for (at, c) in GOOD.char_indices().step_by(7) {
-        for other in ["", "\"", "\0", "0", "[", "=", "é", "\n"] {
-            survives(&format!("{}{other}{}", &GOOD[..at], &GOOD[at + c.len_utf8()..]));
+    for good in GOOD {
+        for (at, c) in good.char_indices().step_by(7) {
+            for other in ["", "\"", "\0", "0", "[", "=", "é", "\n"] {
+                survives(&format!("{}{other}{}", &good[..at], &good[at + c.len_utf8()..]));
+            }
         }
     }
 }
 
 #[test]
 fn values_of_any_kind_are_survived_everywhere() {
-    for (at, line) in GOOD.match_indices('\n').filter_map(|(at, _)| Some((at, GOOD[at + 1..].lines().next()?))) {
+    let lines = |good: &'static str| {
+        good.match_indices('\n').filter_map(move |(at, _)| Some((good, at, good[at + 1..].lines().next()?)))
+    };
+    for (good, at, line) in GOOD.into_iter().flat_map(lines) {
         let Some((key, _)) = line.split_once(" = ") else { continue };
         let end = at + 1 + line.len();
         for value in [
@@ -55,7 +62,7 @@ fn values_of_any_kind_are_survived_everywhere() {
             "\"\\u0000\"",
             "\"\u{202e}\"",
         ] {
-            survives(&format!("{}\n{key} = {value}{}", &GOOD[..at], &GOOD[end..]));
+            survives(&format!("{}\n{key} = {value}{}", &good[..at], &good[end..]));
         }
     }
 }
