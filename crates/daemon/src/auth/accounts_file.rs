@@ -25,13 +25,16 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub(super) struct Roll {
     pub(super) accounts: Accounts,
     pub(super) nobodys: PasswordHash,
+    /// Some account has one: NTLM can be offered.
+    pub(super) has_nt_hashes: bool,
     /// For a file that has no salt key of its own.
     salt_key: Secret,
 }
 
 impl Roll {
     fn new(accounts: Accounts, salt_key: Secret) -> Option<Roll> {
-        Some(Roll { nobodys: passwords::nobodys(&accounts)?, accounts, salt_key })
+        let has_nt_hashes = accounts.iter().any(|account| account.nt_hash.is_some());
+        Some(Roll { nobodys: passwords::nobodys(&accounts)?, has_nt_hashes, accounts, salt_key })
     }
 
     /// From this come the salts of those who have no account.

@@ -50,6 +50,8 @@ pub struct Plan {
     pub default_domain: Option<Box<str>>,
     /// The accounts file.
     pub accounts: PathBuf,
+    /// Our name, which NTLM shows.
+    pub host: Box<str>,
     /// Whose tokens are taken.
     pub oauth: Option<OAuth>,
     /// How many guesses.
@@ -79,6 +81,7 @@ impl Plan {
             clear_text_from: wanted.clear_text_from.clone(),
             default_domain: wanted.default_logon_domain.clone(),
             accounts: server.access.accounts.clone(),
+            host: server.delivery.fqdn.as_str().into(),
             oauth: wanted.oauth.clone(),
             lockout: LockoutRule { after: wanted.lockout.after, lasts: wanted.lockout.lasts },
         }
@@ -141,7 +144,8 @@ impl Authenticator {
             Mechanism::ScramSha256Plus => channel.tls.is_some(),
             Mechanism::External => channel.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()),
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.issuer.is_some(),
-            Mechanism::Ntlm | Mechanism::Gssapi => false,
+            Mechanism::Ntlm => self.accounts.as_ref().is_some_and(|file| file.last_read().has_nt_hashes),
+            Mechanism::Gssapi => false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! line itself is wrong. What the program has to say about mail goes to the log, on standard error; what was asked
 //! for, to standard output.
 
+mod account;
 mod certificate;
 mod explain;
 mod new;
@@ -64,6 +65,9 @@ enum Command {
     New(new::Wanted),
     /// Say whether a mail would be taken, and which settings decide
     Explain(Box<explain::Question>),
+    /// Accounts for authentication: add, passwd, remove, list, disable, enable
+    #[command(subcommand)]
+    Account(account::Account),
     /// Print the version
     Version,
 }
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Certificate(command) => certificate::run(&command),
         Command::Explain(question) => explain::run(&question),
         Command::New(wanted) => new::run(&wanted),
+        Command::Account(command) => account::run(&command),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

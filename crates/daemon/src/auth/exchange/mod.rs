@@ -5,6 +5,7 @@
 
 mod bearer;
 mod external;
+mod ntlm;
 mod scram;
 
 use super::accounts_file::Roll;
@@ -15,6 +16,7 @@ use relay::record::{Logon, Record, Why};
 use smtp::reply::Reply;
 use smtp::sasl::Mechanism;
 use smtp::sasl::clear::{self, Credentials, Login, LoginStep};
+use smtp::sasl::ntlm::Acceptor;
 use smtp::time::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ enum State {
     Asked,
     Login(Login),
     Scram(Box<scram::Waiting>),
+    Ntlm(Box<Acceptor>),
     /// The proof holds, ours was sent, and the client answers that with nothing.
     ScramLast(Box<scram::Proved>),
     /// The client was told why its token does not hold, and answers that with nothing of interest.
@@ -80,6 +83,7 @@ impl Exchange {
             State::Asked => self.message(response.unwrap_or_default()).await,
             State::Login(login) => self.login(login, response.unwrap_or_default()).await,
             State::Scram(waiting) => self.scram_last(*waiting, &response.unwrap_or_default()).await,
+            State::Ntlm(acceptor) => self.ntlm_last(*acceptor, &response.unwrap_or_default()).await,
             State::ScramLast(proved) => self.scram_done(*proved, &response.unwrap_or_default()),
             State::TokenRefused(reply) => Verdict::Refused(reply),
             State::Done => Verdict::Refused(Refusal::Unusable.reply()),
@@ -111,7 +115,8 @@ impl Exchange {
             Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => self.scram_first(&message).await,
             Mechanism::External => self.external(&message).await,
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.bearer(message).await,
-            Mechanism::Login | Mechanism::Ntlm | Mechanism::Gssapi => Verdict::Refused(Refusal::Unusable.reply()),
+            Mechanism::Ntlm => self.ntlm_first(&message),
+            Mechanism::Login | Mechanism::Gssapi => Verdict::Refused(Refusal::Unusable.reply()),
         }
     }
 

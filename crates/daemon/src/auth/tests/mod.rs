@@ -1,5 +1,6 @@
 //! Exchanges as the session drives them, with accounts on a real disk.
 
+mod ntlm;
 mod peers;
 mod tokens;
 
@@ -69,6 +70,7 @@ fn plan(folder: &Path) -> Plan {
         clear_text_from: vec![Network { address: PEER, prefix: 32 }],
         default_domain: None,
         accounts: folder.join("accounts.toml"),
+        host: "relay.example.com".into(),
         oauth: None,
         lockout: LockoutRule { after: 5, lasts: Duration::from_secs(900) },
     }

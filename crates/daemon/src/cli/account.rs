@@ -1,0 +1,365 @@
+//! `mailroot account …`: add, passwd, remove, list, disable, enable.
+//!
+//! A password is asked for at the terminal without being shown, or read from standard input; it is never an argument, which every
+//! user of the machine could read. The file is written whole or not at all, and only its owner can read it. A relay that runs takes the
+//! change over by itself.
+
+use super::{complain, load, say};
+use crate::auth::{self, AuthFault};
+use crate::service::ConfigFile;
+use clap::{Args, Subcommand};
+use relay::account::{Account as Entry, Accounts, NtHash, SenderPattern, check_name};
+use smtp::sasl::clear::PASSWORD_MAX;
+use smtp::sasl::scram::{ITERATIONS, Keys};
+use smtp::sasl::{Secret, ntlm};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Octets of a password's salt in SCRAM.
+const SALT_OCTETS: usize = 16;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Account {
+    /// Add an account
+    Add {
+        name: String,
+        #[command(flatten)]
+        password: PasswordOptions,
+        /// The account may use these senders alone: alice@example.com, *@example.com, *@*.example.com
+        #[arg(long, value_name = "SENDER")]
+        may_send_as: Vec<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Give an account a new password
+    Passwd {
+        name: String,
+        #[command(flatten)]
+        password: PasswordOptions,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove an account
+    Remove {
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the accounts
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let nobody log on to an account until it is enabled again
+    Disable {
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let an account log on again
+    Enable {
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PasswordOptions {
+    /// Read the password from standard input, its first line
+    #[arg(long)]
+    password_stdin: bool,
+    /// Keep an NT hash too, for NTLM: whoever can read it can log on with it
+    #[arg(long)]
+    ntlm: bool,
+}
+
+/// Which accounts file.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub(super) struct Place {
+    /// The configuration, mailroot.toml, which names the accounts file
+    #[arg(long, value_name = "FILE", conflicts_with = "accounts")]
+    config: Option<PathBuf>,
+    /// The virtual server of that configuration, if it has several
+    #[arg(long, value_name = "NAME", requires = "config")]
+    server: Option<String>,
+    /// The accounts file itself
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+}
+
+/// What went wrong: a sentence that says what to do. Or it has been said already.
+enum Trouble {
+    Said(ExitCode),
+    Says(String),
+}
+
+impl From<AuthFault> for Trouble {
+    fn from(fault: AuthFault) -> Trouble {
+        Trouble::Says(fault.to_string())
+    }
+}
+
+fn says<T>(text: impl Into<String>) -> Result<T, Trouble> {
+    Err(Trouble::Says(text.into()))
+}
+
+pub(super) fn run(command: &Account) -> ExitCode {
+    match carry_out(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble::Said(code)) => code,
+        Err(Trouble::Says(text)) => {
+            complain(&format!("{text}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: &Account) -> Result<(), Trouble> {
+    match command {
+        Account::Add { name, password, may_send_as, place } => add(name, password, may_send_as, place),
+        Account::Passwd { name, password, place } => {
+            let mut file = AccountsAt::open(place, false)?;
+            let mut account = file.find(name)?;
+            let had_hash = account.nt_hash.is_some();
+            set_password(&mut account, password)?;
+            if had_hash && account.nt_hash.is_none() {
+                complain("Note: the NT hash is gone; NTLM does not work for this account. To keep one: --ntlm\n");
+            }
+            file.put(account)
+        }
+        Account::Remove { name, place } => {
+            let mut file = AccountsAt::open(place, false)?;
+            file.find(name)?;
+            file.accounts.remove(name);
+            file.write()
+        }
+        Account::List { place } => {
+            say(&listing(&AccountsAt::open(place, false)?.accounts));
+            Ok(())
+        }
+        Account::Disable { name, place } => set_disabled(name, place, true),
+        Account::Enable { name, place } => set_disabled(name, place, false),
+    }
+}
+
+fn set_disabled(name: &str, place: &Place, disabled: bool) -> Result<(), Trouble> {
+    let mut file = AccountsAt::open(place, false)?;
+    let account = file.find(name)?;
+    file.put(Entry { disabled, ..account })
+}
+
+fn add(name: &str, password: &PasswordOptions, may_send_as: &[String], place: &Place) -> Result<(), Trouble> {
+    if let Err(fault) = check_name(name) {
+        return says(format!("{name:?} cannot be an account: {fault}."));
+    }
+    let mut file = AccountsAt::open(place, true)?;
+    if file.accounts.find(name).is_some() {
+        return says(format!("There is an account {name:?} already. To change its password: mailroot account passwd"));
+    }
+    let mut account = Entry::new(name);
+    for text in may_send_as {
+        let Some(pattern) = SenderPattern::parse(text) else {
+            return says(format!("{text:?} is no sender. Write alice@example.com, *@example.com or *@*.example.com."));
+        };
+        account.may_send_as.push(pattern);
+    }
+    set_password(&mut account, password)?;
+    file.put(account)
+}
+
+/// The accounts, and where they come from.
+struct AccountsAt {
+    path: PathBuf,
+    accounts: Accounts,
+}
+
+impl AccountsAt {
+    /// Reads the file; one that is not there is empty if it `may_be_new`.
+    fn open(place: &Place, may_be_new: bool) -> Result<AccountsAt, Trouble> {
+        let (path, default_domain) = place.find()?;
+        match auth::read_accounts(&path, default_domain.as_deref()) {
+            Ok(accounts) => Ok(AccountsAt { path, accounts }),
+            Err(AuthFault::Missing { .. }) if may_be_new => {
+                Ok(AccountsAt { path, accounts: Accounts::new(default_domain.as_deref()) })
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Entry, Trouble> {
+        match self.accounts.find(name) {
+            Some(account) => Ok(account.clone()),
+            None => says(format!("There is no account {name:?} in {}.", self.path.display())),
+        }
+    }
+
+    fn put(&mut self, account: Entry) -> Result<(), Trouble> {
+        self.accounts.put(account);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), Trouble> {
+        if self.accounts.salt_key.is_none() {
+            self.accounts.salt_key = auth::fresh_salt_key();
+        }
+        let written = auth::write_accounts(&self.path, &self.accounts.print());
+        written.map_err(|error| Trouble::Says(format!("{} cannot be written: {error}.", self.path.display())))
+    }
+}
+
+impl Place {
+    fn find(&self) -> Result<(PathBuf, Option<Box<str>>), Trouble> {
+        if let Some(path) = &self.accounts {
+            return Ok((path.clone(), None));
+        }
+        let Some(config) = &self.config else { return says("Name the configuration: --config FILE") };
+        let (_, loaded) = load(&ConfigFile::new(config)).map_err(Trouble::Said)?;
+        let servers = &loaded.config.servers;
+        let server = match &self.server {
+            Some(name) => servers.iter().find(|server| *server.name == **name),
+            None if servers.iter().all(|server| server.access.accounts == servers[0].access.accounts) => {
+                servers.first()
+            }
+            None => None,
+        };
+        let Some(server) = server else {
+            let names: Vec<String> = servers.iter().map(|server| format!("{:?}", server.name)).collect();
+            return says(format!("Which virtual server is meant? --server with one of: {}", names.join(", ")));
+        };
+        Ok((server.access.accounts.clone(), server.access.authentication.default_logon_domain.clone()))
+    }
+}
+
+/// Gives the account all that it keeps of a password.
+fn set_password(account: &mut Entry, options: &PasswordOptions) -> Result<(), Trouble> {
+    let password = if options.password_stdin { from_input()? } else { from_terminal()? };
+    let text = match password.text() {
+        Some(text) if !text.is_empty() && text.len() <= PASSWORD_MAX && !text.contains(char::is_control) => text,
+        _ => return says(format!("A password is text of 1 to {PASSWORD_MAX} octets without control characters.")),
+    };
+    account.nt_hash = options.ntlm.then(|| NtHash(ntlm::nt_hash(text)));
+    let mut salt = [0; SALT_OCTETS];
+    let hash = auth::hash(&password, auth::COST);
+    if aws_lc_rs::rand::fill(&mut salt).is_err() || hash.is_none() {
+        return says("The hash of the password cannot be computed: the system gives no memory or no random numbers.");
+    }
+    account.password = hash;
+    account.scram = Some(Keys::derive(&password, &salt, ITERATIONS));
+    if options.ntlm {
+        complain(
+            "Warning: the NT hash in the accounts file is as good as the password itself: whoever reads it can log on with it.\n",
+        );
+    }
+    Ok(())
+}
+
+/// The first line of standard input.
+fn from_input() -> Result<Secret, Trouble> {
+    let mut line = Vec::with_capacity(PASSWORD_MAX + 3);
+    let input = io::stdin().lock();
+    if let Err(error) = input.take(PASSWORD_MAX as u64 + 3).read_until(b'\n', &mut line) {
+        return says(format!("The password cannot be read: {error}."));
+    }
+    Ok(Secret::new(without_end(line)))
+}
+
+fn without_end(mut line: Vec<u8>) -> Vec<u8> {
+    for end in [b'\n', b'\r'] {
+        if line.last() == Some(&end) {
+            line.pop();
+        }
+    }
+    line
+}
+
+/// Asks twice, showing nothing of what is typed.
+fn from_terminal() -> Result<Secret, Trouble> {
+    if !io::stdin().is_terminal() {
+        return says(
+            "Standard input is no terminal to ask for the password at. To read it from there: --password-stdin",
+        );
+    }
+    let first = ask("Password: ")?;
+    if first.reveal() != ask("Again: ")?.reveal() {
+        return says("The two are not the same; nothing was changed.");
+    }
+    Ok(first)
+}
+
+fn ask(question: &str) -> Result<Secret, Trouble> {
+    let silent =
+        Silent::begin().map_err(|error| Trouble::Says(format!("The terminal cannot be kept silent: {error}.")))?;
+    complain(question);
+    let answer = from_input();
+    drop(silent);
+    complain("\n");
+    answer
+}
+
+/// A terminal that does not show what is typed; shows it again however this ends.
+struct Silent(nix::sys::termios::Termios);
+
+impl Silent {
+    fn begin() -> nix::Result<Silent> {
+        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        Ok(Silent(before))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &self.0);
+        let _ = io::stderr().flush();
+    }
+}
+
+/// One line an account: its name, what it can log on with, and as whom it may send.
+fn listing(accounts: &Accounts) -> String {
+    let mut text = String::new();
+    for account in accounts.iter() {
+        let methods = [
+            (account.password.is_some(), "PLAIN LOGIN"),
+            (account.scram.is_some(), "SCRAM"),
+            (account.nt_hash.is_some(), "NTLM"),
+        ];
+        let methods: Vec<&str> = methods.into_iter().filter(|(has, _)| *has).map(|(_, name)| name).collect();
+        let methods = if methods.is_empty() { "no password".to_owned() } else { methods.join(" ") };
+        let senders: Vec<String> = account.may_send_as.iter().map(ToString::to_string).collect();
+        let senders = if senders.is_empty() { "any sender".to_owned() } else { senders.join(" ") };
+        let disabled = if account.disabled { "  disabled" } else { "" };
+        text.push_str(&format!("{}  {methods}  {senders}{disabled}\n", account.name));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_without_its_end() {
+        for (line, password) in
+            [("x\n", "x"), ("x\r\n", "x"), ("x", "x"), (" x \n", " x "), ("\n", ""), ("x\n\n", "x\n")]
+        {
+            assert_eq!(without_end(line.as_bytes().to_vec()), password.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_list_shows_no_secret() {
+        let mut accounts = Accounts::new(None);
+        let mut alice = Entry::new("alice");
+        alice.nt_hash = Some(NtHash(ntlm::nt_hash("x")));
+        alice.may_send_as.extend(SenderPattern::parse("*@example.com"));
+        accounts.put(alice);
+        accounts.put(Entry { disabled: true, ..Entry::new("bob") });
+        assert_eq!(listing(&accounts), "alice  NTLM  *@example.com\nbob  no password  any sender  disabled\n");
+    }
+}

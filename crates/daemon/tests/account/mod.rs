@@ -1,0 +1,115 @@
+//! `mailroot account` as an operator uses it: the file that it leaves, and what it says when something is wrong.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What the program did: its exit code, standard output, standard error.
+fn account(folder: &Path, arguments: &str, input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mailroot"))
+        .arg("account")
+        .args(arguments.split(' '))
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn file(folder: &Path) -> String {
+    fs::read_to_string(folder.join("accounts.toml")).unwrap()
+}
+
+const AT: &str = "--accounts accounts.toml";
+
+#[test]
+fn the_life_of_an_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let add = format!("add alice --password-stdin --may-send-as *@example.com {AT}");
+    assert_eq!(account(folder, &add, "s3cret\n"), (0, String::new(), String::new()));
+    assert_eq!(fs::metadata(folder.join("accounts.toml")).unwrap().permissions().mode() & 0o7777, 0o600);
+    let first = file(folder);
+    assert!(
+        first.contains("password = \"$argon2id$v=19$m=19456,t=2,p=1$")
+            && first.contains("scram = { iterations = 100000")
+    );
+    assert!(!first.contains("s3cret") && !first.contains("nt_hash"));
+
+    let (code, _, warning) = account(folder, &format!("add bob --ntlm --password-stdin {AT}"), "Password\r\n");
+    assert_eq!(code, 0);
+    assert!(
+        warning.starts_with("Warning: the NT hash") && warning.contains("as good as the password itself"),
+        "{warning}"
+    );
+    assert!(file(folder).contains("nt_hash = \"a4f49c406510bdcab6824ee7c30fd852\""));
+
+    assert_eq!(account(folder, &format!("disable ALICE {AT}"), "").0, 0);
+    let list = account(folder, &format!("list {AT}"), "").1;
+    assert_eq!(list, "alice  PLAIN LOGIN SCRAM  *@example.com  disabled\nbob  PLAIN LOGIN SCRAM NTLM  any sender\n");
+    assert_eq!(account(folder, &format!("enable alice {AT}"), "").0, 0);
+    assert!(!account(folder, &format!("list {AT}"), "").1.contains("disabled"));
+
+    let (code, _, note) = account(folder, &format!("passwd bob --password-stdin {AT}"), "other\n");
+    assert_eq!(code, 0);
+    assert!(note.starts_with("Note: the NT hash is gone"), "{note}");
+    let salt_key = |text: &str| text.lines().find(|line| line.starts_with("salt_key")).map(str::to_owned);
+    assert!(salt_key(&first).is_some() && salt_key(&first) == salt_key(&file(folder)));
+
+    assert_eq!(account(folder, &format!("remove bob {AT}"), "").0, 0);
+    assert_eq!(account(folder, &format!("list {AT}"), "").1, "alice  PLAIN LOGIN SCRAM  *@example.com\n");
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    assert_eq!(account(folder, &format!("add alice --password-stdin {AT}"), "s3cret").0, 0);
+    let before = file(folder);
+    for (arguments, input, code, words) in [
+        ("add Alice --password-stdin", "x", 1, "There is an account \"Alice\" already"),
+        ("add a@b@c --password-stdin", "x", 1, "cannot be an account: write `name`"),
+        ("add bob --password-stdin", "", 1, "A password is text of 1 to 1024 octets"),
+        ("add bob --password-stdin", "a\tb", 1, "without control characters"),
+        ("add bob --password-stdin --may-send-as everybody", "x", 1, "\"everybody\" is no sender"),
+        ("add bob", "x", 1, "is no terminal to ask for the password at"),
+        ("add bob --password secret", "", 2, "unexpected argument"),
+        ("passwd bob --password-stdin", "x", 1, "There is no account \"bob\" in accounts.toml"),
+        ("remove bob", "", 1, "There is no account \"bob\""),
+        ("disable bob", "", 1, "There is no account \"bob\""),
+    ] {
+        let (ended, _, said) = account(folder, &format!("{arguments} {AT}"), input);
+        assert!(ended == code && said.contains(words), "{arguments}: {ended} {said}");
+        assert_eq!(file(folder), before, "{arguments}");
+    }
+    assert_eq!(account(folder, "list", "").0, 2, "which file, must be said");
+    let missing = account(folder, "list --accounts none.toml", "");
+    assert!(missing.0 == 1 && missing.2.contains("Make the first account: mailroot account add"), "{missing:?}");
+}
+
+#[test]
+fn a_file_that_is_open_to_others_or_broken_is_refused_with_what_mends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let path = folder.join("accounts.toml");
+    assert_eq!(account(folder, &format!("add alice --password-stdin {AT}"), "s3cret").0, 0);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, said) = account(folder, &format!("list {AT}"), "");
+    assert!(code == 1 && said.contains("Mend it: chmod 600 accounts.toml"), "{said}");
+    fs::write(&path, "[[account]]\nname = \"alice\"\npassword = \"s3cret\"\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, _, said) = account(folder, &format!("list {AT}"), "");
+    assert!(
+        code == 1 && said.contains("accounts.toml, line 3: `password` of \"alice\" is not an argon2id hash"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"), "{said}");
+}
