@@ -3,7 +3,7 @@
 use super::{make_certificate, python, settings};
 use crate::harness::client::Client;
 use crate::harness::relay::{Relay, Settings};
-use crate::harness::{Site, run};
+use crate::harness::{Site, run, run_well};
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -144,4 +144,59 @@ fn a_listener_without_a_certificate_stays_closed_and_the_others_open() {
     crate::harness::until(crate::harness::SOON, "the listener opens", || TcpStream::connect(implicit).ok());
     assert!(s_client(&implicit.to_string(), &[]).contains("CN = relay.test"));
     assert_eq!(before.say("NOOP").code, 250);
+}
+
+/// An authority, and a client certificate of it for `alice`.
+fn make_client_certificate(site: &Site) {
+    let folder = site.folder.path();
+    let openssl = |arguments: &[&str]| run_well(Command::new("openssl").current_dir(folder).args(arguments));
+    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let authority =
+        ["req", "-x509", "-days", "30", "-subj", "/CN=clients", "-keyout", "clients.key", "-out", "clients.pem"];
+    openssl(&[&authority[..], &new].concat());
+    openssl(&[&["req", "-subj", "/CN=alice", "-keyout", "alice.key", "-out", "alice.csr"][..], &new].concat());
+    site.folder.write("alice.ext", "subjectAltName=DNS:alice\nextendedKeyUsage=clientAuth\n");
+    openssl(&[
+        "x509",
+        "-req",
+        "-in",
+        "alice.csr",
+        "-CA",
+        "clients.pem",
+        "-CAkey",
+        "clients.key",
+        "-CAcreateserial",
+        "-days",
+        "30",
+        "-extfile",
+        "alice.ext",
+        "-out",
+        "alice.pem",
+    ]);
+}
+
+/// A client certificate proves who somebody is (EXTERNAL), to those alone who have one.
+#[test]
+fn a_client_certificate_is_an_identity() {
+    let site = Site::new();
+    let (settings, doors) = settings(&site);
+    make_client_certificate(&site);
+    let settings = settings
+        .access("client_certificate = { authority = \"clients.pem\" }")
+        .access("authentication = { methods = [\"EXTERNAL\", \"PLAIN\"] }");
+    let relay = Relay::start(&site, &settings);
+    let program = "
+s = tls.wrap_socket(connect(), server_hostname='relay.test')
+lines(s)
+print('EXTERNAL' in say(s, 'EHLO x.test'), say(s, 'AUTH EXTERNAL =')[:3], say(s, 'MAIL FROM:<alice@local.test>')[:3])
+print(say(s, 'RCPT TO:<c@elsewhere.test>')[:3])
+";
+    assert_eq!(python(&site, "without.py", doors.implicit, program), "False 504 530\n503\n");
+    let with = format!(
+        "tls.load_cert_chain({:?}, {:?})\n{program}",
+        site.folder.join("alice.pem").display().to_string(),
+        site.folder.join("alice.key").display().to_string()
+    );
+    assert_eq!(python(&site, "with.py", doors.implicit, &with), "True 235 250\n250\n");
+    relay.wait_for_log(&["account=alice", "method=EXTERNAL"]);
 }
