@@ -8,7 +8,7 @@ use crate::certificate::place::{self, Readers};
 use crate::certificate::{import, list, make};
 use crate::clock::Clock;
 use crate::service::ConfigFile;
-use crate::tls::load::read_secret;
+use crate::tls::load::{authorities, read_secret};
 use crate::tls::{Particulars, acme_file};
 use clap::{Args, Subcommand};
 use relay::config::{Acme, CertificateSource, Config, VirtualServer};
@@ -140,7 +140,14 @@ pub(super) fn faults(config: &Config) -> String {
     let now = Clock::start().now();
     let listed = list::list(config);
     let faults = listed.iter().filter_map(|listed| Some((&listed.server, list::fault(listed, now)?)));
-    faults.map(|(server, fault)| format!("'{server}': {fault}\n")).collect()
+    let mut text: String = faults.map(|(server, fault)| format!("'{server}': {fault}\n")).collect();
+    for server in &config.servers {
+        let authority = server.access.client_certificates.as_ref().map(|clients| authorities(&clients.authority));
+        if let Some(Err(fault)) = authority {
+            text.push_str(&format!("'{}': {fault}\n", server.name));
+        }
+    }
+    text
 }
 
 fn read(config: &Path) -> Result<Config, Ended> {

@@ -80,7 +80,9 @@ pub(crate) fn credentials() -> Arc<Credentials> {
 
 /// Trusts every server: what a client trusts is not our matter.
 #[derive(Debug)]
-struct Trusting;
+struct Trusting {
+    schemes: Vec<SignatureScheme>,
+}
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -113,7 +115,7 @@ impl ServerCertVerifier for Trusting {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }
 
@@ -127,11 +129,14 @@ pub(crate) struct Caller {
     pub(crate) versions: Versions,
     pub(crate) sni: &'static str,
     pub(crate) certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    /// The signatures that it understands.
+    pub(crate) schemes: Vec<SignatureScheme>,
 }
 
 impl Default for Caller {
     fn default() -> Caller {
-        Caller { versions: rustls::ALL_VERSIONS, sni: "mx.example.test", certificate: None }
+        let schemes = provider().signature_verification_algorithms.supported_schemes();
+        Caller { versions: rustls::ALL_VERSIONS, sni: "mx.example.test", certificate: None, schemes }
     }
 }
 
@@ -141,7 +146,7 @@ impl Caller {
             .with_protocol_versions(self.versions)
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting));
+            .with_custom_certificate_verifier(Arc::new(Trusting { schemes: self.schemes }));
         match self.certificate {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),

@@ -89,6 +89,12 @@ fn from_nothing_to_a_certificate_that_is_shown() {
     assert!(mailroot(&folder, &["certificate", "self-signed", "--config", "mailroot.toml", "--force"]).good);
     assert_ne!(fs::read(folder.join("tls/relay.example.test.key")).unwrap(), key);
 
+    // Authorities of clients that are not there.
+    configure(&folder, &format!("{LINE}\nclient_certificate = {{ authority = \"tls/clients.pem\" }}"));
+    let refused = mailroot(&folder, &["check", "--config", "mailroot.toml"]);
+    assert!(!refused.good && refused.err.contains("clients.pem cannot be read"), "{}", refused.err);
+    configure(&folder, LINE);
+
     // A key that everybody may read is named, with the command that mends it.
     fs::set_permissions(folder.join("tls/relay.example.test.key"), fs::Permissions::from_mode(0o644)).unwrap();
     let listed = mailroot(&folder, &["certificate", "list", "--config", "mailroot.toml"]);

@@ -105,7 +105,7 @@ pub static DIRECTORY_AUTHORITY: Setting = setting(
     "ACME: authority of the directory's certificate",
     Unit::File,
     Preset::Follows("the system's authorities"),
-    "Certificates (PEM) that are trusted for the directory's https instead, for an authority of one's own.",
+    "The certificate (PEM) that is trusted for the directory's https instead, for an authority of one's own.",
 );
 
 /// `access.certificate.challenge`

@@ -2,6 +2,7 @@
 
 use super::super::fixture::{Authority, Caller, Line, ONLY_TLS12, ONLY_TLS13, credentials, params_for};
 use super::super::{Credentials, Inflow, TlsEngine, TlsVersion};
+use rustls::SignatureScheme;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 
@@ -186,6 +187,32 @@ fn a_name_gets_its_own_certificate_then_a_wildcard_then_the_first() {
         assert!(&leaf == signed[shown].certificate.der(), "{asked}");
         let facts = line.engine.facts().unwrap();
         assert_eq!(*facts.server_end_point, crate::tls::facts::sha256(&leaf), "{asked}");
+    }
+}
+
+/// An old client that does not understand the first key gets the other one.
+#[test]
+fn of_two_certificates_for_a_name_a_client_gets_the_one_it_understands() {
+    let authority = Authority::new("Test CA");
+    let names = params_for(&["mx.example.test"]);
+    let key = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let ecdsa = authority.sign(&names, key(&rcgen::PKCS_ECDSA_P256_SHA256));
+    let rsa = authority.sign(&names, key(&rcgen::PKCS_RSA_SHA256));
+    for (pairs, preferred) in [([&ecdsa, &rsa], &ecdsa), ([&rsa, &ecdsa], &rsa)] {
+        let pairs = pairs.iter().map(|signed| signed.pair(&authority)).collect();
+        let credentials = Arc::new(Credentials::new(pairs, None).unwrap());
+        let shown = |schemes: Option<SignatureScheme>| {
+            let mut caller = Caller::default();
+            if let Some(scheme) = schemes {
+                caller.schemes = vec![scheme];
+            }
+            let mut line = Line::new(Arc::clone(&credentials), caller);
+            line.settle().unwrap();
+            line.client.peer_certificates().unwrap()[0].clone()
+        };
+        assert_eq!(shown(None), *preferred.certificate.der());
+        assert_eq!(shown(Some(SignatureScheme::RSA_PSS_SHA256)), *rsa.certificate.der());
+        assert_eq!(shown(Some(SignatureScheme::ECDSA_NISTP256_SHA256)), *ecdsa.certificate.der());
     }
 }
 
