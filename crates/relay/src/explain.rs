@@ -1,18 +1,19 @@
 //! Why is this mail taken, or refused? One session, asked in the mind: every decision in the order in which a session comes to
 //! it, each with the setting that decided.
 //!
-//! Decides nothing itself. It asks what real sessions and deliveries ask: the grammar completes the addresses
-//! ([`smtp::command`]), [`crate::gate`] judges, [`crate::route`] rewrites and routes. It ends at the first refusal, as
+//! Decides nothing itself. It asks what real sessions and deliveries ask: command inspection lets lines through
+//! ([`smtp::server::Inspection`]), the grammar completes the addresses ([`smtp::command`]), [`crate::gate`] judges, [`crate::route`] rewrites and routes. It ends at the first refusal, as
 //! a session would. What depends on the moment (how many are connected, how often somebody came, whether a password is right, what
 //! MX records say) is not asked; [`Inquiry`] says what is taken for granted.
 
 use crate::account::{Account, Refusal};
-use crate::config::VirtualServer;
+use crate::config::{ListenerTls, VirtualServer};
 use crate::gate::{self, Client, Identity, PeerName, Verdict};
 use crate::reason::{Reason, Value};
 use crate::route::{self, Route};
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::Command;
+use smtp::command::{Command, CommandError};
+use smtp::extension::Extensions;
 use smtp::reply::Reply;
 use smtp::sasl::Mechanism;
 
@@ -143,6 +144,7 @@ impl<'s> Told<'s> {
             asked.push_str(&format!(", calls itself {helo} (nobody is believed for that)"));
         }
         self.add(Stage::Connection, asked, "may connect", &gate::connect(server, &client))?;
+        self.inspected_tls(&client)?;
         let with = if client.tls.is_some() { "with TLS" } else { "without TLS" };
         let asked = format!("{with}, on {}", client.listener);
         self.add(Stage::Tls, asked, "may go on", &gate::secure(server, &client))?;
@@ -184,6 +186,8 @@ impl<'s> Told<'s> {
             return Err(Refused);
         };
         let by = format!(", by {mechanism}");
+        let line = format!("AUTH {mechanism}");
+        self.inspected(Stage::Authentication, &line, &self.offered(client))?;
         self.add(Stage::Authentication, asked(&by), "may try", &gate::auth(server, client, mechanism))?;
         match logon.account {
             Some(account) if !account.disabled => Ok(Some(Identity {
@@ -204,7 +208,9 @@ impl<'s> Told<'s> {
     fn sender(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<ReversePath, Refused> {
         let utf8 = if inquiry.sender.is_ascii() && inquiry.recipient.is_ascii() { "" } else { " SMTPUTF8" };
         let line = format!("MAIL FROM:{}{utf8}", bracketed(inquiry.sender));
-        match Command::parse(line.as_bytes(), &self.server.default_domain.name) {
+        let offered = self.offered(client);
+        self.inspected(Stage::Sender, &line, &offered)?;
+        match Command::parse_offered(line.as_bytes(), &self.server.default_domain.name, &offered) {
             Ok(Command::Mail(mail)) => {
                 let verdict = gate::sender(self.server, client, &mail.sender);
                 let asked = self.completed(format!("MAIL FROM:<{}>", mail.sender), inquiry.sender);
@@ -212,13 +218,22 @@ impl<'s> Told<'s> {
                 Ok(mail.sender)
             }
             Ok(_) => Err(self.misread(Stage::Sender, line, Reply::plain(500, "This is no address"))),
+            Err(error @ CommandError::ParameterUnknown) => {
+                let words =
+                    "the address is beyond ASCII, and SMTPUTF8 is not among the extensions that are let through";
+                let because = Reason::setting(self.server, "access.inspection.extensions", Value::None, words);
+                self.decisions.push(Decision::new(Stage::Sender, line, Err(error.reply()), &because));
+                Err(Refused)
+            }
             Err(error) => Err(self.misread(Stage::Sender, line, error.reply())),
         }
     }
 
     fn recipient(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<Mailbox, Refused> {
         let line = format!("RCPT TO:{}", bracketed(inquiry.recipient));
-        match Command::parse(line.as_bytes(), &self.server.default_domain.name) {
+        let offered = self.offered(client);
+        self.inspected(Stage::Recipient, &line, &offered)?;
+        match Command::parse_offered(line.as_bytes(), &self.server.default_domain.name, &offered) {
             Ok(Command::Rcpt(rcpt)) => {
                 let verdict = gate::recipient(self.server, client, &rcpt.recipient);
                 let asked = self.completed(format!("RCPT TO:<{}>", rcpt.recipient), inquiry.recipient);
@@ -228,6 +243,46 @@ impl<'s> Told<'s> {
             Ok(_) => Err(self.misread(Stage::Recipient, line, Reply::plain(500, "This is no address"))),
             Err(error) => Err(self.misread(Stage::Recipient, line, error.reply())),
         }
+    }
+
+    /// What EHLO offers this client, command inspection heeded.
+    fn offered(&self, client: &Client<'_>) -> Extensions {
+        let by_upgrade = matches!(client.listener.tls, ListenerTls::StartTls | ListenerTls::StartTlsRequired);
+        self.server.access.inspection.rules().limit(Extensions {
+            starttls: by_upgrade,
+            auth: !self.server.access.authentication.methods.is_empty(),
+            ..Extensions::ours(self.server.messages.size_max)
+        })
+    }
+
+    /// Does command inspection let STARTTLS through, if the client needs it for its TLS?
+    fn inspected_tls(&mut self, client: &Client<'_>) -> Result<(), Refused> {
+        if client.tls.is_none() || matches!(client.listener.tls, ListenerTls::Implicit | ListenerTls::Plain) {
+            return Ok(());
+        }
+        self.inspected(Stage::Tls, "STARTTLS", &self.offered(client))
+    }
+
+    /// Does command inspection let this line through?
+    fn inspected(&mut self, stage: Stage, line: &str, offered: &Extensions) -> Result<(), Refused> {
+        let inspection = &self.server.access.inspection;
+        let objection = inspection.rules().objection(line.as_bytes(), offered);
+        // A method that is not on is told of as such, by those who know the methods.
+        let is_inspected = inspection.verbs.is_some() || inspection.extensions.is_some();
+        let Some(reply) = objection.filter(|_| is_inspected) else { return Ok(()) };
+        let verb = line.split(' ').next().unwrap_or(line);
+        let listed = inspection.verbs.as_ref().map(|verbs| verbs.iter().find(|allowed| allowed.verb == verb));
+        let because = match listed {
+            Some(None) => ("access.inspection.verbs", Value::None, "the verb is not among those that are let through"),
+            Some(Some(allowed)) if line.len() + 2 > allowed.line_max as usize => {
+                let most = Value::Number(allowed.line_max.into());
+                ("access.inspection.verbs", most, "the line is longer than is let through")
+            }
+            _ => ("access.inspection.extensions", Value::None, "the extension is not among those that are let through"),
+        };
+        let because = Reason::setting(self.server, because.0, because.1, because.2);
+        self.decisions.push(Decision::new(stage, line.to_owned(), Err(reply), &because));
+        Err(Refused)
     }
 
     /// What was understood, and what was given if that was something else.

@@ -24,7 +24,7 @@ use relay::envelope::QueueId;
 use relay::gate::{self, Client, Verdict};
 use smtp::command::{MailFrom, RcptTo};
 use smtp::reply::Reply;
-use smtp::server::{Inspection, Offer, Settings};
+use smtp::server::{Offer, Settings};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -242,9 +242,6 @@ fn answer(verdict: Verdict<'_>) -> Result<(), Refusal> {
 }
 
 fn session_settings(server: &VirtualServer) -> Settings {
-    let inspection = &server.access.inspection;
-    let verbs = inspection.verbs.as_ref();
-    let extensions = inspection.extensions.as_ref();
     Settings {
         size_max: server.messages.size_max,
         session_size_max: server.messages.session_size_max,
@@ -255,10 +252,7 @@ fn session_settings(server: &VirtualServer) -> Settings {
         errors_max: server.general.errors_max,
         refusals_max: server.general.refusals_max,
         greeting_delay: server.general.greeting_delay,
-        inspection: Inspection {
-            verbs: verbs.map(|list| list.iter().map(|allowed| (allowed.verb.into(), allowed.line_max)).collect()),
-            extensions: extensions.map(|list| list.iter().map(|keyword| (*keyword).into()).collect()),
-        },
+        inspection: server.access.inspection.rules(),
         ..Settings::new(server.delivery.fqdn.clone(), server.default_domain.name.clone())
     }
 }

@@ -154,3 +154,23 @@ fn one_of_several_is_chosen_by_name_or_port() {
     assert_eq!((code(&["--server", "one"]), code(&["--server", "Two"])), (Some(1), Some(0)));
     assert_eq!((code(&["--port", "2501"]), code(&["--port", "2502"])), (Some(1), Some(0)));
 }
+
+#[test]
+fn what_command_inspection_stops_is_explained_as_it_is_said() {
+    let site = Site::new();
+    let verbs = "{ EHLO = 255, MAIL = 60, RCPT = 40, DATA = 6, QUIT = 6 }";
+    let settings = Settings::new(&site).access(&format!("inspection = {{ verbs = {verbs}, extensions = [\"SIZE\"] }}"));
+    let relay = Relay::start(&site, &settings);
+    let long = format!("<{}@apps.test>", "a".repeat(60));
+    for (sender, rcpt, taken) in [
+        ("<a@apps.test>", "<v@local.test>", true),
+        (long.as_str(), "<v@local.test>", false),
+        ("<a@apps.test>", "<v.with.a.name.too.long@local.test>", false),
+        ("<jörg@apps.test>", "<v@local.test>", false),
+    ] {
+        let said = session(&relay, sender, rcpt);
+        assert_eq!(said.is_none(), taken, "{sender} {rcpt}: {said:?}");
+        let words = ["--json", "--from", "127.0.0.1", "--sender", sender, "--rcpt", rcpt];
+        assert_eq!(refusal(&explain(&relay.config, &words)), said, "{sender} {rcpt}");
+    }
+}

@@ -61,6 +61,18 @@ pub struct Inspection {
     pub extensions: Option<Vec<&'static str>>,
 }
 
+impl Inspection {
+    /// The same in the words of the session machine.
+    #[must_use]
+    pub fn rules(&self) -> smtp::server::Inspection {
+        let (verbs, extensions) = (self.verbs.as_ref(), self.extensions.as_ref());
+        smtp::server::Inspection {
+            verbs: verbs.map(|list| list.iter().map(|allowed| (allowed.verb.into(), allowed.line_max)).collect()),
+            extensions: extensions.map(|list| list.iter().map(|keyword| (*keyword).into()).collect()),
+        }
+    }
+}
+
 /// A verb and the greatest length of its line.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct AllowedVerb {

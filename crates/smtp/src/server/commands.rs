@@ -27,7 +27,7 @@ const FOREIGN: [&str; 11] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PROXY", "PUT", "TRACE"];
 
 /// The verb of a line, in upper case.
-fn verb_of(line: &[u8]) -> Cow<'static, str> {
+pub(super) fn verb_of(line: &[u8]) -> Cow<'static, str> {
     let verb = line.split(|&octet| octet == b' ').next().unwrap_or_default();
     // No allocation for those that come with every message.
     match KNOWN.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(verb)) {
@@ -37,7 +37,7 @@ fn verb_of(line: &[u8]) -> Cow<'static, str> {
 }
 
 /// Is the extension offered that this verb belongs to, if it belongs to one?
-fn is_offered(verb: &str, offered: &Extensions) -> bool {
+pub(super) fn is_offered(verb: &str, offered: &Extensions) -> bool {
     match verb {
         "AUTH" => offered.auth,
         "BDAT" => offered.chunking,
@@ -119,13 +119,10 @@ impl Session {
 
     /// Why no command with this verb may be given now, or no line of this length, whatever else it says.
     fn objection_to(&self, line: &[u8], offered: &Extensions) -> Option<Reply> {
-        let verb = verb_of(line);
-        let Some(line_max) = self.settings.inspection.line_max(&verb).filter(|_| is_offered(&verb, offered)) else {
-            return Some(replies::not_offered());
-        };
-        if line.len() + 2 > line_max as usize {
-            return Some(replies::line_too_long());
+        if let Some(reply) = self.settings.inspection.objection(line, offered) {
+            return Some(reply);
         }
+        let verb = verb_of(line);
         let may_come_first = matches!(verb.as_ref(), "EHLO" | "HELO" | "NOOP" | "QUIT" | "STARTTLS" | "AUTH");
         (self.offer.wants_tls() && !may_come_first).then(replies::tls_first)
     }

@@ -7,7 +7,10 @@
 //!
 //! RFC 5321 §4.1.1.1, §4.2.4.
 
+use super::commands::{is_offered, verb_of};
+use super::replies;
 use crate::extension::Extensions;
+use crate::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is let through. The default lets everything through that the session understands.
@@ -28,8 +31,19 @@ impl Inspection {
         }
     }
 
+    /// Why there is no such line here: its verb is switched off, belongs to an extension that is not `offered`, or is too long.
+    #[must_use]
+    pub fn objection(&self, line: &[u8], offered: &Extensions) -> Option<Reply> {
+        let verb = verb_of(line);
+        let Some(line_max) = self.line_max(&verb).filter(|_| is_offered(&verb, offered)) else {
+            return Some(replies::not_offered());
+        };
+        (line.len() + 2 > line_max as usize).then(replies::line_too_long)
+    }
+
     /// What is left of what could be offered.
-    pub(super) fn limit(&self, mut offered: Extensions) -> Extensions {
+    #[must_use]
+    pub fn limit(&self, mut offered: Extensions) -> Extensions {
         if self.verbs.is_none() && self.extensions.is_none() {
             return offered;
         }
