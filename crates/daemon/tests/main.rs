@@ -22,3 +22,4 @@ mod with_bind;
 mod with_clients;
 mod with_dovecot;
 mod with_postfix;
+mod with_spnego;

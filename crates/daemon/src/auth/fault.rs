@@ -37,6 +37,8 @@ pub enum AuthFault {
     },
     /// The issuer of tokens cannot be asked.
     Issuer(IssuerFault),
+    /// GSSAPI is on, and this program cannot do it.
+    NoKerberos,
     /// The system gives no random numbers.
     Chance,
 }
@@ -49,7 +51,7 @@ impl fmt::Display for AuthFault {
                 "{0} does not exist. Make the first account: mailroot account add NAME --accounts {0}",
                 path.display()
             ),
-            AuthFault::Unreadable { path, error } => write!(f, "{} cannot be read: {error}.", path.display()),
+            AuthFault::Unreadable { path, error } => write!(f, "{} cannot be read: {error}", path.display()),
             AuthFault::ReadableByOthers { path, mode } => write!(
                 f,
                 "{0} is open to others (mode {mode:04o}), who could guess its passwords. Mend it: chmod 600 {0}",
@@ -62,6 +64,9 @@ impl fmt::Display for AuthFault {
                 Ok(())
             }
             AuthFault::Issuer(fault) => fault.fmt(f),
+            AuthFault::NoKerberos => f.write_str(
+                "GSSAPI is among the methods, and this program knows no Kerberos. Take it out of access.authentication.methods",
+            ),
             AuthFault::Chance => f.write_str("the system gives no random numbers"),
         }
     }

@@ -100,6 +100,9 @@ impl Authenticator {
         clock: Clock,
         before: Option<&Authenticator>,
     ) -> Result<Arc<Authenticator>, AuthFault> {
+        if plan.methods.contains(&Mechanism::Gssapi) {
+            return Err(AuthFault::NoKerberos);
+        }
         let accounts = if plan.methods.is_empty() {
             None
         } else {

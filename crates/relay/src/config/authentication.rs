@@ -124,8 +124,9 @@ pub static LOCKOUT_AFTER: Setting = Setting {
     unit: Unit::Count,
     default: Preset::Number(5),
     range: Range::Between(1, 1_000),
-    help: "Wrong passwords for one account from one network (an IPv4 address, an IPv6 /64) after which it may not try again from there for \
-a while, written as `lockout = { after = 5, for = \"15 min\" }`. From elsewhere the account can be used: a stranger cannot lock it.",
+    help: "Wrong passwords for one account, or from one network (an IPv4 address, an IPv6 /64), after which it is not listened to for a while, \
+written as `lockout = { after = 5, for = \"15 min\" }`. Where an account has logged on before, only its own wrong passwords from there lock it: \
+a stranger cannot keep its owner out.",
 };
 
 /// `access.authentication.lockout.for`
@@ -136,7 +137,7 @@ pub static LOCKOUT_FOR: Setting = Setting {
     unit: Unit::Time,
     default: Preset::Number(900),
     range: Range::Between(1, 86_400),
-    help: "How long that network must wait.",
+    help: "How long the account, or the network, must wait.",
 };
 
 /// How clients may prove who they are.

@@ -308,9 +308,9 @@ fn an_accounts_file_that_cannot_be_used_is_named_with_what_mends_it() {
             )
         );
     }
-    assert_eq!(fault(|path| fs::create_dir(path).unwrap()), "DIR/accounts.toml cannot be read: it is no file.");
+    assert_eq!(fault(|path| fs::create_dir(path).unwrap()), "DIR/accounts.toml cannot be read: it is no file");
     let pipe = fault(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap());
-    assert_eq!(pipe, "DIR/accounts.toml cannot be read: it is no file.");
+    assert_eq!(pipe, "DIR/accounts.toml cannot be read: it is no file");
     let broken = fault(|path| {
         write_accounts(path, &secret("[[account]]\nname = 1\n[[account]]\nname = \"\"\n")).unwrap();
     });
@@ -355,4 +355,13 @@ async fn a_method_that_is_off_does_nothing() {
     let world = World::with(&accounts(), |plan| plan.methods = vec![Mechanism::Login]);
     assert!(refused(world.plain("\0alice\0s3cret").await).starts_with("504 5.5.4"));
     assert_eq!(world.passwords.runs(), 0);
+}
+
+#[test]
+fn a_method_that_this_program_cannot_do_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan { methods: vec![Mechanism::Gssapi], ..plan(folder.path()) };
+    let (log, clock) = (Log::nowhere(), Clock::starting_at(Timestamp(0)));
+    let fault = Authenticator::open(plan, Passwords::new(1), log, clock, None).err().unwrap().to_string();
+    assert!(fault.starts_with("GSSAPI is among the methods"), "{fault}");
 }
