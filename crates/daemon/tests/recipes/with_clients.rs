@@ -8,16 +8,11 @@ use crate::harness::relay::{PROGRAM, Relay, Settings};
 use crate::harness::tools::swaks;
 use crate::harness::{Site, run, run_well};
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const PASSWORD: &str = "s3cret-Word";
-/// `alice` with that password: argon2id by argon2-cffi, SCRAM keys by Python's hashlib.
-const ACCOUNTS: &str = "[[account]]\nname = \"alice\"\n\
-password = \"$argon2id$v=19$m=19456,t=2,p=1$MtFIpzlDpajLX7P/9Ty9CA$wUlq3KMXIIm1AntrwE4NmIjb4Cmupwc7VZAs6fcF6aU\"\n\
-scram = { iterations = 4096, salt = \"MDEyMzQ1Njc4OWFiY2RlZg==\", stored_key = \"KmJAc7fLFTSJx7NQnmn7wdCCnoBMVwQmZOvNledzZk0=\", server_key = \"yYkaC7NNSH+XbAzmqbKWEIBCSbSAhcIWmFFpFMGSka4=\" }\n";
-
 /// A relay by recipe, with a next hop.
 struct Cooked {
     relay: Relay,
@@ -55,8 +50,7 @@ impl Cooked {
         let mut relay = Relay::prepare(site, &settings);
         fs::write(&relay.config, text).unwrap();
         if folder.join("accounts.toml").exists() {
-            let accounts = site.folder.write("accounts.toml", ACCOUNTS);
-            fs::set_permissions(accounts, fs::Permissions::from_mode(0o600)).unwrap();
+            add_account(&relay, "alice");
         }
         let checked = run(Command::new(PROGRAM).args(["check", "--config"]).arg(&relay.config));
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
@@ -107,6 +101,15 @@ impl Cooked {
             assert_eq!(self.takes(site, case), *wanted, "{case:?}");
         }
     }
+}
+
+/// As an administrator's script does it.
+fn add_account(relay: &Relay, name: &str) {
+    let mut command = Command::new(PROGRAM);
+    command.args(["account", "add", "--password-stdin", "--config"]).arg(&relay.config).arg(name);
+    let mut adding = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    writeln!(adding.stdin.take().unwrap(), "{PASSWORD}").unwrap();
+    assert!(adding.wait().unwrap().success());
 }
 
 /// One attempt.
