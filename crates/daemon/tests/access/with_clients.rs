@@ -226,3 +226,26 @@ fn an_accounts_file_that_all_may_read_is_refused() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("250") && !said.contains("AUTH"), "{said}");
 }
+
+/// An account has its own measure, over all connections, whatever address it comes from.
+#[test]
+fn an_account_may_send_so_much() {
+    let site = Site::new();
+    let (settings, doors) = settings(&site);
+    let relay = Relay::start(&site, &settings.access("rate = { messages_per_account = \"2/h\" }"));
+    let said = python(
+        &site,
+        "rate.py",
+        doors.implicit,
+        "
+def send(account):
+    s = tls.wrap_socket(connect(), server_hostname='relay.test')
+    lines(s); say(s, 'EHLO x.test')
+    say(s, 'AUTH PLAIN ' + base64.b64encode(('\\0%s\\0%s' % (account, password)).encode()).decode())
+    return say(s, 'MAIL FROM:<%s@local.test>' % account)[:9]
+print([send('alice'), send('Alice'), send('alice'), send('bob')])
+",
+    );
+    assert_eq!(said, "['250 2.1.0', '250 2.1.0', '450 4.7.1', '250 2.1.0']\n");
+    relay.wait_for_log(&["refused", "by=access.rate.messages_per_account"]);
+}
