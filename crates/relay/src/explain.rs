@@ -176,7 +176,8 @@ impl<'s> Told<'s> {
         let offered = gate::mechanisms(server, client);
         // With nothing to choose from, the first that is on says why it is not offered.
         let on = &server.access.authentication.methods;
-        let mechanism = logon.mechanism.or(offered.first().copied()).or(on.first().copied());
+        let strongest = offered.iter().copied().find(|mechanism| holds(logon.account, *mechanism));
+        let mechanism = logon.mechanism.or(strongest).or(offered.first().copied()).or(on.first().copied());
         let asked = |by: &str| format!("AUTH as {}{by}", logon.name);
         let Some(mechanism) = mechanism else {
             let because =
@@ -189,20 +190,19 @@ impl<'s> Told<'s> {
         let line = format!("AUTH {mechanism}");
         self.inspected(Stage::Authentication, &line, &self.offered(client))?;
         self.add(Stage::Authentication, asked(&by), "may try", &gate::auth(server, client, mechanism))?;
-        match logon.account {
-            Some(account) if !account.disabled => Ok(Some(Identity {
-                account: account.name.clone(),
-                mechanism,
-                may_send_as: account.may_send_as.clone(),
-            })),
+        let words = match logon.account {
+            Some(account) if account.disabled => "the account is disabled",
+            account if !holds(account, mechanism) && account.is_some() => "the account has nothing for this method",
+            None if !holds(None, mechanism) => "there is no such account",
             account => {
-                let words = if account.is_some() { "the account is disabled" } else { "there is no such account" };
-                let because = Reason::setting(server, "access.accounts", Value::None, words);
-                let outcome = Err(Refusal::Wrong.reply());
-                self.decisions.push(Decision::new(Stage::Authentication, asked(&by), outcome, &because));
-                Err(Refused)
+                let named = account.map_or(logon.name, |account| &account.name).into();
+                let may_send_as = account.map(|account| account.may_send_as.clone()).unwrap_or_default();
+                return Ok(Some(Identity { account: named, mechanism, may_send_as }));
             }
-        }
+        };
+        let because = Reason::setting(server, "access.accounts", Value::None, words);
+        self.decisions.push(Decision::new(Stage::Authentication, asked(&by), Err(Refusal::Wrong.reply()), &because));
+        Err(Refused)
     }
 
     fn sender(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<ReversePath, Refused> {
@@ -319,6 +319,18 @@ impl<'s> Told<'s> {
         let is_ok = outcome.is_ok();
         self.decisions.push(Decision::new(Stage::Route, format!("<{recipient}>"), outcome, &because));
         if is_ok { Ok(()) } else { Err(Refused) }
+    }
+}
+
+/// Can this account, or somebody without one, pass by this method at all?
+fn holds(account: Option<&Account>, mechanism: Mechanism) -> bool {
+    match mechanism {
+        // The issuer says who it is, and needs no account here.
+        Mechanism::Xoauth2 | Mechanism::OauthBearer => true,
+        Mechanism::Plain | Mechanism::Login => account.is_some_and(|account| account.password.is_some()),
+        Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => account.is_some_and(|account| account.scram.is_some()),
+        Mechanism::Ntlm => account.is_some_and(|account| account.nt_hash.is_some()),
+        Mechanism::Gssapi | Mechanism::External => account.is_some(),
     }
 }
 

@@ -1,13 +1,17 @@
 //! Plays the scripts of `tests/explain`: `explain ADDRESS [at N] [name NAME] [tls] [certificate NAME] [auth NAME [by METHOD]] FROM TO`.
-//! The only account is `anna`, who may send as `anna@local.test`; `carl` is disabled.
+//! The only account is `anna`, with a password
+//! and no keys, who may send as `anna@local.test`; `carl` is disabled.
 
 use crate::script::play;
-use relay::account::{Account, SenderPattern};
+use relay::account::{Account, PasswordHash, SenderPattern};
 use relay::config::VirtualServer;
 use relay::explain::{Inquiry, Logon, explain};
 use relay::gate::{CertificateIdentity, Client, PeerName, TlsIdentity};
 use smtp::address::Domain;
 use smtp::sasl::Mechanism;
+
+/// Of some password; made by argon2-cffi.
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$MtFIpzlDpajLX7P/9Ty9CA$wUlq3KMXIIm1AntrwE4NmIjb4Cmupwc7VZAs6fcF6aU";
 
 #[test]
 fn scripts() {
@@ -34,7 +38,11 @@ fn answer(server: &VirtualServer, line: &str) -> String {
             _ => break,
         }
     }
-    let anna = Account { may_send_as: vec![SenderPattern::parse("anna@local.test").unwrap()], ..Account::new("anna") };
+    let anna = Account {
+        password: PasswordHash::parse(HASH),
+        may_send_as: vec![SenderPattern::parse("anna@local.test").unwrap()],
+        ..Account::new("anna")
+    };
     let carl = Account { disabled: true, ..Account::new("carl") };
     let account = match auth {
         Some("anna") => Some(&anna),
