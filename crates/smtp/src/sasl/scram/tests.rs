@@ -153,6 +153,23 @@ fn the_header_is_bound_in_too() {
 }
 
 #[test]
+fn the_last_message_must_repeat_the_nonce_whatever_its_proof() {
+    let first = ClientFirst::read(b"n,,n=user,r=abc", Form::Plain, Bindings::default()).unwrap();
+    let (server, challenge) = first.challenge(keys("pencil"), &[7; 18]);
+    let last = client_last("pencil", b"n,,", "n=user,r=abc", &challenge);
+    // A client that proves over another nonce than the one it was given.
+    let said = challenge.split(|octet| *octet == b',').next().unwrap();
+    let (without, _) = std::str::from_utf8(&last).unwrap().rsplit_once(",p=").unwrap();
+    let without = without.replace(std::str::from_utf8(said).unwrap(), "r=abcanother");
+    let client_key = Keyed::<Sha256>::new(&*salted(&secret("pencil"), &server.keys.salt, 4_096)).code(&[b"Client Key"]);
+    let signed: [&[u8]; 5] = [&server.bare, b",", &challenge, b",", without.as_bytes()];
+    let signature = Keyed::<Sha256>::new(&server.keys.stored_key).code(&signed);
+    let proof: Vec<u8> = client_key.iter().zip(signature).map(|(key, mask)| key ^ mask).collect();
+    let last = format!("{without},p={}", base64::encode(&proof));
+    assert_eq!(server.last(last.as_bytes()), Err(ScramFault::Malformed));
+}
+
+#[test]
 fn a_name_without_an_account_has_keys_like_any_other() {
     let (ours, name) = (secret("ours"), "nobody@example.com");
     let once = Keys::pretend(&ours, name);
