@@ -22,7 +22,7 @@ use md5::Md5;
 use sha2::Digest;
 use spnego::Wrapping;
 use subtle::ConstantTimeEq;
-use wire::{Fields, pairs, put_pair, utf16, utf16_text};
+use wire::{Fields, Letters, pairs, put_pair, utf16};
 use zeroize::Zeroizing;
 
 /// Octets of a message of NTLM.
@@ -32,6 +32,7 @@ const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 
 mod flag {
     pub(super) const UNICODE: u32 = 0x1;
+    pub(super) const OEM: u32 = 0x2;
     pub(super) const REQUEST_TARGET: u32 = 0x4;
     pub(super) const SIGN: u32 = 0x10;
     pub(super) const NTLM: u32 = 0x200;
@@ -72,6 +73,7 @@ pub fn nt_hash(password: &str) -> Secret {
 /// An exchange whose challenge is out.
 pub struct Acceptor {
     wrapping: Wrapping,
+    letters: Letters,
     negotiate: Vec<u8>,
     challenge: Vec<u8>,
     nonce: [u8; 8],
@@ -95,12 +97,13 @@ impl Acceptor {
         let (wrapping, negotiate) = spnego::unwrap_first(message).ok_or(Malformed)?;
         let fields = Fields::read(negotiate, 1).ok_or(Malformed)?;
         let asked = fields.u32(12).ok_or(Malformed)?;
-        if asked & flag::UNICODE == 0 || asked & flag::NTLM == 0 {
+        if asked & (flag::UNICODE | flag::OEM) == 0 || asked & flag::NTLM == 0 {
             return Err(Malformed);
         }
-        let challenge = challenge(asked, host, nonce, filetime);
+        let letters = if asked & flag::UNICODE == 0 { Letters::Ascii } else { Letters::Utf16 };
+        let challenge = challenge(asked, letters, host, nonce, filetime);
         let answer = wrapping.wrap(&challenge);
-        Ok((Acceptor { wrapping, negotiate: negotiate.to_vec(), challenge, nonce }, answer))
+        Ok((Acceptor { wrapping, letters, negotiate: negotiate.to_vec(), challenge, nonce }, answer))
     }
 
     /// Takes the client's second message.
@@ -116,9 +119,11 @@ impl Acceptor {
     }
 }
 
-fn challenge(asked: u32, host: &str, nonce: [u8; 8], filetime: u64) -> Vec<u8> {
-    let flags = flag::UNICODE
-        | flag::REQUEST_TARGET
+fn challenge(asked: u32, letters: Letters, host: &str, nonce: [u8; 8], filetime: u64) -> Vec<u8> {
+    let flags = match letters {
+        Letters::Utf16 => flag::UNICODE,
+        Letters::Ascii => flag::OEM,
+    } | flag::REQUEST_TARGET
         | flag::NTLM
         | flag::ALWAYS_SIGN
         | flag::TARGET_SERVER
@@ -129,7 +134,7 @@ fn challenge(asked: u32, host: &str, nonce: [u8; 8], filetime: u64) -> Vec<u8> {
     // A NetBIOS name has at most 15 characters.
     let short: String = host.split('.').next().unwrap_or(host).chars().take(15).collect::<String>().to_uppercase();
     let domain = host.split_once('.').map_or(host, |(_, domain)| domain);
-    let target = utf16(&short);
+    let target = letters.write(&short);
     let mut pairs = Vec::new();
     put_pair(&mut pairs, pair::DOMAIN, &utf16(&short));
     put_pair(&mut pairs, pair::COMPUTER, &utf16(&short));
@@ -187,8 +192,8 @@ impl Claim {
             return None;
         }
         let flags = fields.u32(60)?;
-        let user = utf16_text(fields.payload(36)?)?;
-        let domain = utf16_text(fields.payload(28)?)?;
+        let user = acceptor.letters.read(fields.payload(36)?)?;
+        let domain = acceptor.letters.read(fields.payload(28)?)?;
         let too_long = user.len() + domain.len() >= ACCOUNT_NAME_MAX;
         if user.is_empty() || too_long || [&user, &domain].iter().any(|name| name.chars().any(char::is_control)) {
             return None;

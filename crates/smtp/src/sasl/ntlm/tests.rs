@@ -29,6 +29,7 @@ struct Client {
     exchanges_key: bool,
     channel: Option<[u8; 16]>,
     wrapped: bool,
+    ascii: bool,
 }
 
 const END_POINT: &[u8] = b"the hash of a certificate";
@@ -43,6 +44,7 @@ fn alice() -> Client {
         exchanges_key: true,
         channel: None,
         wrapped: false,
+        ascii: false,
     }
 }
 
@@ -51,7 +53,8 @@ impl Client {
         let mut out = SIGNATURE.to_vec();
         out.extend(1u32.to_le_bytes());
         let exchange = if self.exchanges_key { flag::KEY_EXCHANGE } else { 0 };
-        out.extend((flag::UNICODE | flag::NTLM | flag::EXTENDED_SECURITY | exchange).to_le_bytes());
+        let letters = if self.ascii { flag::OEM } else { flag::UNICODE };
+        out.extend((letters | flag::NTLM | flag::EXTENDED_SECURITY | exchange).to_le_bytes());
         out.extend([0; 16]);
         out
     }
@@ -114,7 +117,8 @@ impl Client {
     }
 
     fn authenticate(&self, challenge: &[u8], response: &[u8], exported: &[u8; 16], sent_key: &[u8; 16]) -> Vec<u8> {
-        let (user, domain) = (utf16(self.user), utf16(self.domain));
+        let letters = if self.ascii { Letters::Ascii } else { Letters::Utf16 };
+        let (user, domain) = (letters.write(self.user), letters.write(self.domain));
         let key: &[u8] = if self.exchanges_key { sent_key } else { &[] };
         let mut out = SIGNATURE.to_vec();
         out.extend(3u32.to_le_bytes());
@@ -185,6 +189,14 @@ fn the_right_password_in_every_form() {
             }
         }
     }
+    // As curl does: names in ASCII, no code, no key.
+    let ascii = Client { ascii: true, says_code: false, makes_code: false, exchanges_key: false, ..alice() };
+    assert_eq!(outcome(&ascii, &right, None), Ok(()));
+    assert_eq!(outcome(&ascii, &nt_hash("x"), None), Err(NtlmFault::Wrong));
+    let (acceptor, challenge) = begin(&ascii);
+    assert_eq!(challenge[20] & 3, 2);
+    assert!(challenge[56..].starts_with(b"MX"));
+    assert!(acceptor.read(&Client { ascii: false, user: "Ålice", ..ascii }.second(&challenge)).is_err(), "not ASCII");
     let principal = Client { user: "alice@corp.example", domain: "", ..alice() };
     assert_eq!(outcome(&principal, &right, None), Ok(()));
     let accent = Client { user: "straße", domain: "", ..alice() };
@@ -245,9 +257,9 @@ fn what_is_no_first_message_is_refused() {
             assert!(challenge(&good[..length]).is_err(), "{length}");
         }
     }
-    let mut without_unicode = alice().first();
-    without_unicode[12] &= !1;
-    assert!(challenge(&without_unicode).is_err());
+    let mut without_letters = alice().first();
+    without_letters[12] &= !3;
+    assert!(challenge(&without_letters).is_err());
     assert!(challenge(&[&alice().first()[..], &[0; MESSAGE_MAX]].concat()).is_err());
 }
 

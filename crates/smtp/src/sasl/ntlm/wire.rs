@@ -65,10 +65,30 @@ pub(super) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-pub(super) fn utf16_text(octets: &[u8]) -> Option<String> {
-    if !octets.len().is_multiple_of(2) {
-        return None;
+/// How names are written in messages, by what the client can read.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Letters {
+    Utf16,
+    /// The client knows only the code page of its machine: of that, what all code pages have in common.
+    Ascii,
+}
+
+impl Letters {
+    pub(super) fn write(self, text: &str) -> Vec<u8> {
+        match self {
+            Letters::Utf16 => utf16(text),
+            Letters::Ascii => text.bytes().map(|octet| if octet.is_ascii() { octet } else { b'?' }).collect(),
+        }
     }
-    let units: Vec<u16> = octets.chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
-    String::from_utf16(&units).ok()
+
+    pub(super) fn read(self, octets: &[u8]) -> Option<String> {
+        match self {
+            Letters::Ascii => octets.is_ascii().then(|| String::from_utf8(octets.to_vec()).ok()).flatten(),
+            Letters::Utf16 if !octets.len().is_multiple_of(2) => None,
+            Letters::Utf16 => {
+                let units: Vec<u16> = octets.chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
+                String::from_utf16(&units).ok()
+            }
+        }
+    }
 }
