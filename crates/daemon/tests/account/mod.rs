@@ -1,5 +1,7 @@
 //! `mailroot account` as an operator uses it: the file that it leaves, and what it says when something is wrong.
 
+mod with_clients;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
