@@ -144,7 +144,8 @@ impl Authenticator {
         }
         match mechanism {
             Mechanism::Plain | Mechanism::Login | Mechanism::ScramSha256 => true,
-            Mechanism::ScramSha256Plus => channel.tls.is_some(),
+            // Clients bind with the exporter, which TLS 1.2 has not.
+            Mechanism::ScramSha256Plus => channel.tls.as_ref().is_some_and(|tls| tls.exporter.is_some()),
             Mechanism::External => channel.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()),
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.issuer.is_some(),
             Mechanism::Ntlm => self.accounts.as_ref().is_some_and(|file| file.last_read().has_nt_hashes),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// Passwords that wait to be checked; further ones are told to come back.
@@ -78,7 +78,8 @@ impl Passwords {
         self.shared.runs.load(Ordering::Relaxed)
     }
 
-    /// Is this the password? `before` is asked when it is this one's turn; without its leave nothing is computed.
+    /// Is this the password? `before` is asked when it is this one's turn; without its leave nothing is computed. Until the
+    /// answer's turn is dropped the next one has to wait: so a wrong password can be counted before another is looked at.
     ///
     /// # Errors
     /// The password was not looked at.
@@ -87,7 +88,7 @@ impl Passwords {
         hash: PasswordHash,
         password: Secret,
         before: impl FnOnce() -> Result<(), E>,
-    ) -> Result<Result<bool, E>, NotChecked> {
+    ) -> Result<Result<(bool, Turn), E>, NotChecked> {
         let place = Place::take(&self.shared)?;
         let core = Arc::clone(&self.shared.cores).acquire_owned().await.map_err(|_| NotChecked::Failed)?;
         if let Err(refused) = before() {
@@ -97,15 +98,18 @@ impl Passwords {
         self.shared.runs.fetch_add(1, Ordering::Relaxed);
         let work = tokio::task::spawn_blocking(move || {
             // A core is taken until the work is done, even if the client has gone meanwhile.
-            let _core = core;
-            is_right(&hash, &password)
+            (is_right(&hash, &password), Turn(core))
         });
         match work.await {
-            Ok(Some(right)) => Ok(Ok(right)),
-            Ok(None) | Err(_) => Err(NotChecked::Failed),
+            Ok((Some(right), turn)) => Ok(Ok((right, turn))),
+            Ok((None, _)) | Err(_) => Err(NotChecked::Failed),
         }
     }
 }
+
+/// The turn of one whose password was looked at; the next one has it when this is dropped.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code, reason = "held, not looked at")] OwnedSemaphorePermit);
 
 /// A place in the queue, given back however the waiting ends.
 struct Place<'a>(&'a Shared);
@@ -218,12 +222,12 @@ mod tests {
         for one in &mut waiting {
             assert!(futures_poll(one).is_none());
         }
-        assert_eq!(check().await, Err(NotChecked::Busy));
+        assert!(matches!(check().await, Err(NotChecked::Busy)));
         waiting.pop();
         assert!(futures_poll(&mut Box::pin(check())).is_none(), "a place was given back");
         drop(core);
         drop(waiting);
-        assert_eq!(check().await, Ok(Ok(true)));
+        assert!(matches!(check().await, Ok(Ok((true, _)))));
         assert_eq!(passwords.runs(), 1);
     }
 
@@ -240,7 +244,7 @@ mod tests {
     async fn nothing_is_computed_without_leave() {
         let passwords = Passwords::new(1);
         let hash = hash(&secret("x"), CHEAP).unwrap();
-        assert_eq!(passwords.check(hash, secret("x"), || Err("locked")).await, Ok(Err("locked")));
+        assert!(matches!(passwords.check(hash, secret("x"), || Err("locked")).await, Ok(Err("locked"))));
         assert_eq!(passwords.runs(), 0);
     }
 }

@@ -182,7 +182,8 @@ fn config_for(pair: &Pair, verifier: Arc<dyn ClientCertVerifier>) -> Result<Serv
     // Tickets make later handshakes cheaper and cost us no memory; a session cache would.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
-    // Without it the exporter does not bind to one channel (RFC 9266 §4.1).
-    config.require_ems = true;
+    // Printers and programs from before 2015 do not know the extended master secret. What makes it needful (RFC 7627 §1),
+    // going on with an earlier session of TLS 1.2 and renegotiation, there is not here.
+    config.require_ems = false;
     Ok(config)
 }

@@ -223,8 +223,10 @@ fn facts_of(connection: &ServerConnection, end_point: Option<Arc<[u8]>>) -> Resu
         _ => TlsVersion::Tls12,
     };
     let cipher = connection.negotiated_cipher_suite().map_or("unknown", |suite| registered_name(suite.suite()));
-    // An empty context and none are the same in TLS 1.3 and not in 1.2; RFC 9266 §4.2 asks for an empty one.
-    let exporter = connection.export_keying_material([0; 32], EXPORTER_LABEL, Some(b""))?;
+    let exporter = match version {
+        TlsVersion::Tls13 => Some(connection.export_keying_material([0; 32], EXPORTER_LABEL, Some(b""))?),
+        TlsVersion::Tls12 => None,
+    };
     let leaf = connection.peer_certificates().and_then(<[_]>::first);
     Ok(TlsFacts {
         version,

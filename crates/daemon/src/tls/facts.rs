@@ -36,8 +36,9 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// The name that the client asked for, in lower case.
     pub sni: Option<Box<str>>,
-    /// The channel binding `tls-exporter` (RFC 9266).
-    pub exporter: [u8; 32],
+    /// The channel binding `tls-exporter` (RFC 9266), which TLS 1.2 has not: there a client need not know the extended
+    /// master secret, without which two channels may have one exporter.
+    pub exporter: Option<[u8; 32]>,
     /// The channel binding `tls-server-end-point` (RFC 5929 §4). Empty if it is not defined for our certificate, whose
     /// signature then knows no hash (Ed25519).
     pub server_end_point: Arc<[u8]>,

@@ -2,8 +2,7 @@
 //!
 //! [`TlsEngine`] turns the octets of a socket into plain ones and back without a socket of its own; [`TlsFacts`] is what
 //! it knows about its channel after the handshake; [`Credentials`] are the certificates that a listener shows, chosen by the
-//! name that the client asks for, and [`Certificates`] where they come from. It promises TLS 1.2 and 1.3 only, with forward secrecy and authenticated ciphers only; a
-//! channel whose facts cannot be forged by a man in the middle (extended master secret, RFC 7627, is required); and an
+//! name that the client asks for, and [`Certificates`] where they come from. It promises TLS 1.2 and 1.3 only, with forward secrecy and authenticated ciphers only; and an
 //! idle channel without buffers of its own beyond rustls' smallest. It never asks the clock: rustls does, for the
 //! expiry of client certificates and tickets.
 

@@ -73,7 +73,7 @@ fn channel(end_point: Option<&[u8]>) -> ChannelFacts {
             version: TlsVersion::Tls13,
             cipher: "TLS_AES_128_GCM_SHA256",
             sni: None,
-            exporter: [0; 32],
+            exporter: None,
             server_end_point: Arc::from(end_point),
             client_certificate: None,
         })

@@ -150,18 +150,21 @@ impl Exchange {
         let (hash, no_key) = hash.map_or((&roll.nobodys, true), |hash| (hash, false));
         let leave = || self.leave(&key);
         let checked = self.authenticator.passwords.check(hash.clone(), password, leave).await;
-        let outcome = match (checked, standing) {
-            (Ok(Err(locked)), _) => return self.locked(name, locked).await,
-            (Err(fault), _) => return self.busy(name, fault),
-            (_, Err(why)) => Err(why),
-            (_, Ok(_)) if no_key => Err(Why::NoKey),
-            (Ok(Ok(false)), _) => Err(Why::WrongProof),
-            (Ok(Ok(true)), Ok(account)) => Ok(account),
+        let (right, turn) = match checked {
+            Ok(Err(locked)) => return self.locked(name, locked).await,
+            Err(fault) => return self.busy(name, fault),
+            Ok(Ok(checked)) => checked,
         };
-        match outcome {
-            Ok(account) => self.accept(account, &key),
-            Err(why) => self.deny(&key, Denied { why, account: name }).await,
-        }
+        let why = match standing {
+            Err(why) => why,
+            Ok(_) if no_key => Why::NoKey,
+            Ok(account) if right => return self.accept(account, &key),
+            Ok(_) => Why::WrongProof,
+        };
+        // Counted before the next guess is looked at, so that many connections at once do not buy more of them.
+        let penalty = self.count(&key);
+        drop(turn);
+        self.punish(penalty, Denied { why, account: name }).await
     }
 
     /// May a proof for this account be looked at?
@@ -189,9 +192,13 @@ impl Exchange {
 
     /// Counts a wrong proof, and answers late.
     async fn deny(&self, key: &AccountKey, denied: Denied) -> Verdict {
-        let now = self.authenticator.clock.now();
-        let penalty = self.authenticator.lockout().wrong(key, self.peer, now);
+        let penalty = self.count(key);
         self.punish(penalty, denied).await
+    }
+
+    fn count(&self, key: &AccountKey) -> Penalty {
+        let now = self.authenticator.clock.now();
+        self.authenticator.lockout().wrong(key, self.peer, now)
     }
 
     /// The same for what is no guess at an account's password: only the network is counted.

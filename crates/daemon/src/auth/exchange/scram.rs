@@ -90,6 +90,6 @@ impl Exchange {
     fn bindings(&self) -> Bindings<'_> {
         let Some(tls) = &self.channel.tls else { return Bindings::default() };
         let end_point = Some(&*tls.server_end_point).filter(|octets| !octets.is_empty());
-        Bindings { exporter: Some(&tls.exporter), server_end_point: end_point }
+        Bindings { exporter: tls.exporter.as_ref().map(<[u8; 32]>::as_slice), server_end_point: end_point }
     }
 }

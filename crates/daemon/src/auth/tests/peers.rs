@@ -16,7 +16,7 @@ pub(super) fn tls(client_certificate: Option<ClientCertificate>) -> ChannelFacts
             version: TlsVersion::Tls13,
             cipher: "TLS_AES_128_GCM_SHA256",
             sni: None,
-            exporter: [7; 32],
+            exporter: Some([7; 32]),
             server_end_point: Arc::from(&b"end point"[..]),
             client_certificate,
         })),

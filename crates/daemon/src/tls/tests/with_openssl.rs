@@ -184,9 +184,9 @@ fn weak_ciphers_are_refused() {
     }
 }
 
-/// A channel without the extended master secret could be somebody else's, for all that its bindings say.
+/// Printers from before 2015 do not know it.
 #[test]
-fn tls_1_2_needs_the_extended_master_secret() {
+fn tls_1_2_goes_without_the_extended_master_secret() {
     let shelf = Shelf::new();
     let with = |options: &str| {
         shelf.write(
@@ -198,7 +198,7 @@ fn tls_1_2_needs_the_extended_master_secret() {
     let (printed, ours) = with("Options = ExtendedMasterSecret");
     assert!(ours.contains("heard=QUIT"), "{ours} {printed}");
     let (printed, ours) = with("Options = -ExtendedMasterSecret");
-    assert!(printed.contains("alert handshake failure") && !ours.contains("heard"), "{ours} {printed}");
+    assert!(ours.contains("heard=QUIT"), "{ours} {printed}");
 }
 
 /// A cut is not an end: the peer's socket goes away in the middle of what it says.
