@@ -82,6 +82,8 @@ pub struct Rates {
     messages_per_network: Counts<Origin>,
     messages_per_account: Counts<Box<str>>,
     at_once: HashMap<Origin, u32>,
+    /// Those whose names are being asked for.
+    waiting: HashMap<Origin, u32>,
 }
 
 impl Rates {
@@ -96,6 +98,7 @@ impl Rates {
             messages_per_network: Counts::default(),
             messages_per_account: Counts::default(),
             at_once: HashMap::new(),
+            waiting: HashMap::new(),
         }
     }
 
@@ -127,13 +130,27 @@ impl Rates {
 
     /// A connection that was taken is closed.
     pub fn closed(&mut self, address: IpAddr) {
-        let host = Origin::host(address);
-        if let Some(open) = self.at_once.get_mut(&host) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                self.at_once.remove(&host);
-            }
+        leave(&mut self.at_once, address);
+    }
+
+    /// A connection of somebody whose name must be asked for before he is judged: until then nobody knows whether he counts, so
+    /// those who wait have a count of their own. Whoever holds his answers back must not fill the house with it. Each one
+    /// that was taken must be told of by [`Rates::waited`].
+    ///
+    /// # Errors
+    /// The limit that is reached; nothing was counted then.
+    pub fn waits(&mut self, address: IpAddr) -> Result<(), Limit> {
+        let waiting = self.waiting.entry(Origin::host(address)).or_insert(0);
+        if self.limits.connections_at_once_per_address.is_some_and(|most| *waiting >= most) {
+            return Err(Limit::ConnectionsAtOncePerAddress);
         }
+        *waiting += 1;
+        Ok(())
+    }
+
+    /// Somebody who waited is judged, or gone.
+    pub fn waited(&mut self, address: IpAddr) {
+        leave(&mut self.waiting, address);
     }
 
     /// A message that somebody begins (MAIL), with his account if he has authenticated.
@@ -159,6 +176,16 @@ impl Rates {
             self.messages_per_account.set(account, free);
         }
         Ok(())
+    }
+}
+
+fn leave(crowd: &mut HashMap<Origin, u32>, address: IpAddr) {
+    let host = Origin::host(address);
+    if let Some(open) = crowd.get_mut(&host) {
+        *open = open.saturating_sub(1);
+        if *open == 0 {
+            crowd.remove(&host);
+        }
     }
 }
 
@@ -294,6 +321,22 @@ mod tests {
         rates.closed(peer);
         rates.closed(peer);
         assert!(rates.at_once.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn those_who_wait_for_their_names_are_bounded_by_themselves() {
+        let limits = RateLimits { connections_at_once_per_address: Some(2), ..RateLimits::default() };
+        let mut rates = Rates::new(limits);
+        let (peer, now) = (ip("192.0.2.1"), Timestamp(0));
+        assert_eq!([(); 3].map(|()| rates.waits(peer).is_ok()), [true, true, false]);
+        assert!(rates.waits(ip("192.0.2.2")).is_ok(), "others are not concerned");
+        assert_eq!(rates.connected(peer, now), Ok(()), "they count once more when they are judged");
+        rates.waited(peer);
+        assert_eq!(rates.waits(peer), Ok(()));
+        for peer in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+            rates.waited(ip(peer));
+        }
+        assert!(rates.waiting.is_empty(), "nothing is left behind");
     }
 
     #[test]

@@ -168,6 +168,18 @@ impl Desk {
         turn.map(Some).map_err(|limit| Refusal { reply: limit.reply(), by: Some(limit.name()) })
     }
 
+    /// May this client, whose name must be asked for first, wait until it is known? Its turn until then.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn wait(&self, client: &Client<'_>) -> Result<Option<Turn>, Refusal> {
+        if gate::is_listed(&self.server, client) {
+            return Ok(None);
+        }
+        let turn = self.reception.turnstile.wait(client.address);
+        turn.map(Some).map_err(|limit| Refusal { reply: limit.reply(), by: Some(limit.name()) })
+    }
+
     /// What this client is offered now.
     #[must_use]
     pub fn offer(&self, client: &Client<'_>, channel: &ChannelFacts) -> Arc<Offer> {
@@ -297,5 +309,20 @@ mod tests {
         assert_eq!(ask("127.0.0.1", "a@elsewhere.test"), Ok(()));
         assert_eq!(ask("192.0.2.1", "a@elsewhere.test"), Err((550, Some("access.relay.only"))));
         assert_eq!(ask("192.0.2.1", "a@local.test"), Ok(()));
+    }
+
+    /// A client whose name server does not answer would hold seconds of a place each time, and not be counted yet.
+    #[test]
+    fn those_who_wait_for_their_names_are_counted() {
+        let office = Office::with("[virtual_server.access.rate]\nconnections_at_once_per_address = 2", "", "");
+        let listener = office.desk.server().general.listen[0];
+        let wait = |peer: &str| office.desk.wait(&Client::stranger(peer.parse().unwrap(), listener));
+        let waiting = [wait("192.0.2.1").unwrap(), wait("192.0.2.1").unwrap()];
+        let refused = wait("::ffff:192.0.2.1").unwrap_err();
+        assert_eq!((refused.reply.code, refused.by), (421, Some("access.rate.connections_at_once_per_address")));
+        assert!(wait("192.0.2.2").is_ok());
+        assert!(wait("127.0.0.1").unwrap().is_none(), "who may relay is not counted");
+        drop(waiting);
+        assert!(wait("192.0.2.1").is_ok(), "judged, or gone");
     }
 }

@@ -23,6 +23,16 @@ pub struct Turnstile {
 pub struct Turn {
     turnstile: Arc<Turnstile>,
     address: IpAddr,
+    stage: Stage,
+}
+
+/// Among whom a connection is counted.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Those whose names are being asked for.
+    Waiting,
+    /// Those who are in.
+    In,
 }
 
 impl Default for Turnstile {
@@ -42,7 +52,13 @@ impl Turnstile {
     /// One more connection from there.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, now: Timestamp) -> Result<Turn, Limit> {
         self.rates().connected(address, now)?;
-        Ok(Turn { turnstile: Arc::clone(self), address })
+        Ok(Turn { turnstile: Arc::clone(self), address, stage: Stage::In })
+    }
+
+    /// One more connection from there that cannot be judged yet.
+    pub(super) fn wait(self: &Arc<Self>, address: IpAddr) -> Result<Turn, Limit> {
+        self.rates().waits(address)?;
+        Ok(Turn { turnstile: Arc::clone(self), address, stage: Stage::Waiting })
     }
 
     /// One more message from there.
@@ -60,6 +76,10 @@ impl Turnstile {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turnstile.rates().closed(self.address);
+        let mut rates = self.turnstile.rates();
+        match self.stage {
+            Stage::Waiting => rates.waited(self.address),
+            Stage::In => rates.closed(self.address),
+        }
     }
 }

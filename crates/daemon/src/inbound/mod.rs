@@ -47,7 +47,8 @@ pub struct Caller {
     pub door: DoorId,
 }
 
-/// Serves one connection from our greeting to its end. Who is judged by name has no `turn` yet: that comes with the name.
+/// Serves one connection from our greeting to its end. Who is judged by name comes with the `turn` of
+/// those who wait, and gets another when the name is known.
 ///
 /// Not an `async fn`: what such a function is given it would hold twice.
 pub fn serve(

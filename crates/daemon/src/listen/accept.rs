@@ -59,10 +59,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, configured: SocketAddr, desk: &Arc
         room.outcome.map_err(|reply| Refusal { reply, by: Some(room.because.setting) })
     };
     let turn = room.and_then(|()| {
-        if desk.wants_names() {
-            return Ok(None);
-        }
-        desk.connect(&Client::stranger(caller.address.ip(), desk.listener(caller.door)))
+        let client = Client::stranger(caller.address.ip(), desk.listener(caller.door));
+        if desk.wants_names() { desk.wait(&client) } else { desk.connect(&client) }
     });
     match turn {
         Ok(turn) => {
