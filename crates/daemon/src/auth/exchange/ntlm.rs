@@ -32,7 +32,10 @@ impl Exchange {
         let Some(roll) = self.authenticator.roll().await else { return self.unavailable("there are no accounts") };
         let Ok(claim) = acceptor.read(message) else { return self.malformed() };
         let (key, name) = whose(&roll, &claim);
-        if let Err(locked) = self.leave(&key) {
+        // Guesses are counted for the bare name, whatever the domain: it may mean the same account, and where a name has none, a
+        // lock that went by domain would tell that.
+        let counted = roll.accounts.key(&claim.user);
+        if let Err(locked) = self.leave(&counted) {
             return self.locked(name, locked).await;
         }
         let hash = roll.accounts.find_key(&key).and_then(|account| account.nt_hash.as_ref());
@@ -48,8 +51,8 @@ impl Exchange {
             (Ok(()), Ok(account)) => Ok(account),
         };
         match outcome {
-            Ok(account) => self.accept(account, &key),
-            Err(why) => self.deny(&key, Denied { why, account: name }).await,
+            Ok(account) => self.accept(account, &counted),
+            Err(why) => self.deny(&counted, Denied { why, account: name }).await,
         }
     }
 }

@@ -47,3 +47,46 @@ fn it_is_offered_where_an_account_has_what_it_needs() {
     let without = World::with(&accounts(), |plan| plan.methods = vec![Mechanism::Ntlm]);
     assert!(without.authenticator.usable(PEER, &channel).is_empty());
 }
+
+/// A second message with a proof that proves nothing.
+fn guess(user: &str, domain: &str) -> Vec<u8> {
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let mut response = vec![7; 16];
+    response.extend([1, 1]);
+    response.extend([0; 30]);
+    let mut message = b"NTLMSSP\0\x03\0\0\0".to_vec();
+    let mut payload = Vec::new();
+    for field in [Vec::new(), response, utf16(domain), utf16(user), Vec::new(), Vec::new()] {
+        let length = u16::try_from(field.len()).unwrap().to_le_bytes();
+        message.extend([length, length].concat());
+        message.extend(u32::try_from(64 + payload.len()).unwrap().to_le_bytes());
+        payload.extend(field);
+    }
+    message.extend(0x0008_0201_u32.to_le_bytes());
+    message.extend(payload);
+    message
+}
+
+/// An account answers to its bare name under any domain, so all spellings must come to one count for names that nobody has, too.
+#[tokio::test(start_paused = true)]
+async fn a_lock_does_not_tell_which_names_there_are() {
+    let away = [IpAddr::from([198, 51, 100, 1]), IpAddr::from([198, 51, 100, 2])];
+    let mut accounts = Accounts::new(None);
+    for name in ["alice", "erin@corp"] {
+        let nt_hash = Some(relay::account::NtHash(nt_hash("s3cret")));
+        accounts.put(Account { nt_hash, ..account(name, "s3cret") });
+    }
+    for name in ["alice", "erin", "nobody"] {
+        let world = World::with(&accounts, |plan| plan.methods = vec![Mechanism::Ntlm]);
+        let attempt = async |from: IpAddr, domain: &str| {
+            let mut exchange = world.authenticator.begin(Mechanism::Ntlm, from, &ChannelFacts::default());
+            challenge(exchange.step(Some(negotiate())).await);
+            refused(exchange.step(Some(guess(name, domain))).await)
+        };
+        for _ in 0..5 {
+            assert!(attempt(away[0], "CORP").await.starts_with("535 "), "{name}");
+        }
+        assert!(attempt(away[1], "CORP").await.starts_with("454 "), "{name}: locked, from elsewhere too");
+        assert!(attempt(away[1], "OTHER").await.starts_with("454 "), "{name}: and under another domain");
+    }
+}
