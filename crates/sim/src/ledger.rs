@@ -14,13 +14,21 @@ pub struct Account {
     pub reported: u32,
     /// Put into Badmail.
     pub badmail: u32,
+    /// Failed, and the sender wanted to hear nothing of it.
+    pub silent: u32,
+    /// The sender wants to hear of a failure.
+    pub wants_report: bool,
 }
 
 impl Account {
+    fn times(&self) -> u32 {
+        self.delivered + self.dropped + self.reported + self.badmail + self.silent
+    }
+
     /// Has anything final happened?
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.delivered + self.dropped + self.reported + self.badmail > 0
+        self.times() > 0
     }
 }
 
@@ -50,12 +58,19 @@ pub struct Ledger {
 
 impl Ledger {
     /// A 250 was said (or a report accepted).
-    pub fn promise(&mut self, id: QueueId, content: Vec<u8>, from_nobody: bool, to: impl Iterator<Item = String>) {
+    pub fn promise(
+        &mut self,
+        id: QueueId,
+        content: Vec<u8>,
+        from_nobody: bool,
+        to: impl Iterator<Item = (String, bool)>,
+    ) {
         if self.promises.contains_key(&id) {
             self.faults.push(format!("{id} was promised twice"));
         }
         self.by_content.insert(content.clone(), id);
-        let accounts = to.map(|to| (to, Account::default())).collect();
+        let account = |wants_report| Account { wants_report, ..Account::default() };
+        let accounts = to.map(|(to, wants_report)| (to, account(wants_report))).collect();
         self.promises.insert(id, Promise { id, content, from_nobody, accounts, ambiguous: false });
     }
 
@@ -67,6 +82,15 @@ impl Ledger {
     /// One account, to be changed.
     pub fn account(&mut self, id: QueueId, to: &str) -> Option<&mut Account> {
         self.promises.get_mut(&id)?.accounts.get_mut(to)
+    }
+
+    /// It failed, and was logged.
+    pub fn failed(&mut self, id: QueueId, to: &str) {
+        let Some(promise) = self.promises.get_mut(&id) else { return };
+        let from_nobody = promise.from_nobody;
+        if let Some(account) = promise.accounts.get_mut(to).filter(|a| !a.wants_report && !from_nobody) {
+            account.silent += 1;
+        }
     }
 
     /// The message may be delivered twice from now on.
@@ -104,7 +128,7 @@ impl Ledger {
     pub fn check_once(&mut self) {
         for promise in self.promises.values().filter(|p| !p.ambiguous) {
             for (to, a) in &promise.accounts {
-                let times = a.delivered + a.dropped + a.badmail + a.reported;
+                let times = a.times();
                 if times > 1 {
                     self.faults.push(format!("{} to {to}: settled {times} times without a cause: {a:?}", promise.id));
                 }

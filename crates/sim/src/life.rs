@@ -12,7 +12,7 @@ use crate::wire::Wire;
 use relay::badmail::BadmailJob;
 use relay::envelope::QueueId;
 use relay::parcel::{ConnectionId, Parcel};
-use relay::queue::{Event, ReportJob};
+use relay::queue::{Event, ReportJob, Totals};
 use smtp::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -53,6 +53,12 @@ pub(crate) enum Act {
     PowerCut,
     /// And comes back.
     Restart,
+    /// The disk's weather changes.
+    Weather,
+    /// An operator asks the relay to end.
+    Drain,
+    /// It has had time enough for what was under way.
+    Stop,
 }
 
 /// What a wire is for.
@@ -61,6 +67,16 @@ pub(crate) enum Role {
     Inbound(Box<crate::node::Intake>),
     /// The relay delivers to a peer.
     Outbound(Box<Delivery>),
+}
+
+impl Role {
+    /// The message that is on its way here.
+    fn carries(&self) -> Option<QueueId> {
+        match self {
+            Role::Inbound(_) => None,
+            Role::Outbound(delivery) => delivery.parcel.as_ref().map(|parcel| parcel.id),
+        }
+    }
 }
 
 /// The outbound end of a wire and the peer at the other end.
@@ -106,6 +122,8 @@ pub struct Life {
     pub(crate) peace: bool,
     pub(crate) cuts: u32,
     wake_at: Option<Timestamp>,
+    /// When the journal tries again what found no room.
+    pub(crate) commit_again_at: Option<Timestamp>,
     trace: bool,
 }
 
@@ -114,7 +132,9 @@ impl Life {
     #[must_use]
     pub fn new(seed: u64, trace: bool) -> Life {
         let mut chance = Chance::new(seed);
-        let peers = ["far.test", "near.test", "slow.test", "a.example", "b.example"].map(Peer::new).into();
+        let peers = ["far.test", "near.test", "slow.test", "a.example", "b.example", "smart1.test", "smart2.test"]
+            .map(Peer::new)
+            .into();
         let now = Timestamp(1_800_000_000_000);
         let node = Node::new(&mut chance, now);
         Life {
@@ -131,6 +151,7 @@ impl Life {
             peace: false,
             cuts: 0,
             wake_at: None,
+            commit_again_at: None,
             trace,
         }
     }
@@ -170,15 +191,23 @@ impl Life {
             let at = self.chance.below(TROUBLE.as_secs() * 1_000);
             self.at(Duration::from_millis(at), Act::PowerCut);
         }
-        for _ in 0..self.chance.below(3) {
+        for _ in 0..self.chance.below(4) {
             let at = self.chance.below(TROUBLE.as_secs());
             self.at(Duration::from_secs(at), Act::Reconfigure);
+        }
+        for _ in 0..self.chance.below(8) {
+            let at = self.chance.below(TROUBLE.as_secs());
+            self.at(Duration::from_secs(at), Act::Weather);
+        }
+        for _ in 0..self.chance.below(3) {
+            let at = self.chance.below(TROUBLE.as_secs());
+            self.at(Duration::from_secs(at), Act::Drain);
         }
     }
 
     fn make_peace(&mut self) {
         self.peace = true;
-        self.agenda.retain(|_, act| !matches!(act, Act::Sway(_) | Act::PowerCut));
+        self.agenda.retain(|_, act| !matches!(act, Act::Sway(_) | Act::PowerCut | Act::Weather | Act::Drain));
         for peer in &mut self.peers {
             peer.mood = crate::peer::Mood::Kind;
         }
@@ -234,6 +263,8 @@ impl Life {
             Act::Arrive(connection, parcel) => self.arrive(connection, *parcel),
             Act::Commit => self.commit(),
             Act::Folder => self.folder_job(),
+            // Another one has been planned for an earlier time since.
+            Act::Wake if self.wake_at.is_none_or(|at| at > self.now) => {}
             Act::Wake => {
                 self.wake_at = None;
                 self.tell(Event::Tick);
@@ -246,6 +277,12 @@ impl Life {
                 self.tell(Event::Configured(server));
             }
             Act::PowerCut => self.power_cut(),
+            Act::Weather => self.node.change_weather(&mut self.chance),
+            Act::Drain => {
+                self.tell(Event::Drain);
+                self.at(Duration::from_secs(10), Act::Stop);
+            }
+            Act::Stop => self.stop(),
         }
         self.ledger.check_once();
     }
@@ -270,13 +307,43 @@ impl Life {
         self.wires.clear();
         self.outbound.clear();
         self.wake_at = None;
+        self.commit_again_at = None;
         // Whatever was in flight, or noted and not synced, may be delivered again.
         self.ledger.make_all_ambiguous();
         self.node.power_cut(&mut self.chance);
-        self.agenda.retain(|_, act| {
-            matches!(act, Act::Submit | Act::Sway(_) | Act::Reconfigure | Act::PowerCut | Act::Restart)
-        });
+        self.nothing_but_plans();
         self.soon(60_000, Act::Restart);
+    }
+
+    fn nothing_but_plans(&mut self) {
+        self.agenda.retain(|_, act| {
+            let planned = matches!(act, Act::Submit | Act::Sway(_) | Act::Reconfigure | Act::PowerCut);
+            planned || matches!(act, Act::Weather | Act::Drain | Act::Restart)
+        });
+    }
+
+    /// The relay ends politely: what was handed over is written, what is under way is left.
+    pub(crate) fn stop(&mut self) {
+        for _ in 0..3 {
+            self.commit();
+            while !self.node.jobs.is_empty() {
+                self.folder_job();
+            }
+        }
+        if self.node.has_unwritten() || !self.node.queue.is_settled() {
+            self.ledger.make_all_ambiguous();
+        }
+        let under_way: Vec<QueueId> = self.wires.values().filter_map(|(_, role)| role.carries()).collect();
+        for id in under_way {
+            self.ledger.make_ambiguous(id);
+        }
+        self.wires.clear();
+        self.outbound.clear();
+        self.wake_at = None;
+        self.commit_again_at = None;
+        self.node.shut_down();
+        self.nothing_but_plans();
+        self.soon(5_000, Act::Restart);
     }
 
     fn restart(&mut self) {
@@ -306,5 +373,17 @@ impl Life {
             }
         }
         self.ledger.check_kept();
+        let queue = &self.node.queue;
+        let (totals, alarms, memory) = (queue.totals(), queue.alarms(), queue.envelopes_in_memory());
+        if totals != Totals::default() || alarms + memory > 0 {
+            self.ledger.faults.push(format!("the queue is empty and still holds {totals:?}, {alarms} alarms"));
+        }
+        // What could not be removed in bad weather is swept at the next start.
+        self.stop();
+        self.restart();
+        let files = self.node.files();
+        if !files.is_empty() {
+            self.ledger.faults.push(format!("the queue is empty, and its folder holds {files:?}"));
+        }
     }
 }

@@ -113,6 +113,36 @@ impl Node {
     /// From now on the disk does what it is told.
     pub fn heal(&mut self) {
         self.disk.set_room(None);
+        self.disk.set_weather(None, 0, 0);
+    }
+
+    /// Files of the Queue folder cannot be written, read, renamed or removed for a while, or can again.
+    pub fn change_weather(&mut self, chance: &mut Chance) {
+        use std::io::ErrorKind::{Other, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+        let kind = [None, Some(Other), Some(PermissionDenied), Some(ReadOnlyFilesystem), Some(StorageFull)];
+        let kind = kind[usize::try_from(chance.below(5)).unwrap_or(0)];
+        let percent = [10, 50, 100][usize::try_from(chance.below(3)).unwrap_or(0)];
+        self.disk.set_weather(kind, percent, chance.draw());
+    }
+
+    /// The process ends as it should, its notes written as far as the disk took them.
+    pub fn shut_down(&mut self) {
+        self.forget_memory();
+        self.heal();
+    }
+
+    fn forget_memory(&mut self) {
+        self.up = None;
+        self.queue = Queue::new(self.server.clone());
+        self.pending.clear();
+        self.notes.clear();
+        self.jobs.clear();
+        self.parked.clear();
+    }
+
+    /// Files in the Queue folder, the journal's not among them.
+    pub fn files(&self) -> Vec<String> {
+        self.disk.contents().into_keys().filter(|name| !name.contains('/')).collect()
     }
 
     /// The disk gets full, or has room again.
@@ -124,12 +154,7 @@ impl Node {
 
     /// Everything in memory is gone, and what the disk had not synced may be.
     pub fn power_cut(&mut self, chance: &mut Chance) {
-        self.up = None;
-        self.queue = Queue::new(self.server.clone());
-        self.pending.clear();
-        self.notes.clear();
-        self.jobs.clear();
-        self.parked.clear();
+        self.forget_memory();
         let octets = match chance.below(5) {
             0 => OctetFate::Lost,
             1 => OctetFate::Kept,
@@ -183,7 +208,7 @@ impl Node {
                 message.id,
                 content,
                 envelope.sender.is_null(),
-                envelope.recipients.iter().map(|r| r.address.to_string()),
+                envelope.recipients.iter().map(|r| (r.address.to_string(), r.notify.failure())),
             );
             ledger.make_ambiguous(message.id);
         }
@@ -208,18 +233,24 @@ impl Node {
 
     /// The journal writes what waits. Gives what became durable, who waits for it, and what the queue is to hear.
     pub fn commit(&mut self) -> (Vec<Answered>, Vec<Event>) {
-        let Some((journal, _)) = self.up.as_mut() else { return (Vec::new(), Vec::new()) };
+        let Some((journal, folder)) = self.up.as_mut() else { return (Vec::new(), Vec::new()) };
         let mut entries = Vec::new();
         let parked = std::mem::take(&mut self.parked);
         let notes = std::mem::take(&mut self.notes);
         let pending = std::mem::take(&mut self.pending);
         entries.extend(parked.iter().map(|id| Entry::Parked(*id)));
         entries.extend(notes.iter().cloned().map(Entry::Note));
+        let (pending, mut answers) = stream_all(folder, pending);
         for p in &pending {
             self.submitted.insert(p.id, (p.content.clone(), p.envelope.clone()));
-            entries.push(Entry::Accept(Accept::new(p.id, p.envelope.print(), p.content.clone().into())));
+            entries.push(Entry::Accept(if is_large(p) {
+                Accept::in_file(p.id, p.envelope.print())
+            } else {
+                Accept::new(p.id, p.envelope.print(), p.content.clone().into())
+            }));
         }
         let written = journal.write(&entries);
+        folder.remove_contents(&written.gone_files);
         for at in written.strangers {
             match entries.get(at) {
                 Some(Entry::Note(Note::Fates(id, envelope))) => {
@@ -241,10 +272,12 @@ impl Node {
         self.notes.extend(notes.into_iter().skip(notes_done));
         let mut receipts = written.receipts.into_iter();
         let why = written.trouble.map_or_else(String::new, |t| t.to_string());
-        let mut answers = Vec::new();
         let mut accepted = Vec::new();
         for p in pending {
             let Some((receipt, position)) = receipts.next() else {
+                if is_large(&p) {
+                    folder.remove_contents(&[p.id]);
+                }
                 answers.push((p, Err(why.clone())));
                 continue;
             };
@@ -310,6 +343,40 @@ impl Node {
     }
 }
 
+/// Larger ones are streamed into their file.
+const STREAM_OVER: usize = 12_000;
+
+fn is_large(pending: &Pending) -> bool {
+    pending.content.len() > STREAM_OVER
+}
+
+/// Those whose content could go where it belongs, and those that are refused because it could not.
+fn stream_all(folder: &Folder<SimDisk>, pending: Vec<Pending>) -> (Vec<Pending>, Vec<Answered>) {
+    let (mut streamed, mut refused) = (Vec::new(), Vec::new());
+    for one in pending {
+        match stream(folder, &one) {
+            Ok(()) => streamed.push(one),
+            Err(why) => {
+                folder.remove_contents(&[one.id]);
+                refused.push((one, Err(why)));
+            }
+        }
+    }
+    (streamed, refused)
+}
+
+/// A large content goes into its file before the journal hears of it.
+fn stream(folder: &Folder<SimDisk>, pending: &Pending) -> Result<(), String> {
+    if !is_large(pending) {
+        return Ok(());
+    }
+    let file = folder.create_content(pending.id).map_err(|e| e.to_string())?;
+    for piece in pending.content.chunks(5_000) {
+        folder.append_content(&file, piece).map_err(|e| e.to_string())?;
+    }
+    folder.finish_content(&file).map_err(|e| e.to_string())
+}
+
 /// Every promise that is not kept yet must be in what was found, with its recipient still to be served.
 fn check_promises(ledger: &Ledger, there: &HashMap<QueueId, &Accepted>) -> Result<(), String> {
     for promise in ledger.promises() {
@@ -338,13 +405,15 @@ fn server(chance: &mut Chance) -> Arc<VirtualServer> {
     let each = chance.between(1, 20);
     let ladder = pick(chance, &["[\"15 min\", \"30 min\", \"1 h\", \"4 h\"]", "[\"1 min\"]", "[\"5 min\", \"2 h\"]"]);
     let expiry = pick(chance, &["2 days", "6 h", "1 h"]);
+    let smart =
+        pick(chance, &["", "", "smart_host = \"[192.0.2.1]\"\n", "smart_host = [\"[192.0.2.2]\", \"[192.0.2.1]\"]\n"]);
     let copy = pick(chance, &["", "ndr_copy_to = \"watch@near.test\"\n"]);
     let text = format!(
         "[[virtual_server]]\nname = \"sim\"\nhome = \"/sim\"\n\
          [virtual_server.access]\nrelay = {{ only = [\"127.0.0.1\"] }}\n\
          [virtual_server.messages]\nmessages_per_connection = {each}\n{copy}\
          [virtual_server.delivery]\nfqdn = \"relay.sim.test\"\nconnections_max = {total}\n\
-         connections_per_domain_max = {per}\nretry = {ladder}\nexpiry = \"{expiry}\"\ndelay_notice = \"30 min\"\n\
+         connections_per_domain_max = {per}\n{smart}retry = {ladder}\nexpiry = \"{expiry}\"\ndelay_notice = \"30 min\"\n\
          local_expiry = \"{expiry}\"\nlocal_delay_notice = \"30 min\"\n\
          [[virtual_server.domain]]\nname = \"local.test\"\nkind = \"default\"\n"
     );

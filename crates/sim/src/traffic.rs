@@ -14,7 +14,7 @@ use relay::record::Record;
 use relay::route::Hosts;
 use smtp::address::{Mailbox, ReversePath};
 use smtp::client::{self, Addressee, Rejection, Transaction, Why};
-use smtp::command::{BodyKind, Notify};
+use smtp::command::{BodyKind, Notify, Ret};
 use smtp::header::{self, ReceivedBy, With};
 use smtp::reply::{EnhancedStatus, Reply};
 use smtp::server::{Answer, Durable, Question};
@@ -69,6 +69,7 @@ impl Life {
             Effect::Record(Record::Alarm { text }) if text.contains("left the queue") => {
                 self.ledger.faults.push(format!("alarm: {text}"));
             }
+            Effect::Record(Record::Failed { id, to, .. }) => self.ledger.failed(id, &to.to_string()),
             Effect::Record(_) => {}
         }
     }
@@ -121,8 +122,15 @@ impl Life {
             let address = format!("user{n}-{}@{}", self.chance.below(50), domains[pick]);
             recipients.extend(mailbox(&address));
         }
-        let recipients =
-            recipients.into_iter().map(|address| Addressee { address, notify: Notify::Default, orcpt: None }).collect();
+        let mut notify = || match self.chance.below(12) {
+            0 => Notify::Never,
+            1 => Notify::On { success: true, failure: true, delay: true },
+            2 => Notify::On { success: true, failure: false, delay: false },
+            3 => Notify::On { success: false, failure: true, delay: false },
+            _ => Notify::Default,
+        };
+        let addressee = |address| Addressee { address, notify: notify(), orcpt: None };
+        let recipients = recipients.into_iter().map(addressee).collect();
         let sender = match self.chance.below(6) {
             0 => ReversePath::Null,
             1 => mailbox("sender@far.test").map_or(ReversePath::Null, ReversePath::Mailbox),
@@ -142,7 +150,8 @@ impl Life {
         let content = body.into_bytes();
         let size = content.len() as u64;
         let body = BodyKind::SevenBit;
-        (Transaction { sender, recipients, size, body, utf8: false, ret: None, envid: None }, content)
+        let ret = [None, Some(Ret::Full), Some(Ret::Headers)][usize::try_from(self.chance.below(3)).unwrap_or(0)];
+        (Transaction { sender, recipients, size, body, utf8: false, ret, envid: None }, content)
     }
 
     // --- wires -------------------------------------------------------------------------------------------------
@@ -282,7 +291,8 @@ impl Life {
         for (pending, answer) in answers {
             match answer {
                 Ok(receipt) => {
-                    let to = pending.envelope.recipients.iter().map(|r| r.address.to_string());
+                    let recipients = pending.envelope.recipients.iter();
+                    let to = recipients.map(|r| (r.address.to_string(), r.notify.failure()));
                     self.ledger.promise(pending.id, pending.content, pending.envelope.sender.is_null(), to);
                     self.acknowledge(pending.waits, Some(&receipt));
                 }
@@ -292,8 +302,11 @@ impl Life {
         for event in events {
             self.tell(event);
         }
-        if self.node.has_unwritten() {
-            self.soon(5_000, Act::Commit);
+        // One that tries again is enough, however many wait for room.
+        if self.node.has_unwritten() && self.commit_again_at.is_none_or(|at| at <= self.now) {
+            let wait = Duration::from_millis(self.chance.below(5_000) + 1);
+            self.commit_again_at = Some(self.now.plus(wait));
+            self.at(wait, Act::Commit);
         }
         if !self.node.jobs.is_empty() {
             self.soon(200, Act::Folder);
@@ -347,6 +360,10 @@ impl Life {
     pub(crate) fn arrive(&mut self, connection: ConnectionId, parcel: Parcel) {
         let domain = match &parcel.hop.hosts {
             Hosts::Mx { domain, .. } => domain.as_str().to_owned(),
+            Hosts::Listed(hosts) => match hosts.first().map(|first| first.host.to_string()) {
+                Some(host) if host.contains("192.0.2.2") => "smart2.test".to_owned(),
+                _ => "smart1.test".to_owned(),
+            },
             _ => String::new(),
         };
         let peer = self.peers.iter().position(|p| *p.domain == domain);
@@ -387,10 +404,14 @@ impl Life {
         let name = self.outbound.get(&connection).copied();
         match name.and_then(|name| self.wires.get_mut(&name)) {
             Some((wire, Role::Outbound(delivery))) if !wire.is_cut => {
-                delivery.begun = true;
-                let content = self.node.content(parcel.id, &parcel.place);
-                begin(wire, &parcel, content.unwrap_or_default());
-                delivery.parcel = Some(parcel);
+                match self.node.content(parcel.id, &parcel.place) {
+                    Ok(content) => {
+                        delivery.begun = true;
+                        begin(wire, &parcel, content);
+                        delivery.parcel = Some(parcel);
+                    }
+                    Err(why) => self.unreadable(connection, &parcel, &why),
+                }
             }
             _ => {
                 // It closed while the queue thought it idle.
@@ -422,9 +443,25 @@ impl Life {
             let content = self.node.content(parcel.id, &parcel.place);
             match content {
                 Ok(content) => begin(wire, parcel, content),
-                Err(why) => self.ledger.faults.push(format!("{}: content cannot be read: {why}", parcel.id)),
+                Err(why) => {
+                    delivery.begun = false;
+                    let parcel = delivery.parcel.take();
+                    parcel.iter().for_each(|parcel| self.unreadable(delivery.connection, parcel, &why));
+                }
             }
         }
+    }
+
+    /// The disk does not give the content now; the connection goes on.
+    fn unreadable(&mut self, connection: ConnectionId, parcel: &Parcel, why: &str) {
+        if why.contains("not found") {
+            self.ledger.faults.push(format!("{}: its content is gone: {why}", parcel.id));
+        }
+        let (kind, status) = (FailureKind::Local, EnhancedStatus(4, 3, 0));
+        let failure = Failure { kind, status, host: None, reply: None, text: why.into() };
+        let results = parcel.recipients.iter().map(|index| (*index, Err(failure.clone()))).collect();
+        let outcome = Outcome { id: parcel.id, host: "peer".into(), at: self.now, results };
+        self.tell(Event::Attempted { connection: Some(connection), outcome });
     }
 
     fn sender_done(&mut self, delivery: &mut Delivery, results: Vec<Result<client::Accepted, Rejection>>) {
@@ -534,7 +571,13 @@ impl Life {
     pub(crate) fn make_report(&mut self, job: &ReportJob) {
         let failed = job.kind.failed();
         let id = self.node.next_id();
-        let original = self.node.content(job.id, &job.place).unwrap_or_default();
+        let original = match self.node.content(job.id, &job.place) {
+            Ok(original) => original,
+            Err(why) => {
+                let event = Event::ReportFailed { id: job.id, recipients: failed, why };
+                return self.tell(event);
+            }
+        };
         let Some(notice) = notice::compose(job, &original, &self.node.server, self.now, id.0) else { return };
         let told = failed
             .iter()

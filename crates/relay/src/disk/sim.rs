@@ -49,6 +49,14 @@ struct Plan {
     fail_at: Option<(u64, io::ErrorKind)>,
     ignored_sync: Option<usize>,
     room: Option<u64>,
+    weather: Option<Weather>,
+}
+
+/// Calls on files of the folder fail now and then; syncs, lists and the journal are spared.
+struct Weather {
+    kind: io::ErrorKind,
+    percent: u64,
+    chance: u64,
 }
 
 #[derive(Clone, Default)]
@@ -137,6 +145,12 @@ impl SimDisk {
     /// So many octets fit on the disk; `None`: any number.
     pub fn set_room(&self, octets: Option<u64>) {
         self.open_up().plan.room = octets;
+    }
+
+    /// From now on so many in a hundred calls that make, read, write, rename or remove a file of the Queue folder fail with
+    /// this error, drawn from the seed; nobody's octets are lost. `None`: all is well again.
+    pub fn set_weather(&self, kind: Option<io::ErrorKind>, percent: u64, seed: u64) {
+        self.open_up().plan.weather = kind.map(|kind| Weather { kind, percent, chance: seed | 1 });
     }
 
     /// From now on each call's moment is kept for [`SimDisk::moment`].
@@ -299,6 +313,23 @@ impl Shared {
         }
     }
 
+    /// The error that the weather has for this name.
+    fn squall(&mut self, name: &str) -> io::Result<()> {
+        let Some(weather) = self.plan.weather.as_mut().filter(|_| folder_of(name).is_empty()) else { return Ok(()) };
+        weather.chance = weather.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let fails = (weather.chance >> 33) % 100 < weather.percent;
+        if fails { Err(io::Error::new(weather.kind, "bad weather")) } else { Ok(()) }
+    }
+
+    /// The same for an open file.
+    fn squall_in(&mut self, file: usize) -> io::Result<()> {
+        if self.plan.weather.is_none() {
+            return Ok(());
+        }
+        let name = self.state.names.iter().find(|(_, i)| **i == file).map(|(name, _)| name.clone());
+        name.map_or(Ok(()), |name| self.squall(&name))
+    }
+
     fn file(&self, name: &str) -> io::Result<usize> {
         self.state.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -318,8 +349,9 @@ impl Shared {
     fn write(&mut self, file: usize, offset: u64, octets: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let grows = (offset + octets.len()).saturating_sub(self.state.files[file].octets().len()) as u64;
-        let is_full = self.plan.room.is_some_and(|room| self.used() + grows > room);
-        let outcome = self.planned_error();
+        // What was allotted before can be written to on a full disk too.
+        let is_full = grows > 0 && self.plan.room.is_some_and(|room| self.used() + grows > room);
+        let outcome = self.planned_error().and_then(|()| self.squall_in(file));
         // When the power goes, all of it is under way; when it fails, half of it was done.
         let done = if is_full || (outcome.is_err() && !self.off) { octets.len() / 2 } else { octets.len() };
         self.state.files[file].write(offset, &octets[..done]);
@@ -366,6 +398,7 @@ impl Disk for SimDisk {
         if shared.state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        shared.squall(name)?;
         let outcome = shared.planned_error();
         if outcome.is_err() && !shared.off {
             outcome?;
@@ -380,6 +413,7 @@ impl Disk for SimDisk {
     fn open(&self, name: &str) -> io::Result<Self::File> {
         let mut shared = self.call(|| format!("open {name}"))?;
         shared.planned_error()?;
+        shared.squall(name)?;
         shared.file(name).map(SimFile)
     }
 
@@ -402,6 +436,7 @@ impl Disk for SimDisk {
     fn read_at(&self, file: &Self::File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut shared = self.call(|| format!("read {} octets at {offset} of #{}", into.len(), file.0))?;
         shared.planned_error()?;
+        shared.squall_in(file.0)?;
         let octets = shared.state.files[file.0].octets();
         let rest = usize::try_from(offset).ok().and_then(|from| octets.get(from..)).unwrap_or_default();
         let count = rest.len().min(into.len());
@@ -452,6 +487,7 @@ impl Disk for SimDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut shared = self.call(|| format!("rename {from} {to}"))?;
         let file = shared.file(from)?;
+        shared.squall(from)?;
         let outcome = shared.planned_error();
         if outcome.is_ok() || shared.off {
             shared.change(Some(from), Some((to, file)));
@@ -462,6 +498,7 @@ impl Disk for SimDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut shared = self.call(|| format!("remove {name}"))?;
         shared.file(name)?;
+        shared.squall(name)?;
         let outcome = shared.planned_error();
         if outcome.is_ok() || shared.off {
             shared.change(Some(name), None);

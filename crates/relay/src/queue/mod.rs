@@ -165,6 +165,13 @@ impl Queue {
         self.scheduler.connections() == 0 && self.parking == 0 && self.messages.values().all(|m| !m.is_busy())
     }
 
+    /// Has the folder the newest envelope of all that it keeps? (If not, a restart may tell or deliver something again.)
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let removing = self.alarms.iter().any(|Reverse((_, alarm))| matches!(alarm, Alarm::Remove(_)));
+        !removing && self.messages.values().all(|m| !m.unwritten)
+    }
+
     /// When [`Event::Tick`] is wanted at the latest; `None`: nothing is timed.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
