@@ -59,7 +59,7 @@ impl Accounts {
     /// # Errors
     /// All faults, at most twenty, in the file's order.
     pub fn parse(text: &str, default_domain: Option<&str>) -> Result<Accounts, Vec<Fault>> {
-        let mut reader = Reader { text, faults: Vec::new() };
+        let mut reader = Reader { ends: text.match_indices('\n').map(|(end, _)| end).collect(), faults: Vec::new() };
         if text.len() > ACCOUNTS_FILE_MAX {
             reader.note(&(0..0), format!("the file is larger than {} MB", ACCOUNTS_FILE_MAX >> 20));
             return Err(reader.faults);
@@ -142,14 +142,15 @@ fn quoted(text: &str) -> String {
     out
 }
 
-struct Reader<'s> {
-    text: &'s str,
+struct Reader {
+    /// Where lines end. Each account asks for its own, so they are not to be counted each time.
+    ends: Vec<usize>,
     faults: Vec<Fault>,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn line(&self, span: &Range<usize>) -> usize {
-        self.text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1)
+        self.ends.partition_point(|end| *end < span.start) + 1
     }
 
     fn note(&mut self, span: &Range<usize>, text: impl Into<Box<str>>) {

@@ -128,3 +128,15 @@ fn accounts_are_put_and_removed() {
     assert_eq!(&*accounts.find("C").unwrap().name, "c");
     assert_eq!(accounts.len(), 2);
 }
+
+/// A large file is read again after each change, while clients wait: what an account costs must not grow with the file. (It was
+/// most of a minute here, and is half a second.)
+#[test]
+fn as_many_accounts_as_there_may_be_are_read_soon() {
+    let text: String = (1..ACCOUNTS_MAX).map(|n| format!("[[account]]\nname = \"account{n}\"\n\n\n\n\n\n\n")).collect();
+    assert_eq!(Accounts::parse(&text, None).unwrap().len(), ACCOUNTS_MAX - 1);
+    let twice = text + "[[account]]\nname = \"account1\"\n";
+    let fault = Accounts::parse(&twice, None).unwrap_err();
+    assert_eq!(fault.len(), 1);
+    assert_eq!((fault[0].line, fault[0].text.contains("in line 1")), (8 * ACCOUNTS_MAX - 7, true));
+}
