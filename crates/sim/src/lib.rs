@@ -10,6 +10,7 @@
 pub mod chance;
 pub mod ledger;
 pub mod life;
+mod local;
 mod node;
 pub mod peer;
 mod traffic;

@@ -5,6 +5,7 @@
 //! equals, one whose key the client understands. A set never changes; a reload makes a new one, and sessions keep theirs.
 
 use super::TlsFault;
+use super::clients::Clients;
 use super::facts::end_point;
 use super::provider::provider;
 use rustls::server::danger::ClientCertVerifier;
@@ -90,9 +91,14 @@ pub(crate) fn names_of(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
 pub(super) struct Shown {
     pair: Arc<Pair>,
     config: Arc<ServerConfig>,
+    clients: Option<Clients>,
 }
 
 impl Shown {
+    pub(super) fn clients(&self) -> Option<Clients> {
+        self.clients.clone()
+    }
+
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
@@ -117,13 +123,8 @@ impl Credentials {
         if pairs.is_empty() {
             return Err(missing("there is no certificate; make one with: mailroot certificate self-signed"));
         }
-        let verifier = match authority {
-            None => WebPkiClientVerifier::no_client_auth(),
-            Some(roots) => WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| missing(&format!("the certificates of clients cannot be verified: {error}")))?,
-        };
+        let clients = authority.map(Clients::of).transpose()?;
+        let verifier = clients.as_ref().map_or_else(WebPkiClientVerifier::no_client_auth, Clients::lenient);
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
             .map_err(|error| missing(&format!("the system gives no random numbers: {error}")))?;
         let mut shown = Vec::with_capacity(pairs.len());
@@ -131,7 +132,7 @@ impl Credentials {
             let mut config = config_for(&pair, Arc::clone(&verifier))?;
             // One for all pairs: the clients of all are verified alike, and a ticket is bound to the name asked for.
             config.ticketer = Arc::clone(&ticketer);
-            shown.push(Shown { pair, config: Arc::new(config) });
+            shown.push(Shown { pair, config: Arc::new(config), clients: clients.clone() });
         }
         Ok(Credentials { shown })
     }
@@ -183,7 +184,7 @@ fn config_for(pair: &Pair, verifier: Arc<dyn ClientCertVerifier>) -> Result<Serv
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
     // Printers and programs from before 2015 do not know the extended master secret. What makes it needful (RFC 7627 §1),
-    // going on with an earlier session of TLS 1.2 and renegotiation, there is not here.
+    // renegotiation and the exporter of TLS 1.2, there is not here.
     config.require_ems = false;
     Ok(config)
 }

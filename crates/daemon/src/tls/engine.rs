@@ -4,10 +4,12 @@
 //! gives it after each call. It promises that a channel which was cut off is never taken for one that was ended: only
 //! the peer's close_notify is an end (RFC 8446 §6.1), so a message that was cut short in DATA cannot look whole.
 
+use super::clients::Clients;
 use super::credentials::Credentials;
 use super::facts::{ClientCertificate, TlsFacts, TlsVersion};
 use super::provider::registered_name;
 use bytes::Bytes;
+use rustls::pki_types::UnixTime;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, ServerConnection};
 use rustls::{AlertDescription, ProtocolVersion};
 use std::fmt;
@@ -54,6 +56,8 @@ enum State {
 pub struct TlsEngine {
     state: State,
     end_point: Option<Arc<[u8]>>,
+    /// Until the handshake is done: whose certificates are identities.
+    clients: Option<Clients>,
     facts: Option<Arc<TlsFacts>>,
     is_closed: bool,
     unsent: Vec<u8>,
@@ -64,7 +68,7 @@ impl TlsEngine {
     #[must_use]
     pub fn new(credentials: Arc<Credentials>) -> TlsEngine {
         let state = State::Hello(Box::default(), credentials);
-        TlsEngine { state, end_point: None, facts: None, is_closed: false, unsent: Vec::new() }
+        TlsEngine { state, end_point: None, clients: None, facts: None, is_closed: false, unsent: Vec::new() }
     }
 
     /// Takes octets from the wire; gives `plain` those of the session, in order. There may be something to send afterwards.
@@ -109,6 +113,7 @@ impl TlsEngine {
             return Err(self.fail("there is no certificate".to_owned(), None));
         };
         self.end_point = Some(shown.end_point());
+        self.clients = shown.clients();
         match accepted.into_connection(shown.config()) {
             Ok(mut connection) => {
                 // What is written is taken away at once.
@@ -141,7 +146,7 @@ impl TlsEngine {
         }
         self.is_closed = io.peer_has_closed();
         if self.facts.is_none() && !connection.is_handshaking() {
-            match facts_of(connection, self.end_point.take()) {
+            match facts_of(connection, self.end_point.take(), self.clients.take()) {
                 Ok(facts) => self.facts = Some(Arc::new(facts)),
                 Err(error) => {
                     let failure = self.fail(words(&error), None);
@@ -217,7 +222,11 @@ impl fmt::Debug for TlsEngine {
     }
 }
 
-fn facts_of(connection: &ServerConnection, end_point: Option<Arc<[u8]>>) -> Result<TlsFacts, rustls::Error> {
+fn facts_of(
+    connection: &ServerConnection,
+    end_point: Option<Arc<[u8]>>,
+    clients: Option<Clients>,
+) -> Result<TlsFacts, rustls::Error> {
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
         _ => TlsVersion::Tls12,
@@ -227,7 +236,10 @@ fn facts_of(connection: &ServerConnection, end_point: Option<Arc<[u8]>>) -> Resu
         TlsVersion::Tls13 => Some(connection.export_keying_material([0; 32], EXPORTER_LABEL, Some(b""))?),
         TlsVersion::Tls12 => None,
     };
-    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    // After a short handshake too: a ticket makes no certificate last longer.
+    let chain = connection.peer_certificates().unwrap_or_default();
+    let known = clients.is_some_and(|clients| clients.know(chain, UnixTime::now()));
+    let leaf = chain.first().filter(|_| known);
     Ok(TlsFacts {
         version,
         cipher,

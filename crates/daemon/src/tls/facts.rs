@@ -42,7 +42,7 @@ pub struct TlsFacts {
     /// The channel binding `tls-server-end-point` (RFC 5929 §4). Empty if it is not defined for our certificate, whose
     /// signature then knows no hash (Ed25519).
     pub server_end_point: Arc<[u8]>,
-    /// The client's certificate, if it showed one. It was verified then: a wrong one ends the handshake.
+    /// The client's certificate, if it showed one of an authority that the operator trusts. Any other is none.
     pub client_certificate: Option<ClientCertificate>,
 }
 

@@ -7,6 +7,7 @@
 //! expiry of client certificates and tickets.
 
 mod certificates;
+mod clients;
 mod credentials;
 mod engine;
 mod facts;
