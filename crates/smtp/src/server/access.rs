@@ -18,6 +18,14 @@ use bytes::BytesMut;
 use std::sync::Arc;
 use zeroize::Zeroize;
 
+impl std::fmt::Debug for Session {
+    /// Without what was received and is not used up: it may be half of a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let waiting = self.input.len();
+        f.debug_struct("Session").field("peer", &self.peer).field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
 impl Session {
     /// TLS is on: all that the peer has said is forgotten, and it may say EHLO again. Answers [`Step::StartTls`](super::Step::StartTls).
     pub fn secured(&mut self, offer: Arc<Offer>, now: Timestamp) {

@@ -97,7 +97,6 @@ pub enum Closing {
 }
 
 /// One connection, from our greeting to its end.
-#[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     offer: Arc<Offer>,

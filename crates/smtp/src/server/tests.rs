@@ -44,6 +44,13 @@ fn holds_nothing(session: &Session) -> bool {
 }
 
 #[test]
+fn half_a_password_is_not_shown() {
+    let mut session = session();
+    drive(&mut session, b"EHLO c.test\r\nAUTH PLAIN AGFsaWNl");
+    assert!(!format!("{session:?}").contains("AGFsaWNl"));
+}
+
+#[test]
 fn a_session_is_small_and_holds_nothing_when_idle() {
     let size = size_of::<Session>();
     assert!(size <= 512, "{size} octets");
