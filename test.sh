@@ -16,8 +16,11 @@ say() { printf '\n== %s\n' "$*"; }
 # program (looked for with the system folders in PATH) and the Debian package that brings it
 peers='postfix=postfix dovecot=dovecot-core doveadm=dovecot-core /usr/lib/dovecot/lmtp=dovecot-lmtpd
 /usr/lib/dovecot/pop3=dovecot-pop3d named=bind9 swaks=swaks curl=curl fetchmail=fetchmail python3=python3
-unshare=util-linux mount=mount openssl=openssl pebble=pebble'
+unshare=util-linux mount=mount openssl=openssl pebble=pebble
+krb5kdc=krb5-kdc kadmin.local=krb5-admin-server kinit=krb5-user krb5-config=libkrb5-dev'
 export PATH="$PATH:/usr/sbin:/sbin"
+
+libclang() { compgen -G '/usr/lib/*/libclang*.so' || compgen -G '/usr/lib/llvm*/lib/libclang*.so'; }
 
 missing_packages() {
   local pair
@@ -27,6 +30,9 @@ missing_packages() {
   # What swaks needs for TLS, and Postfix for AUTH, are no programs.
   perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+  # What the feature `kerberos` is built with.
+  [ -n "$(libclang)" ] || echo libclang-dev
+  /usr/bin/python3 -c 'import gssapi' 2>/dev/null || echo python3-gssapi
   compgen -G '/usr/lib/*/sasl2/libplain.so*' >/dev/null || echo libsasl2-modules
 }
 
@@ -94,6 +100,13 @@ if ! "$MAILROOT_TEST_PYTHON" -c 'import spnego' 2>/dev/null; then
     filters+=(--skip "with_spnego::")
   fi
 fi
+# Tests that are compiled with the feature only, as a check of their own.
+kerberos=yes
+for program in krb5kdc kdb5_util kadmin.local kinit krb5-config curl; do
+  command -v "$program" >/dev/null 2>&1 || kerberos=no
+done
+[ -n "$(libclang)" ] && /usr/bin/python3 -c 'import gssapi' 2>/dev/null || kerberos=no
+[ "$kerberos" = yes ] || unable+=("with_kerberos: GSSAPI with an MIT key distribution centre (it, libkrb5-dev, libclang-dev or python3-gssapi is missing)")
 need with_bind "hosts found through a real name server" named named-checkconf
 if [ "$(id -u)" = 0 ]; then
   need with_postfix "a real Postfix as next hop and as client" postfix swaks curl python3 named
@@ -126,6 +139,12 @@ check() { # NAME COMMAND...
 
 check 'cargo fmt --check' cargo fmt --all --check
 check 'cargo clippy' cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+if [ "$kerberos" = yes ]; then
+  check 'cargo clippy, with Kerberos' cargo clippy -p daemon --features kerberos --all-targets --locked --quiet -- -D warnings
+  check 'GSSAPI with an MIT key distribution centre' \
+    cargo test -p daemon --features kerberos --locked --test main -- with_kerberos::
+fi
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -21,5 +21,7 @@ mod retry;
 mod with_bind;
 mod with_clients;
 mod with_dovecot;
+#[cfg(feature = "kerberos")]
+mod with_kerberos;
 mod with_postfix;
 mod with_spnego;

@@ -12,12 +12,18 @@
 mod accounts_file;
 mod exchange;
 mod fault;
+#[cfg(feature = "kerberos")]
+mod kerberos;
+#[cfg(not(feature = "kerberos"))]
+#[path = "without_kerberos.rs"]
+mod kerberos;
 mod oauth;
 mod passwords;
 
 pub use accounts_file::{fresh_salt_key, read_accounts, write_accounts};
 pub use exchange::{Exchange, Verdict};
-pub use fault::AuthFault;
+pub use fault::{AuthFault, KeytabFault};
+pub use kerberos::{kerberos_faults, prepare_kerberos};
 pub use oauth::{CLOCK_SKEW_MAX, Issuer, IssuerFault, KEYS_KEPT_MAX, TokenFault};
 pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, hash};
 
@@ -25,6 +31,7 @@ use crate::clock::Clock;
 use crate::log::Log;
 use crate::tls::TlsFacts;
 use accounts_file::{AccountsFile, Roll};
+use kerberos::Kerberos;
 use relay::account::lockout::{Lockout, LockoutRule};
 use relay::config::{Network, OAuth, VirtualServer};
 use smtp::sasl::Mechanism;
@@ -50,7 +57,9 @@ pub struct Plan {
     pub default_domain: Option<Box<str>>,
     /// The accounts file.
     pub accounts: PathBuf,
-    /// Our name, which NTLM shows.
+    /// Kerberos keys of the service.
+    pub keytab: Option<PathBuf>,
+    /// Our name, which NTLM shows and Kerberos has keys for.
     pub host: Box<str>,
     /// Whose tokens are taken.
     pub oauth: Option<OAuth>,
@@ -65,6 +74,10 @@ pub struct Authenticator {
     accounts: Option<AccountsFile>,
     /// `None`: no tokens are taken.
     issuer: Option<Issuer>,
+    /// `None`: no tickets are taken.
+    kerberos: Option<Kerberos>,
+    /// Why a method that is on is not offered.
+    fault: Option<AuthFault>,
     passwords: Passwords,
     lockout: Arc<Mutex<Lockout>>,
     log: Log,
@@ -81,6 +94,7 @@ impl Plan {
             clear_text_from: wanted.clear_text_from.clone(),
             default_domain: wanted.default_logon_domain.clone(),
             accounts: server.access.accounts.clone(),
+            keytab: wanted.keytab.clone(),
             host: server.delivery.fqdn.as_str().into(),
             oauth: wanted.oauth.clone(),
             lockout: LockoutRule { after: wanted.lockout.after, lasts: wanted.lockout.lasts },
@@ -100,9 +114,6 @@ impl Authenticator {
         clock: Clock,
         before: Option<&Authenticator>,
     ) -> Result<Arc<Authenticator>, AuthFault> {
-        if plan.methods.contains(&Mechanism::Gssapi) {
-            return Err(AuthFault::NoKerberos);
-        }
         let accounts = if plan.methods.is_empty() {
             None
         } else {
@@ -116,13 +127,21 @@ impl Authenticator {
             }
             _ => None,
         };
+        let kerberos = plan.methods.contains(&Mechanism::Gssapi).then(|| Kerberos::open(&plan)).transpose();
+        let (kerberos, fault) = kerberos.map_or_else(|fault| (None, Some(fault)), |kerberos| (kerberos, None));
         let lockout = match before {
             Some(before) => Arc::clone(&before.lockout),
             None => Arc::new(Mutex::new(Lockout::new(plan.lockout))),
         };
-        let authenticator = Authenticator { plan, accounts, issuer, passwords, lockout, log, clock };
+        let authenticator = Authenticator { plan, accounts, issuer, kerberos, fault, passwords, lockout, log, clock };
         authenticator.lockout().set_rule(authenticator.plan.lockout);
         Ok(Arc::new(authenticator))
+    }
+
+    /// Why a method that is on is not offered, though the others are.
+    #[must_use]
+    pub fn fault(&self) -> Option<&AuthFault> {
+        self.fault.as_ref()
     }
 
     /// The methods that this client can use now, in the order in which EHLO lists them: none that would show a password
@@ -149,7 +168,7 @@ impl Authenticator {
             Mechanism::External => channel.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()),
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.issuer.is_some(),
             Mechanism::Ntlm => self.accounts.as_ref().is_some_and(|file| file.last_read().has_nt_hashes),
-            Mechanism::Gssapi => false,
+            Mechanism::Gssapi => self.kerberos.is_some(),
         }
     }
 

@@ -10,6 +10,7 @@ mod explain;
 mod new;
 mod trial;
 
+use crate::auth;
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::service::{self, ConfigFile, Loaded, Servers, Service};
@@ -99,7 +100,12 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Try { folder, port, running } => trial::run(&folder, port, &running),
         Command::Serve { config, running } => match load(&ConfigFile::new(&config)) {
-            Ok((file, loaded)) => serve(file, loaded, &running, |_| {}),
+            Ok((file, loaded)) => {
+                if let Err(error) = auth::prepare_kerberos(&loaded.config) {
+                    complain(&format!("Kerberos cannot be prepared, as the program cannot start anew: {error}.\n"));
+                }
+                serve(file, loaded, &running, |_| {})
+            }
             Err(code) => code,
         },
         Command::Check { config } => check(&ConfigFile::new(&config)),
@@ -127,7 +133,10 @@ fn check(file: &ConfigFile) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let faults = certificate::faults(&loaded.config);
+    let mut faults = certificate::faults(&loaded.config);
+    for (server, fault) in auth::kerberos_faults(&loaded.config) {
+        faults.push_str(&format!("'{server}': {fault}\n"));
+    }
     if !faults.is_empty() {
         complain(&faults);
         return ExitCode::FAILURE;

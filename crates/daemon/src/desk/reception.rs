@@ -140,7 +140,10 @@ impl Reception {
             before.map(|before| &**before),
         );
         match opened {
-            Ok(authenticator) => self.authenticator = Some(authenticator),
+            Ok(authenticator) => {
+                faults.extend(authenticator.fault().map(|fault| format!("{fault}. GSSAPI is not offered")));
+                self.authenticator = Some(authenticator);
+            }
             Err(fault) => {
                 let instead = if before.is_some() { "as before the reload" } else { "without authentication" };
                 faults.push(format!("{fault}. It runs on {instead}"));

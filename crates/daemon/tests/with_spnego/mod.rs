@@ -60,6 +60,7 @@ fn authenticator(folder: &std::path::Path) -> Arc<Authenticator> {
         clear_text_from: Vec::new(),
         default_domain: None,
         accounts: path,
+        keytab: None,
         host: "relay.example.com".into(),
         oauth: None,
         lockout: LockoutRule { after: 5, lasts: Duration::from_secs(900) },

@@ -1,7 +1,7 @@
 //! `[virtual_server.access.authentication]`: how clients may prove who they are.
 //!
 //! Reads the settings and refuses what could never work (a method without what it needs). Whether a method can be offered to
-//! a given client (TLS, an identity provider) shows at run time.
+//! a given client (TLS, a keytab that can be read, an identity provider) shows at run time.
 //!
 //! IIS: Access tab, Authentication: Anonymous (the only one that is on), Basic, Integrated Windows.
 
@@ -30,10 +30,10 @@ pub static METHODS: Setting = Setting {
     name: "access.authentication.methods",
     tab: Tab::Access,
     label: "Authentication: Basic, Integrated Windows and others",
-    unit: Unit::List(&Unit::Text, 8),
+    unit: Unit::List(&Unit::Text, 9),
     default: Preset::Text("[]"),
     range: Range::Any,
-    help: "Some of PLAIN, LOGIN (the old Basic), SCRAM-SHA-256, SCRAM-SHA-256-PLUS, NTLM (Integrated Windows), XOAUTH2, \
+    help: "Some of PLAIN, LOGIN (the old Basic), SCRAM-SHA-256, SCRAM-SHA-256-PLUS, NTLM and GSSAPI (Integrated Windows), XOAUTH2, \
 OAUTHBEARER, EXTERNAL (by client certificate). None is on by default, as in the old service. What is not usable at the moment (PLAIN \
 and LOGIN without TLS, EXTERNAL without a certificate) is not offered.",
 };
@@ -59,6 +59,18 @@ pub static DEFAULT_LOGON_DOMAIN: Setting = Setting {
     default: Preset::Follows("none"),
     range: Range::Between(1, 255),
     help: "Completes an account name that is given bare: `anna` becomes `anna@DOMAIN`.",
+};
+
+/// `access.authentication.keytab`
+pub static KEYTAB: Setting = Setting {
+    name: "access.authentication.keytab",
+    tab: Tab::Access,
+    label: "Integrated Windows: Kerberos keys of the service",
+    unit: Unit::File,
+    default: Preset::Follows("none; it must be written where GSSAPI is on"),
+    range: Range::Any,
+    help: "The keytab with the key of `smtp/NAME@REALM`, where NAME is `delivery.fqdn`. Needs a program that was built with Kerberos \
+(docs/authentication.md). All virtual servers share one.",
 };
 
 /// `access.authentication.oauth.issuer`
@@ -140,6 +152,8 @@ pub struct Authentication {
     pub clear_text_from: Vec<Network>,
     /// Completes a bare account name.
     pub default_logon_domain: Option<Box<str>>,
+    /// Kerberos keys of the service, absolute.
+    pub keytab: Option<PathBuf>,
     /// Whose tokens are taken.
     pub oauth: Option<OAuth>,
     /// How many wrong passwords are too many.
@@ -192,6 +206,7 @@ pub(super) fn read<'s>(
             .map(|network| network.value)
             .collect(),
         default_logon_domain: reader.text(table, &DEFAULT_LOGON_DOMAIN).map(|text| text.value.trim().into()),
+        keytab: reader.folder(table, &KEYTAB),
         oauth: oauth(reader, table),
         lockout: Lockout {
             after: u32::try_from(reader.number(lockout, &LOCKOUT_AFTER)).unwrap_or(u32::MAX),
@@ -204,9 +219,8 @@ pub(super) fn read<'s>(
 
 fn methods(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Vec<Mechanism> {
     let parse = |text: &str| {
-        Mechanism::parse(text.trim()).filter(|method| *method != Mechanism::Gssapi).ok_or_else(|| {
-            let known = Mechanism::ALL.into_iter().filter(|method| *method != Mechanism::Gssapi);
-            let known: Vec<&str> = known.map(Mechanism::name).collect();
+        Mechanism::parse(text.trim()).ok_or_else(|| {
+            let known: Vec<&str> = Mechanism::ALL.into_iter().map(Mechanism::name).collect();
             match text.trim().to_ascii_uppercase().as_str() {
                 "ANONYMOUS" => Fault::new(
                     "whoever knows nothing would count as authenticated, and might relay",
@@ -215,9 +229,7 @@ fn methods(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Vec<Mechanism> {
                 "CRAM-MD5" | "DIGEST-MD5" => {
                     Fault::new("it needs passwords that are kept readable", "write \"SCRAM-SHA-256\"")
                 }
-                "GSSAPI" | "NEGOTIATE" | "GSS-SPNEGO" => {
-                    Fault::new("this program knows no Kerberos", "write \"NTLM\", or leave it out")
-                }
+                "NEGOTIATE" | "GSS-SPNEGO" => Fault::new("it goes by other names here", "write \"GSSAPI\" or \"NTLM\""),
                 _ => Fault::new("there is no such method", format!("those there are: {}", known.join(", "))),
             }
         })
@@ -271,7 +283,12 @@ fn refuse_useless(
 ) {
     let methods = &authentication.methods;
     let has = |one: Mechanism| methods.contains(&one);
-    let lacks: [(bool, &str, &str); 2] = [
+    let lacks: [(bool, &str, &str); 3] = [
+        (
+            has(Mechanism::Gssapi) && authentication.keytab.is_none() && !table.has(&KEYTAB),
+            "GSSAPI needs the keys of the service",
+            "write keytab = \"…\", or leave GSSAPI out",
+        ),
         (
             (has(Mechanism::Xoauth2) || has(Mechanism::OauthBearer)) && table.get("oauth").is_none(),
             "XOAUTH2 and OAUTHBEARER need an issuer of tokens",

@@ -221,6 +221,7 @@ pub static ALL: &[&Setting] = &[
     &authentication::METHODS,
     &authentication::CLEAR_TEXT_FROM,
     &authentication::DEFAULT_LOGON_DOMAIN,
+    &authentication::KEYTAB,
     &authentication::OAUTH_ISSUER,
     &authentication::OAUTH_AUDIENCE,
     &authentication::OAUTH_USER_CLAIM,

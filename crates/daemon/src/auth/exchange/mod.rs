@@ -5,6 +5,8 @@
 
 mod bearer;
 mod external;
+#[cfg(feature = "kerberos")]
+mod gssapi;
 mod ntlm;
 mod scram;
 
@@ -49,6 +51,8 @@ enum State {
     Login(Login),
     Scram(Box<scram::Waiting>),
     Ntlm(Box<Acceptor>),
+    #[cfg(feature = "kerberos")]
+    Gssapi(Box<gssapi::Underway>),
     /// The proof holds, ours was sent, and the client answers that with nothing.
     ScramLast(Box<scram::Proved>),
     /// The client was told why its token does not hold, and answers that with nothing of interest.
@@ -84,6 +88,8 @@ impl Exchange {
             State::Login(login) => self.login(login, response.unwrap_or_default()).await,
             State::Scram(waiting) => self.scram_last(*waiting, &response.unwrap_or_default()).await,
             State::Ntlm(acceptor) => self.ntlm_last(*acceptor, &response.unwrap_or_default()).await,
+            #[cfg(feature = "kerberos")]
+            State::Gssapi(negotiation) => self.gssapi(negotiation.go_on(), response.unwrap_or_default()).await,
             State::ScramLast(proved) => self.scram_done(*proved, &response.unwrap_or_default()),
             State::TokenRefused(reply) => Verdict::Refused(reply),
             State::Done => Verdict::Refused(Refusal::Unusable.reply()),
@@ -116,7 +122,11 @@ impl Exchange {
             Mechanism::External => self.external(&message).await,
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.bearer(message).await,
             Mechanism::Ntlm => self.ntlm_first(&message),
-            Mechanism::Login | Mechanism::Gssapi => Verdict::Refused(Refusal::Unusable.reply()),
+            #[cfg(feature = "kerberos")]
+            Mechanism::Gssapi => self.gssapi(super::kerberos::Negotiation::new(), message).await,
+            #[cfg(not(feature = "kerberos"))]
+            Mechanism::Gssapi => Verdict::Refused(Refusal::Unusable.reply()),
+            Mechanism::Login => Verdict::Refused(Refusal::Unusable.reply()),
         }
     }
 
