@@ -4,6 +4,10 @@ use crate::harness::Site;
 use crate::harness::client::{Client, Reply};
 use crate::harness::mail::plain;
 use crate::harness::relay::{Relay, Settings};
+#[cfg(not(feature = "kerberos"))]
+use crate::harness::{relay::PROGRAM, run};
+#[cfg(not(feature = "kerberos"))]
+use std::process::Command;
 use std::time::Duration;
 
 /// The first thing that is said to whoever connects.
@@ -128,4 +132,22 @@ fn many_errors_slow_a_session_and_end_it() {
     assert!(began.elapsed() - quick > Duration::from_millis(1_900), "{:?}", began.elapsed() - quick);
     assert_eq!(client.say("XYZ").code, 421);
     assert!(client.try_reply().is_none());
+}
+
+/// The other side of `with_kerberos`.
+#[cfg(not(feature = "kerberos"))]
+#[test]
+fn a_program_without_kerberos_says_so_and_the_other_methods_work() {
+    let site = Site::new();
+    super::make_accounts(&site);
+    let wanted = "authentication = { methods = [\"GSSAPI\", \"SCRAM-SHA-256\"], keytab = \"krb5.keytab\" }";
+    let relay = Relay::start(&site, &Settings::new(&site).access(wanted));
+    relay.wait_for_log(&["this program was built without Kerberos", "GSSAPI is not offered"]);
+    let mut client = Client::connect(relay.at);
+    assert_eq!(client.reply().code, 220);
+    let offered = client.say("EHLO me.test");
+    assert!(offered.lines.iter().any(|line| line == "AUTH SCRAM-SHA-256"), "{offered:?}");
+    let checked = run(Command::new(PROGRAM).args(["check", "--config"]).arg(&relay.config));
+    let text = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(!checked.status.success() && text.contains("'Test': GSSAPI is among the methods"), "{text}");
 }

@@ -30,9 +30,9 @@ use tokio::sync::Semaphore;
 /// The library's variable for the keytab of services.
 const KEYTAB_VARIABLE: &str = "KRB5_KTNAME";
 /// Messages of one exchange: two for Kerberos, two more for SPNEGO, two for the security layer, and some to spare.
-const MESSAGES_MAX: u8 = 8;
+const GSSAPI_MESSAGES_MAX: u8 = 8;
 /// Tokens that wait to be looked at; further ones are told to come back.
-const WAITING_MAX: usize = 256;
+const TOKENS_WAITING_MAX: usize = 256;
 /// RFC 4752 §3.3: the octet for "no security layer", and no room for wrapped octets.
 const NO_LAYER: [u8; 4] = [1, 0, 0, 0];
 
@@ -87,7 +87,7 @@ impl Kerberos {
             return Err(AuthFault::OtherKeytab { path: path.to_owned() });
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Kerberos { places: Semaphore::new(WAITING_MAX), cores: Arc::new(Semaphore::new(cores)) })
+        Ok(Kerberos { places: Semaphore::new(TOKENS_WAITING_MAX), cores: Arc::new(Semaphore::new(cores)) })
     }
 
     /// Looks at a message on the blocking pool: at most one for each core at a time.
@@ -120,7 +120,7 @@ impl Negotiation {
 
     fn step(&mut self, message: &[u8]) -> Step {
         self.messages += 1;
-        if self.messages > MESSAGES_MAX {
+        if self.messages > GSSAPI_MESSAGES_MAX {
             return Step::Malformed;
         }
         match std::mem::replace(&mut self.phase, Phase::Done) {
