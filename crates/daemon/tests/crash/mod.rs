@@ -135,7 +135,8 @@ fn nothing_acknowledged_is_lost_on_the_way_to_a_next_hop() {
 #[test]
 fn what_leaves_while_the_disk_syncs_does_not_leave_twice() {
     let site = Site::new();
-    let slow = Script::default().at(At::End, Mood::Wait(Duration::from_secs(2)));
+    // All is to leave before the relay thinks of parking, which waits for the disk.
+    let slow = Script::default().at(At::End, Mood::Wait(Duration::from_millis(900)));
     let peer = Peer::start(site.at(2, 2525), slow);
     let settings =
         Settings::new(&site).smart_host(peer.at).delivery(&format!("connections_per_domain_max = {OUTBOUND}"));
@@ -144,7 +145,7 @@ fn what_leaves_while_the_disk_syncs_does_not_leave_twice() {
     relay.up_by(relay.command().env("LD_PRELOAD", crate::faults::sync_fault(&site)).env("SYNC_HOLD", &hold));
     let mut client = Client::greet(relay.at);
     let mut sent = BTreeSet::new();
-    for n in 0..60 {
+    for n in 0..40 {
         let subject = format!("n{n}.");
         let reply = client.message("a@local.test", &["b@far.test"], &plain(&subject, "b@far.test"));
         assert_eq!(reply.code, 250, "{reply:?}");
