@@ -5,7 +5,7 @@
 
 use crate::harness::mail::plain;
 use crate::harness::relay::{PROGRAM, Relay, Settings};
-use crate::harness::{Process, Site, client::Client, listening, run, run_well};
+use crate::harness::{Process, SOON, Site, client::Client, listening, run, run_well, until};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -213,6 +213,27 @@ fn a_ticket_for_another_host_and_a_replay_are_refused() {
     let mut eavesdropper = Client::greet(relay.at);
     assert_eq!(eavesdropper.say(&format!("AUTH GSSAPI YII{}", token.trim())).code, 535);
     relay.wait_for_log(&["method=GSSAPI", "why=token", "replay"]);
+}
+
+/// A token that is older than the library allows looks like one from a clock that is slow.
+#[test]
+fn a_clock_that_is_slow_is_told() {
+    let realm = Realm::start();
+    let narrow = std::fs::read_to_string(realm.path("krb5.conf")).unwrap();
+    std::fs::write(realm.path("krb5.conf"), narrow.replace("[realms]", " clockskew = 6\n[realms]")).unwrap();
+    let relay = realm.relay("smtp.keytab");
+    realm.log_on("alice");
+    let output = realm.curl(&relay, "relay.test", "with a ticket", &[]);
+    assert!(output.status.success(), "{}\n{}", told(&output), relay.log());
+    let seen = told(&output);
+    let token = seen.lines().find_map(|line| line.strip_prefix("> YII")).expect("curl tells what it sent");
+    until(SOON, "the clocks differ", || {
+        // Or it would be known as a replay first.
+        let _ = std::fs::remove_file(realm.path("replays"));
+        let code = Client::greet(relay.at).say(&format!("AUTH GSSAPI YII{}", token.trim())).code;
+        assert!(code == 334 || code == 535, "{code}");
+        relay.log().contains("the clocks of client and server differ by too much").then_some(())
+    });
 }
 
 #[test]
