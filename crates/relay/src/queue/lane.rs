@@ -1,7 +1,7 @@
 //! From the journal to the Queue folder, and envelopes in and out of memory.
 
 use super::message::{Lane, Lot, LotState, Message};
-use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, Queue, without_memory};
+use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, without_memory};
 use crate::envelope::{Envelope, Fate, QueueId};
 use crate::parcel::Place;
 use crate::queue::Effect;
@@ -59,6 +59,9 @@ impl Queue {
         if self.parking > 0 || self.park_pause.is_some() || self.to_park.is_empty() {
             return;
         }
+        if now < self.park_next && self.to_park.len() < PARK_BATCH {
+            return;
+        }
         let mut jobs = Vec::new();
         let mut later = Vec::new();
         while jobs.len() < PARK_BATCH {
@@ -85,6 +88,8 @@ impl Queue {
         }
         self.parking = jobs.len();
         self.park_progress = false;
+        self.park_next = now.plus(PARK_EVERY);
+        self.alarms.push(Reverse((self.park_next, Alarm::ParkNext)));
         self.effects.push(Effect::Park(jobs));
     }
 

@@ -37,6 +37,9 @@ use std::time::Duration;
 
 /// A message that is still in the journal at this age is parked.
 pub const PARK_AFTER: Duration = Duration::from_secs(2);
+/// Batches of parking are at least so far apart, unless a whole one waits: together, their syncs cost less. (The
+/// journal has the messages; nobody waits for this.)
+pub const PARK_EVERY: Duration = Duration::from_millis(100);
 /// Messages parked in one batch; one batch is under way at a time.
 pub const PARK_BATCH: usize = 256;
 /// Wait before a report or Badmail entry that could not be written is made again, and before a failed parking.
@@ -64,6 +67,8 @@ enum Alarm {
     Remove(QueueId),
     /// Park what is too old for the journal.
     Park,
+    /// The next batch may be parked.
+    ParkNext,
 }
 
 /// How much waits, for the operator and for limits.
@@ -98,6 +103,8 @@ pub struct Queue {
     /// Something of the batch under way has been parked.
     park_progress: bool,
     park_pause: Option<Timestamp>,
+    /// When the next batch may be parked.
+    park_next: Timestamp,
     draining: bool,
     effects: Vec<Effect>,
 }
@@ -121,6 +128,7 @@ impl Queue {
             parking: 0,
             park_progress: false,
             park_pause: None,
+            park_next: Timestamp(0),
             draining: false,
             effects: Vec::new(),
         }
@@ -358,6 +366,8 @@ impl Queue {
                 Alarm::Write(id) => self.write_again(id),
                 Alarm::Remove(id) => self.effects.push(Effect::Remove(id)),
                 Alarm::Park => self.park_pause = None,
+                // What waits is parked at the end of every event.
+                Alarm::ParkNext => {}
             }
         }
     }
@@ -370,7 +380,7 @@ impl Queue {
         let messages = &self.messages;
         self.alarms.retain(|Reverse((_, alarm))| match alarm {
             Alarm::Lot(id, _) | Alarm::Look(id) | Alarm::Failed(id) | Alarm::Write(id) => messages.contains_key(id),
-            Alarm::Destination(_) | Alarm::Park | Alarm::Remove(_) => true,
+            Alarm::Destination(_) | Alarm::Park | Alarm::ParkNext | Alarm::Remove(_) => true,
         });
         self.tidy_alarms_at = ALARMS_TIDY_MIN + 2 * self.alarms.len();
         self.alarms.shrink_to(self.tidy_alarms_at);

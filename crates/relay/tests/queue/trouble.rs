@@ -2,6 +2,7 @@
 //! up.
 
 use super::*;
+use relay::queue::{PARK_BATCH, PARK_EVERY};
 
 #[test]
 fn a_report_that_waits_behind_another_one_is_made_after_it() {
@@ -120,7 +121,9 @@ fn a_message_that_cannot_be_parked_holds_up_no_other_and_comes_to_its_end() {
     };
     assert_eq!(step(&mut w, Event::ParkOldest(vec![bad, good])), [[bad, good]]);
     assert!(step(&mut w, Event::ParkFailed(vec![bad], "damaged".into())).is_empty());
-    assert_eq!(step(&mut w, Event::Parked(vec![good])), [[bad]], "no pause: something could be written");
+    assert!(step(&mut w, Event::Parked(vec![good])).is_empty(), "a moment for others to come");
+    w.now = w.now.plus(PARK_EVERY);
+    assert_eq!(step(&mut w, Event::Tick), [[bad]], "no pause: something could be written");
     assert!(step(&mut w, Event::ParkFailed(vec![bad], "damaged".into())).is_empty(), "nothing could: a pause");
     let third = w.accept("a@local.test", &["d@third.test"]);
     assert!(step(&mut w, Event::ParkOldest(vec![third])).is_empty());
@@ -128,7 +131,9 @@ fn a_message_that_cannot_be_parked_holds_up_no_other_and_comes_to_its_end() {
     w.now = w.now.plus(MINUTE);
     assert_eq!(step(&mut w, Event::Tick), [[third, bad]]);
     step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
-    assert_eq!(step(&mut w, Event::Parked(vec![third])), [[bad]]);
+    step(&mut w, Event::Parked(vec![third]));
+    w.now = w.now.plus(PARK_EVERY);
+    assert_eq!(step(&mut w, Event::Tick), [[bad]]);
     step(&mut w, Event::ParkFailed(vec![bad], "damaged".into()));
     for _ in 0..60 {
         put_off(&mut w);
@@ -340,4 +345,30 @@ fn a_message_whose_envelope_is_lost_is_told_of() {
     w.folder.remove(&id);
     w.wait(2 * MINUTE);
     assert!(w.asked.iter().any(|e| matches!(e, Effect::Lost(lost) if *lost == id)), "it counts no more");
+}
+
+#[test]
+fn what_is_parked_within_a_moment_is_parked_together() {
+    let mut w = World::new("");
+    let parks = |w: &mut World, event: Event| {
+        let mut effects = Vec::new();
+        w.queue.apply(event, w.now, &mut effects);
+        effects
+            .into_iter()
+            .filter_map(|e| if let Effect::Park(jobs) = e { Some(jobs.len()) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let some = |w: &mut World, count| (0..count).map(|_| w.accept("a@local.test", &["b@far.test"])).collect::<Vec<_>>();
+    let first = some(&mut w, 1);
+    assert_eq!(parks(&mut w, Event::ParkOldest(first.clone())), [1], "the first does not wait");
+    parks(&mut w, Event::Parked(first));
+    let few = some(&mut w, 5);
+    assert!(parks(&mut w, Event::ParkOldest(few[..2].to_vec())).is_empty());
+    assert!(parks(&mut w, Event::ParkOldest(few[2..].to_vec())).is_empty());
+    assert_eq!(w.queue.next_due().map(|due| due <= w.now.plus(PARK_EVERY)), Some(true), "it wakes for them");
+    w.now = w.now.plus(PARK_EVERY);
+    assert_eq!(parks(&mut w, Event::Tick), [5]);
+    parks(&mut w, Event::Parked(few));
+    let many = some(&mut w, PARK_BATCH);
+    assert_eq!(parks(&mut w, Event::ParkOldest(many)), [PARK_BATCH], "a whole batch does not wait");
 }
