@@ -42,7 +42,9 @@ fn free_port() -> u16 {
 
 fn start(program: &str, arguments: &[&str], log: &Path) -> Child {
     let mut command = Command::new(program);
-    command.args(arguments).envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0")]);
+    // No random refusals of nonces: the library tries again three times, which now and then is not enough.
+    let steady = [("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_WFE_NONCEREJECT", "0")];
+    command.args(arguments).envs(steady);
     let log = std::fs::File::create(log).unwrap();
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command.spawn().expect("pebble is installed (test.sh leaves this module out where it is not)")
