@@ -13,7 +13,7 @@ use crate::dns::Resolver;
 use crate::service::{ConfigFile, Unusable};
 use clap::Args;
 use relay::account::Accounts;
-use relay::config::{Config, Fingerprint, Listener, ListenerTls, VirtualServer};
+use relay::config::{Config, Fingerprint, Listener, ListenerTls, VirtualServer, quoted};
 use relay::explain::{Decision, Inquiry, Logon, explain, is_accepted};
 use relay::gate::{self, CertificateIdentity, Client, PeerName, TlsIdentity};
 use smtp::address::Domain;
@@ -231,21 +231,4 @@ fn json(decisions: &[Decision]) -> String {
         items.push(format!("    {{{}}}", fields.join(", ")));
     }
     format!("{{\n  \"accepted\": {},\n  \"decisions\": [\n{}\n  ]\n}}\n", is_accepted(decisions), items.join(",\n"))
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                // Writing to a String cannot fail; control characters have at most four digits.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

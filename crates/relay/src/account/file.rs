@@ -15,6 +15,7 @@
 use super::name::check;
 use super::secrets::{SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN};
 use super::{Account, Accounts, NtHash, PasswordHash, ScramKeys, SenderPattern};
+use crate::config::quoted;
 use smtp::sasl::{Secret, base64};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -123,23 +124,6 @@ fn print(account: &Account, out: &mut String) {
         let list: Vec<String> = account.may_send_as.iter().map(|sender| quoted(&sender.to_string())).collect();
         let _ = writeln!(out, "may_send_as = [{}]", list.join(", "));
     }
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 struct Reader {

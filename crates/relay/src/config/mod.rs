@@ -44,6 +44,7 @@ pub use peers::{AccessList, Entry, Fingerprint, NoFingerprint};
 pub use places::{Place, Places};
 pub use problem::Problem;
 pub use rate::{Rate, RateLimits};
+pub use sample::quoted;
 
 use smtp::address::{Domain, Host, Mailbox};
 use std::net::{IpAddr, SocketAddr};

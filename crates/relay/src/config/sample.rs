@@ -18,8 +18,9 @@ impl Config {
     }
 }
 
-/// A TOML string of any text.
-fn quoted(text: &str) -> String {
+/// Any text as a string of TOML, which is one of JSON as well.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
