@@ -107,7 +107,7 @@ fn memory(content: &[u8]) -> Place {
 }
 
 fn parcel(id: QueueId, content: &str) -> Parcel {
-    let hop = NextHop { hosts: Hosts::Listed(Vec::new()), protocol: Protocol::Esmtp };
+    let hop = NextHop::plain(Hosts::Listed(Vec::new()), Protocol::Esmtp);
     Parcel {
         id,
         envelope: envelope(&["alice@example.com", "far@example.net", "bob@example.com"], content.len() as u64),

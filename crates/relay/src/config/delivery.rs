@@ -4,8 +4,9 @@ use super::domains::{host_port, plain_domain};
 use super::quantity::{DAY, HOUR, MINUTE};
 use super::read::{Placed, Reader, Table};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
-use super::{CONNECTIONS_CEILING, Delivery, GlitchRetry, HostPort, SmartHostUse};
+use super::{CONNECTIONS_CEILING, Delivery, GlitchRetry, HostPort, SmartHostUse, Terms};
 use smtp::address::Domain;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait, notice or expiry: a month; longer than that nobody waits for a mail.
@@ -227,6 +228,7 @@ pub(super) fn read<'s>(
         fqdn: fqdn?,
         smart_host: smart_host.iter().map(|host| host.value.clone()).collect(),
         smart_host_use,
+        terms: Arc::new(Terms::plain()),
     };
     Some((delivery, smart_host))
 }

@@ -34,6 +34,7 @@ mod read;
 mod sample;
 pub mod settings;
 pub mod state;
+pub mod terms;
 
 pub use authentication::{Authentication, Lockout, OAuth};
 pub use certificate::{Acme, AcmeChallenge, CertificateSource, ClientCertificates};
@@ -45,6 +46,7 @@ pub use places::{Place, Places};
 pub use problem::Problem;
 pub use rate::{Rate, RateLimits};
 pub use sample::quoted;
+pub use terms::{ClientAuth, Pacing, Terms, TlsPolicy};
 
 use smtp::address::{Domain, Host, Mailbox};
 use std::net::{IpAddr, SocketAddr};
@@ -243,10 +245,12 @@ pub struct Delivery {
     pub smart_host: Vec<HostPort>,
     /// When the smart host is used.
     pub smart_host_use: SmartHostUse,
+    /// On what terms mail is handed on for which there are no others.
+    pub terms: Arc<Terms>,
 }
 
 /// `{ every = "60 s", times = 3 }`
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GlitchRetry {
     /// The wait.
     pub every: Duration,

@@ -454,7 +454,7 @@ fn limits(server: &VirtualServer) -> Limits {
 
 /// The hop named in a parcel for Drop: no host.
 fn no_hop() -> Arc<route::NextHop> {
-    Arc::new(route::NextHop { hosts: route::Hosts::Listed(Vec::new()), protocol: route::Protocol::Esmtp })
+    Arc::new(route::NextHop::plain(route::Hosts::Listed(Vec::new()), route::Protocol::Esmtp))
 }
 
 /// Content held in memory is let go where the disk has it too.

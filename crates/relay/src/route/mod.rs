@@ -8,12 +8,13 @@
 
 pub mod mx;
 
-use crate::config::{HostPort, RemoteDomain, RouteTo, SmartHostUse, VirtualServer};
+use crate::config::{HostPort, RemoteDomain, RouteTo, SmartHostUse, Terms, VirtualServer};
 use crate::domain::Place;
 use crate::envelope::{Failure, FailureKind};
 use crate::reason::{Reason, Value};
 use smtp::address::{Domain, Host, Mailbox, ReversePath};
 use smtp::reply::EnhancedStatus;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,29 +53,33 @@ pub fn decide<'a>(server: &'a VirtualServer, mailbox: &Mailbox) -> (Route, Reaso
             match &server.default_domain.route {
                 None => (Route::Drop, because(Value::Word("the Drop folder"))),
                 // An alias is the default domain under another name, so its mail follows the default domain's records.
-                Some(to) => (hop(by_route(server, to, name), Protocol::Esmtp), because(Value::Route(to))),
+                Some(to) => (
+                    hop(by_route(server, to, name), Protocol::Esmtp, &server.delivery.terms),
+                    because(Value::Route(to)),
+                ),
             }
         }
         Place::Remote(remote) => {
             let Some(to) = &remote.route else {
                 let (hosts, because) = by_server(server, domain);
-                return (hop(hosts, spoken(remote)), because);
+                return (hop(hosts, spoken(remote), &server.delivery.terms), because);
             };
             let pattern = &remote.pattern;
             let because =
                 Reason::setting(server, "domain.route", Value::Route(to), "the remote domain has a route of its own")
                     .domain(&pattern.name, pattern.below, "route");
-            (hop(by_route(server, to, domain), spoken(remote)), because)
+            (hop(by_route(server, to, domain), spoken(remote), &server.delivery.terms), because)
         }
         Place::Foreign => {
             let (hosts, because) = by_server(server, domain);
-            (hop(hosts, Protocol::Esmtp), because)
+            (hop(hosts, Protocol::Esmtp, &server.delivery.terms), because)
         }
     }
 }
 
-fn hop((hosts, lmtp): (Hosts, bool), protocol: Protocol) -> Route {
-    Route::Hop(Arc::new(NextHop { hosts, protocol: if lmtp { Protocol::Lmtp } else { protocol } }))
+fn hop((hosts, lmtp): (Hosts, bool), protocol: Protocol, terms: &Arc<Terms>) -> Route {
+    let protocol = if lmtp { Protocol::Lmtp } else { protocol };
+    Route::Hop(Arc::new(NextHop { hosts, protocol, terms: terms.clone() }))
 }
 
 fn spoken(remote: &RemoteDomain) -> Protocol {
@@ -137,7 +142,7 @@ fn route_literal(server: &VirtualServer, ip: IpAddr) -> (Route, Reason<'_>) {
     }
     let (listed, because) = by_smart_host(server);
     let hosts = listed.unwrap_or(Hosts::Literal { ip, port: server.delivery.port });
-    (hop((hosts, false), Protocol::Esmtp), because)
+    (hop((hosts, false), Protocol::Esmtp, &server.delivery.terms), because)
 }
 
 /// Why no mail is sent to an address literal.
@@ -201,12 +206,31 @@ pub fn rewrite<'a>(server: &'a VirtualServer, sender: &ReversePath) -> (ReverseP
 }
 
 /// Where the mail of one recipient goes next. Two that are equal share a queue and connections.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NextHop {
     /// Which hosts.
     pub hosts: Hosts,
     /// How to speak with them.
     pub protocol: Protocol,
+    /// On what terms.
+    pub terms: Arc<Terms>,
+}
+
+impl NextHop {
+    /// On the terms of mail that nobody has special terms for.
+    #[must_use]
+    pub fn plain(hosts: Hosts, protocol: Protocol) -> NextHop {
+        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()) }
+    }
+}
+
+impl Hash for NextHop {
+    /// Hosts with several terms are few: the owner tells them apart well enough.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hosts.hash(state);
+        self.protocol.hash(state);
+        self.terms.owner.hash(state);
+    }
 }
 
 /// Which hosts take it.

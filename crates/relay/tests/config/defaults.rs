@@ -2,12 +2,13 @@
 
 use super::{drawn, parse};
 use relay::config::{
-    AccessList, Config, DefaultDomain, Delivery, GlitchRetry, Listener, ListenerTls, QueueBounds, SmartHostUse,
+    AccessList, Config, DefaultDomain, Delivery, GlitchRetry, Listener, ListenerTls, QueueBounds, SmartHostUse, Terms,
     settings,
 };
 use smtp::address::Domain;
 use smtp::body::BareNewlines;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -56,6 +57,7 @@ fn a_name_and_a_home_are_enough() {
             fqdn: fqdn.clone(),
             smart_host: Vec::new(),
             smart_host_use: SmartHostUse::Always,
+            terms: Arc::new(Terms::plain()),
         }
     );
     assert_eq!(

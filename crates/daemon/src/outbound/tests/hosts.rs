@@ -31,7 +31,7 @@ fn nobody(port: u16) -> SocketAddr {
 fn mx_hop(port: u16, then: &[SocketAddr]) -> Arc<NextHop> {
     let domain = smtp::address::Domain::parse("there.test").unwrap();
     let then = then.iter().copied().map(host_port).collect();
-    Arc::new(NextHop { hosts: Hosts::Mx { domain, port, then }, protocol: Protocol::Esmtp })
+    Arc::new(NextHop::plain(Hosts::Mx { domain, port, then }, Protocol::Esmtp))
 }
 
 /// One message this way, and no more than that.
@@ -226,7 +226,7 @@ async fn a_smart_host_by_name_needs_no_mx() {
     })
     .await;
     let host = |name: &str| HostPort { host: Host::parse(name).unwrap(), port: address.port() };
-    let hop = |hosts: Vec<HostPort>| Arc::new(NextHop { hosts: Hosts::Listed(hosts), protocol: Protocol::Esmtp });
+    let hop = |hosts: Vec<HostPort>| Arc::new(NextHop::plain(Hosts::Listed(hosts), Protocol::Esmtp));
     let mut site = Site::with_dns(&dns);
     assert_eq!(send(&mut site, &hop(vec![host("absent.test"), host("smart.test")])).await, OK);
     assert!(!dns.asked().iter().any(|q| q.kind == MX));
@@ -238,7 +238,7 @@ async fn an_address_needs_no_dns() {
     let (_peer, address) = Peer::at("127.0.0.1:0".parse().unwrap(), &[&good()]);
     let dns = FakeDns::start(|_| Say::NoSuchName).await;
     let hosts = Hosts::Literal { ip: address.ip(), port: address.port() };
-    let hop = Arc::new(NextHop { hosts, protocol: Protocol::Esmtp });
+    let hop = Arc::new(NextHop::plain(hosts, Protocol::Esmtp));
     assert_eq!(send(&mut Site::with_dns(&dns), &hop).await, OK);
     assert_eq!(dns.asked(), []);
 }
@@ -250,7 +250,7 @@ async fn this_server_is_never_connected_to() {
     let ourselves: SocketAddr = "127.0.0.1:2".parse().unwrap();
     assert_eq!(send(&mut site, &listed(&[ourselves])).await, "closed: 0=Loop 5.4.6");
     let literal = Hosts::Literal { ip: ourselves.ip(), port: ourselves.port() };
-    let literal = Arc::new(NextHop { hosts: literal, protocol: Protocol::Esmtp });
+    let literal = Arc::new(NextHop::plain(literal, Protocol::Esmtp));
     assert_eq!(send(&mut site, &literal).await, "closed: 0=Loop 5.4.6");
     // Another one in the list is not a loop.
     let (_peer, address) = Peer::at("127.0.0.1:0".parse().unwrap(), &[&good()]);
@@ -262,7 +262,7 @@ async fn this_server_is_never_connected_to() {
 async fn an_address_of_nobody_is_not_connected_to() {
     for ip in ["0.0.0.0", "255.255.255.255", "224.0.0.1"] {
         let hosts = Hosts::Literal { ip: ip.parse().unwrap(), port: 25 };
-        let hop = Arc::new(NextHop { hosts, protocol: Protocol::Esmtp });
+        let hop = Arc::new(NextHop::plain(hosts, Protocol::Esmtp));
         assert_eq!(send(&mut Site::start(), &hop).await, "closed: 0=Dns 5.4.4", "{ip}");
     }
 }
@@ -271,7 +271,7 @@ async fn an_address_of_nobody_is_not_connected_to() {
 async fn a_unix_socket_that_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let hosts = Hosts::Unix(folder.path().join("lmtp"));
-    let hop = Arc::new(NextHop { hosts, protocol: Protocol::Lmtp });
+    let hop = Arc::new(NextHop::plain(hosts, Protocol::Lmtp));
     assert_eq!(send(&mut Site::start(), &hop).await, "closed: 0=Unreachable 4.4.1");
 }
 

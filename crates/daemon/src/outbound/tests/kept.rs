@@ -134,7 +134,7 @@ async fn it_ends_with_the_queue() {
 #[tokio::test(start_paused = true)]
 async fn connections_that_have_ended_are_forgotten() {
     let mut site = Site::start();
-    let nobody = Arc::new(NextHop { hosts: Hosts::Unix("/nowhere/at/all".into()), protocol: Protocol::Lmtp });
+    let nobody = Arc::new(NextHop::plain(Hosts::Unix("/nowhere/at/all".into()), Protocol::Lmtp));
     for connection in 0..1_000 {
         site.connect(connection, message("to@there.test", CONTENT, &nobody));
         assert_eq!(site.event().await, "closed: 0=Unreachable 4.4.1");

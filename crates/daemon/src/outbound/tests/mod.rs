@@ -85,7 +85,7 @@ fn host_port(address: SocketAddr) -> HostPort {
 
 fn listed(hosts: &[SocketAddr]) -> Arc<NextHop> {
     let hosts = Hosts::Listed(hosts.iter().copied().map(host_port).collect());
-    Arc::new(NextHop { hosts, protocol: Protocol::Esmtp })
+    Arc::new(NextHop::plain(hosts, Protocol::Esmtp))
 }
 
 /// One virtual server's outbound side, and what the queue hears of it.

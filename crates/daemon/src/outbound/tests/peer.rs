@@ -70,7 +70,7 @@ impl Peer {
     }
 
     pub(crate) fn hop_speaking(&self, protocol: Protocol) -> Arc<NextHop> {
-        Arc::new(NextHop { hosts: Hosts::Unix(self.path.clone()), protocol })
+        Arc::new(NextHop::plain(Hosts::Unix(self.path.clone()), protocol))
     }
 
     pub(crate) fn label(&self) -> String {
