@@ -6,7 +6,10 @@
 //!
 //! IIS: Delivery tab, Advanced (smart host, masquerade domain); SMTP domains, Route domain.
 
+pub mod mta_sts;
 pub mod mx;
+pub mod protection;
+pub mod tlsa;
 
 use crate::config::{HostPort, RemoteDomain, RouteTo, SmartHostUse, Terms, VirtualServer};
 use crate::domain::Place;
