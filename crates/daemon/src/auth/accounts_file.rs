@@ -175,6 +175,56 @@ fn read(path: &Path, default_domain: Option<&str>) -> Result<(Accounts, Stamp), 
     Ok((accounts, Stamp::of(&metadata)))
 }
 
+/// An accounts file while it is changed: nobody else who asks for this one changes it meanwhile.
+#[derive(Debug)]
+pub struct AccountsLock {
+    file: File,
+    path: PathBuf,
+    /// It was not there before.
+    is_new: bool,
+}
+
+impl AccountsLock {
+    /// Waits until nobody else changes the file. One that is not there is made, empty, if it `may_be_new`.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be opened or locked.
+    pub fn wait(path: &Path, may_be_new: bool) -> Result<AccountsLock, AuthFault> {
+        let unreadable = |error: io::Error| AuthFault::Unreadable { path: path.to_owned(), error };
+        loop {
+            let mut is_new = false;
+            let file = match OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && may_be_new => {
+                    is_new = true;
+                    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(AuthFault::Missing { path: path.to_owned() });
+                }
+                opened => opened,
+            };
+            let file = file.map_err(unreadable)?;
+            file.lock().map_err(unreadable)?;
+            // Whoever had the lock before has put another file in its place.
+            let id = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+            let locked = file.metadata().map_err(unreadable)?;
+            if fs::metadata(path).is_ok_and(|now| id(&now) == id(&locked)) {
+                return Ok(AccountsLock { file, path: path.to_owned(), is_new });
+            }
+        }
+    }
+}
+
+impl Drop for AccountsLock {
+    /// Leaves no empty file behind if nothing was written.
+    fn drop(&mut self) {
+        let is_untouched = |metadata: fs::Metadata| metadata.nlink() > 0 && metadata.len() == 0;
+        if self.is_new && self.file.metadata().is_ok_and(is_untouched) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Writes the file whole or not at all, for its owner's eyes only. A file that is there keeps its owner.
 pub fn write_accounts(path: &Path, text: &Secret) -> io::Result<()> {
     // A link stays one.
@@ -185,6 +235,8 @@ pub fn write_accounts(path: &Path, text: &Secret) -> io::Result<()> {
     new.push(name);
     new.push(format!(".{}.new", std::process::id()));
     let new = folder.join(new);
+    // What a run that was cut short has left.
+    let _ = fs::remove_file(&new);
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         if let Ok(before) = fs::metadata(&path) {

@@ -20,7 +20,7 @@ mod kerberos;
 mod oauth;
 mod passwords;
 
-pub use accounts_file::{fresh_salt_key, read_accounts, write_accounts};
+pub use accounts_file::{AccountsLock, fresh_salt_key, read_accounts, write_accounts};
 pub use exchange::{Exchange, Verdict};
 pub use fault::{AuthFault, KeytabFault};
 pub use kerberos::{kerberos_faults, prepare_kerberos};

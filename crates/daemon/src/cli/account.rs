@@ -1,17 +1,17 @@
 //! `mailroot account …`: add, passwd, remove, list, disable, enable.
 //!
 //! A password is asked for at the terminal without being shown, or read from standard input; it is never an argument, which every
-//! user of the machine could read. The file is written whole or not at all, and only its owner can read it. A relay that runs takes the
-//! change over by itself.
+//! user of the machine could read. The file is written whole or not at all, and only its owner can read it; commands at the same time change it
+//! one after the other. A relay that runs takes the change over by itself.
 
 use super::{complain, load, say};
-use crate::auth::{self, AuthFault};
+use crate::auth::{self, AccountsLock, AuthFault};
 use crate::service::ConfigFile;
 use clap::{Args, Subcommand};
 use relay::account::{Account as Entry, Accounts, NtHash, SenderPattern, check_name};
 use smtp::sasl::clear::PASSWORD_MAX;
 use smtp::sasl::scram::{ITERATIONS, Keys};
-use smtp::sasl::{Secret, ntlm};
+use smtp::sasl::{Mechanism, Secret, ntlm};
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -119,46 +119,45 @@ pub(super) fn run(command: &Account) -> ExitCode {
 
 fn carry_out(command: &Account) -> Result<(), Trouble> {
     match command {
-        Account::Add { name, password, may_send_as, place } => add(name, password, may_send_as, place),
-        Account::Passwd { name, password, place } => {
-            let mut file = AccountsAt::open(place, false)?;
-            let mut account = file.find(name)?;
-            let had_hash = account.nt_hash.is_some();
-            set_password(&mut account, password)?;
-            if had_hash && account.nt_hash.is_none() {
-                complain("Note: the NT hash is gone; NTLM does not work for this account. To keep one: --ntlm\n");
-            }
-            file.put(account)
-        }
+        Account::Add { name, password, may_send_as, place } => add(name, password, may_send_as, &place.find()?),
+        Account::Passwd { name, password, place } => passwd(name, password, &place.find()?),
         Account::Remove { name, place } => {
-            let mut file = AccountsAt::open(place, false)?;
-            file.find(name)?;
-            file.accounts.remove(name);
-            file.write()
+            let file = place.find()?;
+            file.change(false, |accounts| {
+                file.one(accounts, name)?;
+                accounts.remove(name);
+                Ok(())
+            })
         }
         Account::List { place } => {
-            say(&listing(&AccountsAt::open(place, false)?.accounts));
+            say(&listing(&place.find()?.read(false)?));
             Ok(())
         }
-        Account::Disable { name, place } => set_disabled(name, place, true),
-        Account::Enable { name, place } => set_disabled(name, place, false),
+        Account::Disable { name, place } => set_disabled(name, &place.find()?, true),
+        Account::Enable { name, place } => set_disabled(name, &place.find()?, false),
     }
 }
 
-fn set_disabled(name: &str, place: &Place, disabled: bool) -> Result<(), Trouble> {
-    let mut file = AccountsAt::open(place, false)?;
-    let account = file.find(name)?;
-    file.put(Entry { disabled, ..account })
+fn set_disabled(name: &str, file: &AccountsAt, disabled: bool) -> Result<(), Trouble> {
+    file.change(false, |accounts| {
+        let account = file.one(accounts, name)?;
+        accounts.put(Entry { disabled, ..account });
+        Ok(())
+    })
 }
 
-fn add(name: &str, password: &PasswordOptions, may_send_as: &[String], place: &Place) -> Result<(), Trouble> {
+fn add(name: &str, password: &PasswordOptions, may_send_as: &[String], file: &AccountsAt) -> Result<(), Trouble> {
     if let Err(fault) = check_name(name) {
         return says(format!("{name:?} cannot be an account: {fault}."));
     }
-    let mut file = AccountsAt::open(place, true)?;
-    if file.accounts.find(name).is_some() {
-        return says(format!("There is an account {name:?} already. To change its password: mailroot account passwd"));
-    }
+    file.refuse_useless_hash(password)?;
+    let refuse_second = |accounts: &Accounts| match accounts.find(name) {
+        Some(_) => {
+            says(format!("There is an account {name:?} already. To change its password: mailroot account passwd"))
+        }
+        None => Ok(()),
+    };
+    refuse_second(&file.read(true)?)?;
     let mut account = Entry::new(name);
     for text in may_send_as {
         let Some(pattern) = SenderPattern::parse(text) else {
@@ -167,53 +166,85 @@ fn add(name: &str, password: &PasswordOptions, may_send_as: &[String], place: &P
         account.may_send_as.push(pattern);
     }
     set_password(&mut account, password)?;
-    file.put(account)
+    file.change(true, |accounts| {
+        refuse_second(accounts)?;
+        accounts.put(account);
+        Ok(())
+    })
 }
 
-/// The accounts, and where they come from.
+fn passwd(name: &str, password: &PasswordOptions, file: &AccountsAt) -> Result<(), Trouble> {
+    file.refuse_useless_hash(password)?;
+    let mut with_new = file.one(&file.read(false)?, name)?;
+    let had_hash = with_new.nt_hash.is_some();
+    set_password(&mut with_new, password)?;
+    if had_hash && with_new.nt_hash.is_none() {
+        complain("Note: the NT hash is gone; NTLM does not work for this account. To keep one: --ntlm\n");
+    }
+    file.change(false, |accounts| {
+        let account = file.one(accounts, name)?;
+        let Entry { password, scram, nt_hash, .. } = with_new;
+        accounts.put(Entry { password, scram, nt_hash, ..account });
+        Ok(())
+    })
+}
+
+/// An accounts file, and what the configuration says of it.
 struct AccountsAt {
     path: PathBuf,
-    accounts: Accounts,
+    default_domain: Option<Box<str>>,
+    /// Is NTLM on where the file is used? `None`: no configuration was named.
+    ntlm: Option<bool>,
 }
 
 impl AccountsAt {
-    /// Reads the file; one that is not there is empty if it `may_be_new`.
-    fn open(place: &Place, may_be_new: bool) -> Result<AccountsAt, Trouble> {
-        let (path, default_domain) = place.find()?;
-        match auth::read_accounts(&path, default_domain.as_deref()) {
-            Ok(accounts) => Ok(AccountsAt { path, accounts }),
-            Err(AuthFault::Missing { .. }) if may_be_new => {
-                Ok(AccountsAt { path, accounts: Accounts::new(default_domain.as_deref()) })
-            }
-            Err(fault) => Err(fault.into()),
+    /// What is in the file; one that is not there is empty if it `may_be_new`.
+    fn read(&self, may_be_new: bool) -> Result<Accounts, Trouble> {
+        match auth::read_accounts(&self.path, self.default_domain.as_deref()) {
+            Err(AuthFault::Missing { .. }) if may_be_new => Ok(Accounts::new(self.default_domain.as_deref())),
+            read => read.map_err(Trouble::from),
         }
     }
 
-    fn find(&self, name: &str) -> Result<Entry, Trouble> {
-        match self.accounts.find(name) {
+    fn one(&self, accounts: &Accounts, name: &str) -> Result<Entry, Trouble> {
+        match accounts.find(name) {
             Some(account) => Ok(account.clone()),
             None => says(format!("There is no account {name:?} in {}.", self.path.display())),
         }
     }
 
-    fn put(&mut self, account: Entry) -> Result<(), Trouble> {
-        self.accounts.put(account);
-        self.write()
+    /// Reads the file, lets it be changed, and writes it; whoever else wants to change it waits. Not to be held up by questions.
+    fn change(
+        &self,
+        may_be_new: bool,
+        change: impl FnOnce(&mut Accounts) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let lock = AccountsLock::wait(&self.path, may_be_new)?;
+        let mut accounts = self.read(false)?;
+        change(&mut accounts)?;
+        if accounts.salt_key.is_none() {
+            accounts.salt_key = auth::fresh_salt_key();
+        }
+        let written = auth::write_accounts(&self.path, &accounts.print());
+        drop(lock);
+        written.map_err(|error| Trouble::Says(format!("{} cannot be written: {error}.", self.path.display())))
     }
 
-    fn write(&mut self) -> Result<(), Trouble> {
-        if self.accounts.salt_key.is_none() {
-            self.accounts.salt_key = auth::fresh_salt_key();
+    fn refuse_useless_hash(&self, options: &PasswordOptions) -> Result<(), Trouble> {
+        if options.ntlm && self.ntlm == Some(false) {
+            return says(
+                "NTLM is not among access.authentication.methods, so an NT hash would be of use to thieves alone. Leave --ntlm out, or \
+                 switch NTLM on first.",
+            );
         }
-        let written = auth::write_accounts(&self.path, &self.accounts.print());
-        written.map_err(|error| Trouble::Says(format!("{} cannot be written: {error}.", self.path.display())))
+        Ok(())
     }
 }
 
 impl Place {
-    fn find(&self) -> Result<(PathBuf, Option<Box<str>>), Trouble> {
+    fn find(&self) -> Result<AccountsAt, Trouble> {
         if let Some(path) = &self.accounts {
-            return Ok((path.clone(), None));
+            return Ok(AccountsAt { path: path.clone(), default_domain: None, ntlm: None });
         }
         let Some(config) = &self.config else { return says("Name the configuration: --config FILE") };
         let (_, loaded) = load(&ConfigFile::new(config)).map_err(Trouble::Said)?;
@@ -229,7 +260,11 @@ impl Place {
             let names: Vec<String> = servers.iter().map(|server| format!("{:?}", server.name)).collect();
             return says(format!("Which virtual server is meant? --server with one of: {}", names.join(", ")));
         };
-        Ok((server.access.accounts.clone(), server.access.authentication.default_logon_domain.clone()))
+        let path = server.access.accounts.clone();
+        let mut users = servers.iter().filter(|server| server.access.accounts == path);
+        let ntlm = users.any(|server| server.access.authentication.methods.contains(&Mechanism::Ntlm));
+        let default_domain = server.access.authentication.default_logon_domain.clone();
+        Ok(AccountsAt { path, default_domain, ntlm: Some(ntlm) })
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod with_clients;
 
+use crate::harness::Site;
+use crate::harness::relay::{Relay, Settings};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -68,6 +70,49 @@ fn the_life_of_an_account() {
     assert_eq!(account(folder, &format!("remove bob {AT}"), "").0, 0);
     assert_eq!(account(folder, &format!("list {AT}"), "").1, "alice  PLAIN LOGIN SCRAM  *@example.com\n");
     assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+/// Each of them reads the file, changes it and writes it anew: none may forget what another has written meanwhile.
+#[test]
+fn commands_at_the_same_time_lose_no_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let names: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+    let add = |name: &str| account(folder, &format!("add {name} --password-stdin {AT}"), "s3cret\n");
+    std::thread::scope(|scope| {
+        let all: Vec<_> = names.iter().map(|name| scope.spawn(move || add(name))).collect();
+        for one in all {
+            assert_eq!(one.join().unwrap(), (0, String::new(), String::new()));
+        }
+    });
+    let list = account(folder, &format!("list {AT}"), "").1;
+    for name in &names {
+        assert!(list.contains(&format!("{name}  PLAIN")), "{name} is lost: {list}");
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+/// Whoever reads an NT hash can log on with it where NTLM is on: it is kept for nothing else.
+#[test]
+fn an_nt_hash_is_kept_only_where_ntlm_is_on() {
+    let site = Site::new();
+    let folder = site.folder.path();
+    let config = |methods: &str| {
+        let settings = Settings::new(&site).access(&format!("authentication = {{ methods = [{methods}] }}"));
+        format!("--config {}", Relay::prepare(&site, &settings).config.display())
+    };
+    let at = config("\"SCRAM-SHA-256\"");
+    let (code, _, said) = account(folder, &format!("add alice --ntlm --password-stdin {at}"), "s3cret");
+    assert!(code == 1 && said.contains("NTLM is not among access.authentication.methods"), "{code} {said}");
+    assert_eq!(account(folder, &format!("add alice --password-stdin {at}"), "s3cret").0, 0);
+    let before = file(folder);
+    let (code, _, said) = account(folder, &format!("passwd alice --ntlm --password-stdin {at}"), "s3cret");
+    assert!(code == 1 && said.contains("NTLM is not among"), "{code} {said}");
+    assert_eq!(file(folder), before);
+
+    let at = config("\"NTLM\"");
+    assert_eq!(account(folder, &format!("passwd alice --ntlm --password-stdin {at}"), "s3cret").0, 0);
+    assert!(file(folder).contains("nt_hash"));
 }
 
 #[test]
