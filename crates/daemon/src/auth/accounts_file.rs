@@ -89,12 +89,20 @@ impl Stamp {
 }
 
 impl AccountsFile {
-    /// Reads the file for the first time.
-    pub(super) fn open(path: &Path, default_domain: Option<&str>, log: Log) -> Result<AccountsFile, AuthFault> {
-        let (accounts, stamp) = read(path, default_domain)?;
+    /// Reads the file for the first time. One that is not there has no accounts, unless it is `needed`.
+    pub(super) fn open(
+        path: &Path,
+        needed: bool,
+        default_domain: Option<&str>,
+        log: Log,
+    ) -> Result<AccountsFile, AuthFault> {
+        let (accounts, seen) = match read(path, default_domain) {
+            Err(AuthFault::Missing { .. }) if !needed => (Accounts::new(default_domain), None),
+            read => read.map(|(accounts, stamp)| (accounts, Some(stamp)))?,
+        };
         let salt_key = fresh_salt_key().ok_or(AuthFault::Chance)?;
         let roll = Roll::new(accounts, salt_key).ok_or(AuthFault::Chance)?;
-        let last = Last { roll: Arc::new(roll), seen: Some(stamp), looked: Instant::now() };
+        let last = Last { roll: Arc::new(roll), seen, looked: Instant::now() };
         Ok(AccountsFile {
             path: path.to_owned(),
             default_domain: default_domain.map(Into::into),

@@ -12,6 +12,7 @@
 mod accounts_file;
 mod exchange;
 mod fault;
+mod foresight;
 #[cfg(feature = "kerberos")]
 mod kerberos;
 #[cfg(not(feature = "kerberos"))]
@@ -23,7 +24,8 @@ mod passwords;
 pub use accounts_file::{AccountsLock, fresh_salt_key, read_accounts, write_accounts};
 pub use exchange::{Exchange, Verdict};
 pub use fault::{AuthFault, KeytabFault};
-pub use kerberos::{kerberos_faults, prepare_kerberos};
+pub use foresight::{faults, notes};
+pub use kerberos::prepare_kerberos;
 pub use oauth::{CLOCK_SKEW_MAX, Issuer, IssuerFault, KEYS_KEPT_MAX, TokenFault};
 pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, hash};
 
@@ -117,10 +119,10 @@ impl Authenticator {
         let accounts = if plan.methods.is_empty() {
             None
         } else {
-            Some(AccountsFile::open(&plan.accounts, plan.default_domain.as_deref(), log.clone())?)
+            let needed = plan.methods.iter().any(|method| !method.is_token());
+            Some(AccountsFile::open(&plan.accounts, needed, plan.default_domain.as_deref(), log.clone())?)
         };
-        let takes_tokens =
-            plan.methods.iter().any(|method| matches!(method, Mechanism::Xoauth2 | Mechanism::OauthBearer));
+        let takes_tokens = plan.methods.iter().any(|method| method.is_token());
         let issuer = match &plan.oauth {
             Some(wanted) if takes_tokens => {
                 Some(Issuer::new(wanted.clone(), clock.clone()).map_err(AuthFault::Issuer)?)

@@ -17,8 +17,7 @@ impl Kerberos {
 }
 
 /// The virtual servers that want Kerberos, for the check.
-#[must_use]
-pub fn kerberos_faults(config: &Config) -> Vec<(Box<str>, AuthFault)> {
+pub(super) fn kerberos_faults(config: &Config) -> Vec<(Box<str>, AuthFault)> {
     let wanting =
         config.servers.iter().filter(|server| server.access.authentication.methods.contains(&Mechanism::Gssapi));
     wanting.map(|server| (server.name.clone(), AuthFault::NoKerberos)).collect()

@@ -8,7 +8,7 @@
 //! configuration, an account file that cannot be read).
 
 use super::{complain, say};
-use crate::auth::read_accounts;
+use crate::auth::{AuthFault, read_accounts};
 use crate::dns::Resolver;
 use crate::service::{ConfigFile, Unusable};
 use clap::Args;
@@ -178,7 +178,10 @@ fn accounts(server: &VirtualServer, question: &Question) -> Result<Option<Accoun
         return Ok(None);
     }
     let read = read_accounts(&server.access.accounts, authentication.default_logon_domain.as_deref());
-    read.map(Some).map_err(|fault| fault.to_string())
+    match read {
+        Err(AuthFault::Missing { .. }) if !authentication.needs_accounts() => Ok(None),
+        read => read.map(Some).map_err(|fault| fault.to_string()),
+    }
 }
 
 /// What the DNS says of the client.

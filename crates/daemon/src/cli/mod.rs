@@ -134,7 +134,7 @@ fn check(file: &ConfigFile) -> ExitCode {
         Err(code) => return code,
     };
     let mut faults = certificate::faults(&loaded.config);
-    for (server, fault) in auth::kerberos_faults(&loaded.config) {
+    for (server, fault) in auth::faults(&loaded.config) {
         faults.push_str(&format!("'{server}': {fault}\n"));
     }
     if !faults.is_empty() {
@@ -144,7 +144,8 @@ fn check(file: &ConfigFile) -> ExitCode {
     let mut text = String::new();
     for server in &loaded.config.servers {
         text.push_str(&format!("{}\n", server.name));
-        server.describe().iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        let notes = auth::notes(&loaded.config, server);
+        server.describe().iter().chain(&notes).for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     say(&format!("{text}\n{}: no problems found.\n", file.path().display()));
     ExitCode::SUCCESS

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::service::ConfigFile;
 use clap::{Args, ValueEnum};
 use relay::account::Accounts;
-use relay::config::{Access, CertificateSource, VirtualServer};
+use relay::config::{CertificateSource, VirtualServer};
 use smtp::address::Domain;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,13 +94,9 @@ fn write(wanted: &Wanted) -> Result<String, String> {
         told.push_str(&format!("\n{}\n", server.name));
         server.describe().iter().for_each(|line| told.push_str(&format!("  {line}\n")));
     }
-    let needs_accounts = loaded.config.servers.iter().any(|server| uses_accounts(&server.access));
+    let needs_accounts = loaded.config.servers.iter().any(|server| server.access.authentication.needs_accounts());
     told.push_str(&next(path, needs_accounts));
     Ok(told)
-}
-
-fn uses_accounts(access: &Access) -> bool {
-    !access.authentication.methods.is_empty()
 }
 
 /// Makes what the configuration needs beside it, and is not there.
@@ -121,7 +117,7 @@ fn beside(server: &VirtualServer) -> Result<Vec<PathBuf>, String> {
         written.extend([file.clone(), key.clone()]);
     }
     let accounts = &server.access.accounts;
-    if uses_accounts(&server.access) && !accounts.exists() {
+    if server.access.authentication.needs_accounts() && !accounts.exists() {
         write_accounts(accounts, &Accounts::new(None).print())
             .map_err(|error| format!("{} cannot be written: {error}", accounts.display()))?;
         written.push(accounts.clone());
@@ -163,8 +159,8 @@ mod tests {
             assert!(file.exists() && told.contains("firm.test.pem"), "{told}");
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode(key), 0o600);
-            assert_eq!(server.access.accounts.exists(), uses_accounts(&server.access), "{told}");
-            if uses_accounts(&server.access) {
+            assert_eq!(server.access.accounts.exists(), server.access.authentication.needs_accounts(), "{told}");
+            if server.access.authentication.needs_accounts() {
                 assert_eq!(mode(&server.access.accounts), 0o600);
                 assert!(told.contains("mailroot account add"), "{told}");
             }

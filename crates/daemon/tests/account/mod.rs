@@ -2,8 +2,8 @@
 
 mod with_clients;
 
-use crate::harness::Site;
-use crate::harness::relay::{Relay, Settings};
+use crate::harness::relay::{PROGRAM, Relay, Settings};
+use crate::harness::{Site, run};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -113,6 +113,53 @@ fn an_nt_hash_is_kept_only_where_ntlm_is_on() {
     let at = config("\"NTLM\"");
     assert_eq!(account(folder, &format!("passwd alice --ntlm --password-stdin {at}"), "s3cret").0, 0);
     assert!(file(folder).contains("nt_hash"));
+}
+
+/// What the start would raise an alarm about, the check tells before.
+#[test]
+fn check_tells_what_is_wrong_with_accounts() {
+    let site = Site::new();
+    let folder = site.folder.path();
+    let path = folder.join("accounts.toml");
+    let check = |authentication: &str| {
+        let settings = Settings::new(&site).access(&format!("authentication = {{ {authentication} }}"));
+        let config = Relay::prepare(&site, &settings).config.clone();
+        let output = run(Command::new(PROGRAM).arg("check").arg("--config").arg(config));
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let put = |text: &str, mode: u32| {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let scram = "methods = [\"SCRAM-SHA-256\"]";
+    let (code, said) = check(scram);
+    assert!(code == 1 && said.contains("'Test': ") && said.contains("Make the first account"), "{said}");
+    put("[[account]]\nname = 1\n", 0o600);
+    let (code, said) = check(scram);
+    assert!(code == 1 && said.contains("accounts.toml, line 2"), "{said}");
+    put("", 0o644);
+    let (code, said) = check(scram);
+    assert!(code == 1 && said.contains("Mend it: chmod 600 "), "{said}");
+    assert_eq!(check("methods = []").0, 0, "nobody looks into it");
+    put("", 0o600);
+    assert_eq!(check(scram).0, 0);
+
+    put("[[account]]\nname = \"alice\"\nnt_hash = \"a4f49c406510bdcab6824ee7c30fd852\"\n", 0o600);
+    let (code, said) = check(scram);
+    assert!(code == 0 && said.contains("note: alice has an NT hash"), "{said}");
+    let (code, said) = check("methods = [\"NTLM\"]");
+    assert!(code == 0 && !said.contains("NT hash"), "{said}");
+
+    let tokens = |more: &str| {
+        let oauth = format!("issuer = \"https://login.test\", audience = \"relay\"{more}");
+        check(&format!("methods = [\"XOAUTH2\"], oauth = {{ {oauth} }}"))
+    };
+    let (code, said) = tokens(", authority = \"none.pem\"");
+    assert!(code == 1 && said.contains("none.pem cannot be used"), "{said}");
+    fs::remove_file(&path).unwrap();
+    let (code, said) = tokens("");
+    assert_eq!(code, 0, "whom the provider vouches for needs no account: {said}");
 }
 
 #[test]

@@ -161,10 +161,11 @@ pub struct Authentication {
 }
 
 impl Authentication {
-    /// Does anything here look into the accounts file?
+    /// Must there be an accounts file? Not where tokens alone are taken: the provider vouches for those who have no account. One
+    /// that is there is looked into for every method.
     #[must_use]
-    pub fn uses_accounts(&self) -> bool {
-        !self.methods.is_empty()
+    pub fn needs_accounts(&self) -> bool {
+        self.methods.iter().any(|method| !method.is_token())
     }
 }
 

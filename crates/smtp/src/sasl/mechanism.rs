@@ -66,7 +66,13 @@ impl Mechanism {
     /// Shows the password, or a token that is as good as one, to whoever reads the channel: wants TLS.
     #[must_use]
     pub fn is_clear_text(self) -> bool {
-        matches!(self, Mechanism::Plain | Mechanism::Login | Mechanism::Xoauth2 | Mechanism::OauthBearer)
+        matches!(self, Mechanism::Plain | Mechanism::Login) || self.is_token()
+    }
+
+    /// Shows a token, by which somebody else vouches for the client.
+    #[must_use]
+    pub fn is_token(self) -> bool {
+        matches!(self, Mechanism::Xoauth2 | Mechanism::OauthBearer)
     }
 }
 

@@ -247,8 +247,7 @@ fn wanting(config: &Config) -> impl Iterator<Item = &VirtualServer> {
 }
 
 /// The virtual servers whose keytab is wrong, for the check.
-#[must_use]
-pub fn kerberos_faults(config: &Config) -> Vec<(Box<str>, AuthFault)> {
+pub(super) fn kerberos_faults(config: &Config) -> Vec<(Box<str>, AuthFault)> {
     let mut faults = Vec::new();
     let mut first: Option<&PathBuf> = None;
     for server in wanting(config) {

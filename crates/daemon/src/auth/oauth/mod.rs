@@ -81,6 +81,14 @@ impl Issuer {
         Ok(Issuer { wanted, fetcher, clock, cache: Mutex::default() })
     }
 
+    /// Could it be asked? It is not.
+    ///
+    /// # Errors
+    /// The authorities for its certificate cannot be read.
+    pub(super) fn look(wanted: &OAuth) -> Result<(), IssuerFault> {
+        Fetcher::new(wanted.authority.as_deref()).map(drop)
+    }
+
     /// Whose token it is, if it holds.
     ///
     /// # Errors
@@ -181,8 +189,9 @@ fn judge(claims: &Map<String, Value>, wanted: &OAuth, now: Timestamp) -> Result<
         }
     }
     let user = claims.get(&*wanted.user_claim).and_then(Value::as_str).filter(|user| !user.trim().is_empty());
-    // An address that the provider has not looked at could be anybody's.
-    if &*wanted.user_claim == "email" && claims.get("email_verified") == Some(&Value::Bool(false)) {
+    // An address that the provider has not looked at could be anybody's. Some write text where a truth value belongs.
+    let is_yes = |value: &Value| *value == Value::Bool(true) || value.as_str() == Some("true");
+    if &*wanted.user_claim == "email" && !claims.get("email_verified").is_none_or(is_yes) {
         return Err(TokenFault::Wrong("its mail address is not verified"));
     }
     user.map(Into::into).ok_or(TokenFault::Wrong("it does not name its user"))

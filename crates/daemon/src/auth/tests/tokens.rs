@@ -230,11 +230,53 @@ async fn every_claim_is_looked_at() {
         ("email", json!(7), "it does not name its user"),
         ("email", json!(" "), "it does not name its user"),
         ("email_verified", json!(false), "its mail address is not verified"),
+        ("email_verified", json!("false"), "its mail address is not verified"),
+        ("email_verified", json!(0), "its mail address is not verified"),
+        ("email_verified", Value::Null, "its mail address is not verified"),
     ] {
         let mut claims = provider.claims();
         claims[name] = value.clone();
         assert_eq!(why(&world, &key.sign(&claims)).await, words, "{name}={value}");
     }
+    // Some providers write text where a truth value belongs.
+    for value in [json!(true), json!("true")] {
+        let mut claims = provider.claims();
+        claims["email_verified"] = value.clone();
+        assert_eq!(&*accepted(show(&world, &key.sign(&claims)).await).account, "alice", "{value}");
+    }
+}
+
+/// The provider vouches for those who have no account: no file of them is needed. One that is there says who may not.
+#[tokio::test]
+async fn tokens_need_no_accounts_file() {
+    let (provider, key) = (Provider::start(), Key::new("one"));
+    provider.publish(&[&key]);
+    let world = provider.world();
+    let mut plan = world.authenticator.plan.clone();
+    let authority = world.folder.path().join("ca.pem");
+    fs::write(&authority, provider.authority.certificate.pem()).unwrap();
+    plan.oauth.as_mut().unwrap().authority = Some(authority);
+    fs::remove_file(&plan.accounts).unwrap();
+    let open = |plan: &Plan| {
+        let clock = Clock::starting_at(Timestamp(NOW * 1_000));
+        Authenticator::open(plan.clone(), Passwords::new(1), Log::nowhere(), clock, None)
+    };
+    let token = key.sign(&provider.claims());
+    let world = World { authenticator: open(&plan).unwrap(), ..world };
+    assert_eq!(&*accepted(show(&world, &token).await).account, "alice");
+    let mut disabled = Accounts::new(None);
+    disabled.put(Account { disabled: true, ..Account::new("alice") });
+    write_accounts(&plan.accounts, &disabled.print()).unwrap();
+    world.authenticator.accounts.as_ref().unwrap().look_again();
+    let message = format!("user=alice\x01auth=Bearer {token}\x01\x01").into_bytes();
+    let told = challenge(world.begin(Mechanism::Xoauth2).step(Some(message)).await);
+    assert!(String::from_utf8(told).unwrap().contains("invalid_token"), "a file that is made later is heeded");
+
+    fs::write(&plan.accounts, "name = 1").unwrap();
+    assert!(matches!(open(&plan).err(), Some(AuthFault::Broken { .. })));
+    fs::remove_file(&plan.accounts).unwrap();
+    plan.methods.push(Mechanism::Plain);
+    assert!(matches!(open(&plan).err(), Some(AuthFault::Missing { .. })));
 }
 
 #[tokio::test]
