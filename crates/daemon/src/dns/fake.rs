@@ -105,7 +105,7 @@ impl FakeDns {
     }
 
     pub(crate) fn settings(&self) -> Dns {
-        Dns { servers: vec![self.address] }
+        Dns { servers: vec![self.address], ..relay::config::Dns::default() }
     }
 
     /// All questions so far.

@@ -179,7 +179,7 @@ async fn a_dead_server_is_no_answer() {
     let server = FakeDns::start(|_| Say::Silence).await;
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert_ne!(server.address, closed);
-    let resolver = Resolver::new(&Dns { servers: vec![closed] }).unwrap();
+    let resolver = Resolver::new(&Dns { servers: vec![closed], ..relay::config::Dns::default() }).unwrap();
     let answer = resolver.mx(&domain("x.test")).await;
     assert!(is_unanswered(&answer), "{answer:?}");
 }
@@ -188,7 +188,8 @@ async fn a_dead_server_is_no_answer() {
 async fn the_second_server_answers_for_a_dead_first() {
     let server = FakeDns::start(|_| Say::Records(vec![mx(1, "a.test")])).await;
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let resolver = Resolver::new(&Dns { servers: vec![closed, server.address] }).unwrap();
+    let resolver =
+        Resolver::new(&Dns { servers: vec![closed, server.address], ..relay::config::Dns::default() }).unwrap();
     assert!(resolver.mx(&domain("x.test")).await.is_ok());
 }
 

@@ -153,7 +153,31 @@ pub static MASQUERADE_DOMAIN: Setting = Setting {
     unit: Unit::Domain,
     default: Preset::Follows("none"),
     range: Range::Any,
-    help: "Replaces local domains in the envelope sender of outbound mail (MAIL FROM). Header fields and the null sender are left alone.",
+    help: "Replaces local domains in the envelope sender of outbound mail (MAIL FROM). The null sender is left alone, and so are header \
+fields unless `masquerade_from` is on.",
+};
+
+/// `delivery.masquerade_from`
+pub static MASQUERADE_FROM: Setting = Setting {
+    name: "delivery.masquerade_from",
+    tab: Tab::Delivery,
+    label: "Masquerade domain: in From too",
+    unit: Unit::Switch,
+    default: Preset::Switch(false),
+    range: Range::Any,
+    help: "Replaces local domains in the `From` field too, but not in reports.",
+};
+
+/// `delivery.mta_sts`
+pub static MTA_STS: Setting = Setting {
+    name: "delivery.mta_sts",
+    tab: Tab::Delivery,
+    label: "Outbound security: heed what domains publish by MTA-STS",
+    unit: Unit::Switch,
+    default: Preset::Switch(true),
+    range: Range::Any,
+    help: "Where a domain's policy asks for it, its mail goes only to the hosts that the policy names, under TLS with a certificate that \
+proves their name.",
 };
 
 /// `delivery.fqdn`
@@ -207,6 +231,12 @@ pub(super) fn read<'s>(
         Some(1) => SmartHostUse::AfterDirect,
         _ => SmartHostUse::Always,
     };
+    let masquerade_domain = domain(reader, table, &MASQUERADE_DOMAIN);
+    let masquerade_from = reader.switch(table, &MASQUERADE_FROM);
+    if masquerade_from && !table.has(&MASQUERADE_DOMAIN) {
+        let text = "there is no masquerade domain to write into From";
+        reader.problems.note(table.span_of(&MASQUERADE_FROM), text, "write masquerade_domain = \"example.com\"");
+    }
     let delivery = Delivery {
         retry: retry(reader, table),
         glitch_retry: GlitchRetry {
@@ -224,11 +254,13 @@ pub(super) fn read<'s>(
         timeout: seconds(reader, &TIMEOUT),
         port,
         hop_count_max: u32::try_from(reader.number(table, &HOP_COUNT_MAX)).unwrap_or(u32::MAX),
-        masquerade_domain: domain(reader, table, &MASQUERADE_DOMAIN),
+        masquerade_domain,
+        masquerade_from,
         fqdn: fqdn?,
         smart_host: smart_host.iter().map(|host| host.value.clone()).collect(),
         smart_host_use,
         terms: Arc::new(Terms::plain()),
+        mta_sts: reader.switch(table, &MTA_STS),
     };
     Some((delivery, smart_host))
 }

@@ -64,6 +64,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[state]`: the folder of what the program keeps for itself, absolute; only it may read it.
     pub state: PathBuf,
+    /// `[[smart_host]]`, in the file's order.
+    pub smart_hosts: Vec<Arc<SmartHost>>,
     /// `[[virtual_server]]`, at least one.
     pub servers: Vec<Arc<VirtualServer>>,
 }
@@ -73,6 +75,35 @@ pub struct Config {
 pub struct Dns {
     /// Resolvers to ask; empty: the system's.
     pub servers: Vec<SocketAddr>,
+    /// How answers are known to be secure.
+    pub dnssec: Dnssec,
+    /// The keys that [`Dnssec::Validate`] begins with, absolute; `None`: the root's.
+    pub trust_anchor: Option<PathBuf>,
+}
+
+/// How answers are known to be secure (DNSSEC). DANE is used whenever they can be.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Dnssec {
+    /// They are not.
+    #[default]
+    Off,
+    /// We check the signatures ourselves.
+    Validate,
+    /// The resolver has checked them and says so (the AD bit); the way to it cannot be tampered with.
+    TrustAd,
+}
+
+/// `[[smart_host]]`: hosts that take mail for us, and on what terms.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SmartHost {
+    /// Its name; unique.
+    pub name: Box<str>,
+    /// Tried in order, at least one.
+    pub hosts: Vec<HostPort>,
+    /// On what terms.
+    pub terms: Arc<Terms>,
+    /// Say HELO, not EHLO.
+    pub helo_only: bool,
 }
 
 /// `[[virtual_server]]`
@@ -210,6 +241,26 @@ pub struct Messages {
     pub ndr_copy_to: Option<Mailbox>,
     /// The Badmail folder, absolute.
     pub badmail: PathBuf,
+    /// What a message that we send on gets for a `From` if it has none.
+    pub add_from: AddFrom,
+    /// It gets a `Date` if it has none.
+    pub add_date: bool,
+    /// It gets a `Message-ID` if it has none.
+    pub add_message_id: bool,
+    /// Replaces its `From`; `Reply-To` keeps the old one.
+    pub rewrite_from: Option<Mailbox>,
+}
+
+/// What a message without a `From` gets for one.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum AddFrom {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The envelope sender.
+    Envelope,
+    /// Always this.
+    Fixed(Mailbox),
 }
 
 /// The Delivery tab.
@@ -239,6 +290,8 @@ pub struct Delivery {
     pub hop_count_max: u32,
     /// Replaces local domains in the envelope sender.
     pub masquerade_domain: Option<Domain>,
+    /// And in `From`.
+    pub masquerade_from: bool,
     /// Our name in banner, HELO, Received, Message-ID and reports.
     pub fqdn: Domain,
     /// Tried in order.
@@ -247,6 +300,8 @@ pub struct Delivery {
     pub smart_host_use: SmartHostUse,
     /// On what terms mail is handed on for which there are no others.
     pub terms: Arc<Terms>,
+    /// What domains publish by MTA-STS is heeded.
+    pub mta_sts: bool,
 }
 
 /// `{ every = "60 s", times = 3 }`

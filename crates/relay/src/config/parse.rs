@@ -64,7 +64,12 @@ impl Config {
             tables(&mut reader, root).into_iter().filter_map(|table| server(&mut reader, table, &around)).collect();
         check::check(&drafts, &mut reader.problems);
         if reader.problems.is_empty() {
-            Ok(Config { dns, state, servers: drafts.into_iter().map(|draft| Arc::new(draft.server)).collect() })
+            Ok(Config {
+                dns,
+                state,
+                smart_hosts: Vec::new(),
+                servers: drafts.into_iter().map(|draft| Arc::new(draft.server)).collect(),
+            })
         } else {
             Err(reader.problems.finish())
         }

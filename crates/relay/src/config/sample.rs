@@ -44,6 +44,8 @@ const TEMPLATE: &str = r##"# mailroot.toml
 
 #[dns]
 #servers = ["127.0.0.1:53"]                    # default: the system's
+#dnssec = "validate"                           # default: "off"; or "trust_ad"
+#trust_anchor = "anchor.txt"                   # default: the root's
 
 #[state]
 #folder = "state"                              # the ACME account and the certificates obtained with it
@@ -97,6 +99,12 @@ home = @HOME@
   #recipients_max = 100
   #ndr_copy_to = "postmaster@example.com"      # default: nobody
   #badmail = "Badmail"                         # default: Badmail in the home folder
+  # Helps for sloppy senders, all off: what mail without these fields gets for them on its way out.
+  #add_from = "none"                           # "envelope": the envelope sender
+  #default_from = "app@example.com"            # or always this one
+  #add_date = false
+  #add_message_id = false
+  #rewrite_from = "app@example.com"            # replaces From; Reply-To keeps the old one
 
   # The Delivery tab
   [virtual_server.delivery]
@@ -113,8 +121,10 @@ home = @HOME@
   #port = 25
   #hop_count_max = 15
   #masquerade_domain = "example.com"           # default: none
+  #masquerade_from = false                     # in From too
   #smart_host = ["smtp.example.com:25", "[192.0.2.1]"]   # default: none; mail goes to the hosts that DNS names
   #smart_host_use = "always"                   # or "after_direct"
+  #mta_sts = true                              # heed what domains publish
 
   # Bounds of the queue
   [virtual_server.queue]

@@ -82,7 +82,7 @@ pub fn decide<'a>(server: &'a VirtualServer, mailbox: &Mailbox) -> (Route, Reaso
 
 fn hop((hosts, lmtp): (Hosts, bool), protocol: Protocol, terms: &Arc<Terms>) -> Route {
     let protocol = if lmtp { Protocol::Lmtp } else { protocol };
-    Route::Hop(Arc::new(NextHop { hosts, protocol, terms: terms.clone() }))
+    Route::Hop(Arc::new(NextHop { hosts, protocol, terms: terms.clone(), then_terms: None }))
 }
 
 fn spoken(remote: &RemoteDomain) -> Protocol {
@@ -217,13 +217,15 @@ pub struct NextHop {
     pub protocol: Protocol,
     /// On what terms.
     pub terms: Arc<Terms>,
+    /// On what terms with the hosts that follow those of DNS (`then` of [`Hosts::Mx`]), where they have their own.
+    pub then_terms: Option<Arc<Terms>>,
 }
 
 impl NextHop {
     /// On the terms of mail that nobody has special terms for.
     #[must_use]
     pub fn plain(hosts: Hosts, protocol: Protocol) -> NextHop {
-        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()) }
+        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()), then_terms: None }
     }
 }
 

@@ -54,10 +54,12 @@ fn a_name_and_a_home_are_enough() {
             port: 25,
             hop_count_max: 15,
             masquerade_domain: None,
+            masquerade_from: false,
             fqdn: fqdn.clone(),
             smart_host: Vec::new(),
             smart_host_use: SmartHostUse::Always,
             terms: Arc::new(Terms::plain()),
+            mta_sts: true,
         }
     );
     assert_eq!(

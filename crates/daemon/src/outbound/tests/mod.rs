@@ -207,7 +207,7 @@ fn show(event: &Event) -> String {
 
 /// Nobody answers there.
 fn no_dns() -> relay::config::Dns {
-    relay::config::Dns { servers: vec!["127.0.0.1:9".parse().unwrap()] }
+    relay::config::Dns { servers: vec!["127.0.0.1:9".parse().unwrap()], ..relay::config::Dns::default() }
 }
 
 /// One message to one peer, up to the end of the connection.
