@@ -473,7 +473,7 @@ impl Lane {
 fn taken(connection: ConnectionId, parcel: &Parcel, at: Timestamp) -> Event {
     let said = || Ok(Taken { said: "250 2.6.0 0006453a1c2d8e01 queued for delivery".into(), reports: false });
     let results = parcel.recipients.iter().map(|index| (*index, said())).collect();
-    let outcome = Outcome { id: parcel.id, host: "mx.far.test [192.0.2.1]:25".into(), at, results };
+    let outcome = Outcome { id: parcel.id, host: "mx.far.test [192.0.2.1]:25".into(), at, channel: None, results };
     Event::Attempted { connection: Some(connection), outcome }
 }
 

@@ -10,11 +10,13 @@ mod property;
 
 pub use parse::NotAnEnvelope;
 
+use crate::channel::Channel;
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify, Ret};
 use smtp::reply::{EnhancedStatus, Reply};
 use smtp::time::Timestamp;
 use std::fmt;
+use std::sync::Arc;
 
 /// A message's name, in the log, in Received, on disk: 16 hexadecimal digits. Rises with time on one server.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -159,6 +161,10 @@ pub enum FailureKind {
     Unreachable,
     /// The name could not be resolved, does not exist, or takes no mail.
     Dns,
+    /// No TLS as the terms want it: it is not offered, the handshake fails, or the certificate is wrong.
+    Tls,
+    /// No log-on as the terms want it: refused, not offered, or what it needs is not to be had.
+    Auth,
     /// The next hop lacks an extension which this message needs.
     Unsupported,
     /// The Drop folder is over its quota.
@@ -207,4 +213,6 @@ pub struct Attempt {
     pub recipients: Vec<u32>,
     /// The other side's words, or what went wrong.
     pub said: Box<str>,
+    /// How the channel was protected, if it was.
+    pub channel: Option<Arc<Channel>>,
 }

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod badmail;
+pub mod channel;
 pub mod config;
 pub mod disk;
 pub mod domain;

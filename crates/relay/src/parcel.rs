@@ -1,5 +1,6 @@
 //! What goes to one next hop in one transaction, and what came of it.
 
+use crate::channel::Channel;
 use crate::envelope::{Envelope, Failure, QueueId};
 use crate::route::NextHop;
 use bytes::Bytes;
@@ -61,6 +62,8 @@ pub struct Outcome {
     pub host: Box<str>,
     /// When it ended.
     pub at: Timestamp,
+    /// How the channel was protected, if it was.
+    pub channel: Option<Arc<Channel>>,
     /// One item for each recipient of the parcel, by index into the envelope.
     pub results: Vec<(u32, Result<Taken, Failure>)>,
 }

@@ -19,12 +19,14 @@ mod logon;
 pub use logon::{Logon, Why};
 
 use crate::badmail::BadmailReason;
+use crate::channel::{Channel, Secured};
 use crate::envelope::{Envelope, Failure, FailureKind, Origin, QueueId};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::reply::Reply;
 use smtp::time::Timestamp;
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Octets of one value that a line shows.
 pub const VALUE_MAX: usize = 400;
@@ -151,6 +153,13 @@ pub enum Record {
     },
     /// Somebody wanted to log on.
     Logon(Logon),
+    /// Mail goes to a host in clear text, as its policy allows, after TLS was tried in vain.
+    InClear {
+        /// The host.
+        host: Box<str>,
+        /// What went wrong with TLS.
+        why: Box<str>,
+    },
     /// A recipient's mail was taken over by the next hop, or written to Drop.
     Delivered {
         /// The message.
@@ -161,6 +170,8 @@ pub enum Record {
         by: Box<str>,
         /// Its words.
         said: Box<str>,
+        /// How the channel was protected, if it was.
+        channel: Option<Arc<Channel>>,
         /// Milliseconds since it was accepted.
         after_ms: u64,
     },
@@ -247,6 +258,7 @@ impl Record {
             | Record::Abandoned { .. }
             | Record::Refused { .. }
             | Record::NotSecured { .. }
+            | Record::InClear { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
@@ -271,7 +283,8 @@ impl Record {
             | Record::Refused { .. }
             | Record::Secured { .. }
             | Record::NotSecured { .. } => self.print_receiving(out),
-            Record::Delivered { .. }
+            Record::InClear { .. }
+            | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. }
@@ -345,9 +358,10 @@ impl Record {
 
     fn print_delivery(&self, out: &mut String) {
         match self {
-            Record::Delivered { id, to, by, said, after_ms } => {
+            Record::InClear { host, why } => drop(Line::new(out, "in_clear").field("host", host).field("why", why)),
+            Record::Delivered { id, to, by, said, channel, after_ms } => {
                 let line = Line::new(out, "delivered").field("id", id).field("to", to).field("by", by);
-                line.field("said", said).field("after", &format_args!("{after_ms}ms"));
+                line.field("said", said).channel(channel.as_deref()).field("after", &format_args!("{after_ms}ms"));
             }
             Record::Deferred { id, to, failure, again } => {
                 let line = Line::new(out, "deferred").field("id", id).field("to", to);
@@ -397,6 +411,8 @@ fn trouble_word(kind: FailureKind) -> &'static str {
         FailureKind::Refused => "refused",
         FailureKind::Unreachable => "unreachable",
         FailureKind::Dns => "dns",
+        FailureKind::Tls => "tls",
+        FailureKind::Auth => "auth",
         FailureKind::Unsupported => "unsupported",
         FailureKind::Quota => "quota",
         FailureKind::Local => "local",
@@ -449,6 +465,17 @@ impl<'a> Line<'a> {
             ReversePath::Null => self.field("from", &"<>"),
             ReversePath::Mailbox(mailbox) => self.field("from", mailbox),
         }
+    }
+
+    fn channel(self, channel: Option<&Channel>) -> Line<'a> {
+        let Some(Channel { tls, auth }) = channel else { return self };
+        let line = match tls {
+            None => self,
+            Some(Secured { version, cipher, checked }) => {
+                self.field("tls", version).field("cipher", cipher).field("checked", &checked.word())
+            }
+        };
+        line.maybe("auth", auth.as_ref())
     }
 
     fn failure(self, failure: &Failure) -> Line<'a> {
@@ -591,7 +618,15 @@ mod tests {
                 certificate: Some(text.into()),
             },
             Record::NotSecured { peer, why: text.into() },
-            Record::Delivered { id, to: to.clone(), by: text.into(), said: text.into(), after_ms: 12 },
+            Record::InClear { host: text.into(), why: text.into() },
+            Record::Delivered {
+                id,
+                to: to.clone(),
+                by: text.into(),
+                said: text.into(),
+                channel: Channel::parse("TLSv1.3 TLS_AES_256_GCM_SHA384 dane auth PLAIN").map(Arc::new),
+                after_ms: 12,
+            },
             Record::Deferred { id, to: to.clone(), failure: failure(text), again: at },
             Record::Failed { id, to, failure: failure(text) },
             Record::Reported { id, recipients: 2 },
@@ -610,6 +645,7 @@ mod tests {
             to: to.clone(),
             by: "mx.example.com [192.0.2.1]:25".into(),
             said: "250 2.0.0 Ok".into(),
+            channel: None,
             after_ms: 12,
         };
         assert_eq!(

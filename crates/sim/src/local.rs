@@ -24,7 +24,7 @@ impl Life {
             }
             results.push((*index, Ok(Taken { said: "written".into(), reports: false })));
         }
-        let outcome = Outcome { id: parcel.id, host: "drop".into(), at: self.now, results };
+        let outcome = Outcome { id: parcel.id, host: "drop".into(), at: self.now, channel: None, results };
         self.tell(Event::Attempted { connection: None, outcome });
     }
 

@@ -458,7 +458,7 @@ impl Life {
         let (kind, status) = (FailureKind::Local, EnhancedStatus(4, 3, 0));
         let failure = Failure { kind, status, host: None, reply: None, text: why.into() };
         let results = parcel.recipients.iter().map(|index| (*index, Err(failure.clone()))).collect();
-        let outcome = Outcome { id: parcel.id, host: "peer".into(), at: self.now, results };
+        let outcome = Outcome { id: parcel.id, host: "peer".into(), at: self.now, channel: None, results };
         self.tell(Event::Attempted { connection: Some(connection), outcome });
     }
 
@@ -470,7 +470,7 @@ impl Life {
             self.ledger.make_ambiguous(parcel.id);
         }
         let results = parcel.recipients.iter().copied().zip(results.into_iter().map(judged)).collect();
-        let outcome = Outcome { id: parcel.id, host: "peer".into(), at: self.now, results };
+        let outcome = Outcome { id: parcel.id, host: "peer".into(), at: self.now, channel: None, results };
         self.tell(Event::Attempted { connection: Some(delivery.connection), outcome });
     }
 

@@ -97,7 +97,7 @@ impl DropFolder {
                 alarm = Some(failure.text.clone());
             }
             let results = parcel.recipients.iter().map(|i| (*i, result.clone())).collect();
-            Outcome { id: parcel.id, host: "drop".into(), at, results }
+            Outcome { id: parcel.id, host: "drop".into(), at, channel: None, results }
         };
         let outcomes = parcels.iter().zip(written).map(&mut outcome).collect();
         if let Some(text) = alarm {

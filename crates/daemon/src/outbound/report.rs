@@ -35,7 +35,7 @@ impl Report {
     /// The parcel in hand was tried.
     pub(super) fn attempted(&mut self, host: &str, results: Vec<(u32, Result<Taken, Failure>)>) {
         let Some((id, _)) = self.held.take() else { return };
-        let outcome = Outcome { id, host: host.into(), at: self.clock.now(), results };
+        let outcome = Outcome { id, host: host.into(), at: self.clock.now(), channel: None, results };
         self.send(Event::Attempted { connection: Some(self.connection), outcome });
     }
 

@@ -5,12 +5,14 @@
 
 use super::print::{FIRST_LINE, LAST_LINE, kind_word};
 use super::{Attempt, Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
+use crate::channel::Channel;
 use smtp::address::{Host, Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify, Ret};
 use smtp::reply::{EnhancedStatus, Reply};
 use smtp::time::Timestamp;
 use std::fmt;
 use std::iter::Peekable;
+use std::sync::Arc;
 
 /// Numbers that one `recipients:` line may stand for: `0-4294967295` is nine octets of file and 16 GiB of memory.
 const RANGE_MAX: usize = 1_000_000;
@@ -254,9 +256,20 @@ fn fate_words(value: &str) -> Option<FateWords> {
 
 fn kind_from(word: &str) -> Option<FailureKind> {
     use FailureKind as K;
-    [K::Refused, K::Unreachable, K::Dns, K::Unsupported, K::Quota, K::Local, K::Loop, K::Expired, K::Operator]
-        .into_iter()
-        .find(|kind| kind_word(*kind) == word)
+    let all = [
+        K::Refused,
+        K::Unreachable,
+        K::Dns,
+        K::Tls,
+        K::Auth,
+        K::Unsupported,
+        K::Quota,
+        K::Local,
+        K::Loop,
+        K::Expired,
+        K::Operator,
+    ];
+    all.into_iter().find(|kind| kind_word(*kind) == word)
 }
 
 fn reply_codes(value: &str) -> Option<Reply> {
@@ -280,16 +293,18 @@ where
 {
     let when_where = first.value.split_once(' ').and_then(|(at, host)| Some((date(at)?, unescape(host)?)));
     let (at, host) = when_where.ok_or(first.wrong("the value is not understood"))?;
-    let (mut recipients, mut said) = (None, None);
+    let (mut recipients, mut channel, mut said) = (None, None, None);
     while let Some(line) = next_inner(lines) {
         match line.name {
             " recipients" => once(&mut recipients, &line, numbers(line.value))?,
+            " channel" => once(&mut channel, &line, unescape(line.value).and_then(|text| Channel::parse(&text)))?,
             " said" => once(&mut said, &line, unescape(line.value))?,
             _ => return Err(line.wrong("a line of this name cannot stand here")),
         }
     }
     let recipients = recipients.ok_or(first.wrong("this attempt has no `recipients`"))?;
-    Ok(Attempt { at, host, recipients, said: said.ok_or(first.wrong("this attempt has no `said`"))? })
+    let said = said.ok_or(first.wrong("this attempt has no `said`"))?;
+    Ok(Attempt { at, host, recipients, said, channel: channel.map(Arc::new) })
 }
 
 /// `0 3-5 9`

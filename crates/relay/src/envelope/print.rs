@@ -14,6 +14,7 @@
 //!  fate: pending tries 2 due 2026-11-22T07:15:00.000Z
 //! attempt: 2026-11-22T07:00:01.500Z mx.example.net [192.0.2.9]:25
 //!  recipients: 0
+//!  channel: TLSv1.3 TLS_AES_256_GCM_SHA384 name auth SCRAM-SHA-256
 //!  said: 451 4.3.2 try again later
 //! end
 //! ```
@@ -154,6 +155,9 @@ fn print_attempt(out: &mut String, attempt: &Attempt) -> std::fmt::Result {
         rest = &rest[run..];
     }
     out.push('\n');
+    if let Some(channel) = &attempt.channel {
+        line(out, " channel", &channel.to_string())?;
+    }
     line(out, " said", &attempt.said)
 }
 
@@ -176,6 +180,8 @@ pub(super) fn kind_word(kind: FailureKind) -> &'static str {
         FailureKind::Refused => "refused",
         FailureKind::Unreachable => "unreachable",
         FailureKind::Dns => "dns",
+        FailureKind::Tls => "tls",
+        FailureKind::Auth => "auth",
         FailureKind::Unsupported => "unsupported",
         FailureKind::Quota => "quota",
         FailureKind::Local => "local",

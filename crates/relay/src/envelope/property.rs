@@ -94,10 +94,14 @@ impl Chance {
     }
     fn failure(&mut self) -> Failure {
         use FailureKind as K;
-        let kinds =
-            [K::Refused, K::Unreachable, K::Dns, K::Unsupported, K::Quota, K::Local, K::Loop, K::Expired, K::Operator];
+        let kinds = [K::Refused, K::Unreachable, K::Dns, K::Tls, K::Auth, K::Unsupported, K::Quota, K::Local, K::Loop];
+        let kind = match self.below(11) {
+            0 => K::Expired,
+            1 => K::Operator,
+            _ => *self.pick(&kinds),
+        };
         Failure {
-            kind: *self.pick(&kinds),
+            kind,
             status: self.status(),
             host: self.option(Chance::text),
             reply: self.option(|c| Reply {
@@ -131,6 +135,10 @@ impl Chance {
             delay_noticed: self.coin(),
         }
     }
+    fn channel(&mut self) -> Channel {
+        let texts = ["TLSv1.3 TLS_AES_256_GCM_SHA384 name", "TLSv1.2 X dane auth PLAIN", "clear auth NTLM"];
+        Channel::parse(self.pick::<&str>(&texts)).unwrap()
+    }
     fn numbers(&mut self) -> Vec<u32> {
         let mut all = Vec::new();
         for _ in 0..self.below(4) {
@@ -160,7 +168,13 @@ impl Chance {
             envid: self.option(Chance::text),
             recipients: (0..=self.below(4)).map(|_| self.recipient()).collect(),
             attempts: (0..self.below(4))
-                .map(|_| Attempt { at: self.time(), host: self.text(), recipients: self.numbers(), said: self.text() })
+                .map(|_| Attempt {
+                    at: self.time(),
+                    host: self.text(),
+                    recipients: self.numbers(),
+                    said: self.text(),
+                    channel: self.option(Chance::channel).map(Arc::new),
+                })
                 .collect(),
         }
     }

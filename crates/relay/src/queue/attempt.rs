@@ -2,6 +2,7 @@
 
 use super::message::{Lane, LotState};
 use super::{Alarm, Queue, no_hop};
+use crate::channel::Channel;
 use crate::envelope::{ATTEMPTS_KEPT, Attempt, Envelope, Failure, Fate, QueueId};
 use crate::parcel::{ConnectionId, Outcome, Parcel, Taken};
 use crate::queue::{Effect, ReportJob, ReportKind};
@@ -11,6 +12,7 @@ use crate::scheduler::{DestinationId, LotName, Target, Way};
 use crate::settle::{self, Verdict};
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 /// What a ready lot needs before it can travel.
 enum Prepared {
@@ -138,7 +140,8 @@ impl Queue {
         }
         let after_ms = u64::try_from(now.since(message.arrived).as_millis()).unwrap_or(u64::MAX);
         let (to, by, said) = (recipient.address.clone(), outcome.host.clone(), taken.said.clone());
-        self.effects.push(Effect::Record(Record::Delivered { id: name.id, to, by, said, after_ms }));
+        let channel = outcome.channel.clone();
+        self.effects.push(Effect::Record(Record::Delivered { id: name.id, to, by, said, channel, after_ms }));
         self.forget(name.id);
         true
     }
@@ -206,7 +209,7 @@ impl Queue {
             }
         }
         let changed = !(single && failed.is_empty() && again.is_empty());
-        self.deliver(name.id, &delivered, &outcome.host, now);
+        self.deliver(name.id, &delivered, &outcome.host, outcome.channel.as_ref(), now);
         self.put_off(name.id, &lot, again, now);
         self.scheduler.discharge(lot.destination);
         if !failed.is_empty() {
@@ -217,7 +220,14 @@ impl Queue {
         }
     }
 
-    fn deliver(&mut self, id: QueueId, delivered: &[(u32, Taken)], host: &str, now: Timestamp) {
+    fn deliver(
+        &mut self,
+        id: QueueId,
+        delivered: &[(u32, Taken)],
+        host: &str,
+        channel: Option<&Arc<Channel>>,
+        now: Timestamp,
+    ) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let after_ms = u64::try_from(now.since(message.arrived).as_millis()).unwrap_or(u64::MAX);
         let local = host == "drop";
@@ -230,8 +240,8 @@ impl Queue {
             if Self::fate(envelope, *index, Fate::Delivered { at: now, by: host.into() }) {
                 message.open = message.open.saturating_sub(1);
             }
-            let (by, said) = (host.into(), taken.said.clone());
-            self.effects.push(Effect::Record(Record::Delivered { id, to, by, said, after_ms }));
+            let (by, said, channel) = (host.into(), taken.said.clone(), channel.cloned());
+            self.effects.push(Effect::Record(Record::Delivered { id, to, by, said, channel, after_ms }));
             if wants_report && local {
                 dropped.push(*index);
             } else if wants_report && !taken.reports {
@@ -318,7 +328,7 @@ impl Queue {
         }
         let host = self.name_of(destination);
         let results = failures.into_iter().map(|(index, failure)| (index, Err(failure))).collect();
-        self.settle(name, Outcome { id: name.id, host, at: now, results }, now);
+        self.settle(name, Outcome { id: name.id, host, at: now, channel: None, results }, now);
     }
 
     fn destination_down(&mut self, destination: DestinationId, failure: Failure, now: Timestamp) {
@@ -360,7 +370,8 @@ fn remember(envelope: &mut Envelope, outcome: &Outcome) {
         }
     }
     for (said, recipients) in said {
-        envelope.attempts.push(Attempt { at: outcome.at, host: outcome.host.clone(), recipients, said });
+        let (host, channel) = (outcome.host.clone(), outcome.channel.clone());
+        envelope.attempts.push(Attempt { at: outcome.at, host, recipients, said, channel });
     }
     let surplus = envelope.attempts.len().saturating_sub(ATTEMPTS_KEPT);
     envelope.attempts.drain(..surplus);

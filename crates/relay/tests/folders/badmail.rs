@@ -27,6 +27,7 @@ fn a_report_that_could_not_be_delivered() {
         host: "mx.example.com [192.0.2.9]:25".into(),
         recipients: vec![0],
         said: "550 5.1.1 no such user\r\nforged: line\u{1b}[31m".into(),
+        channel: None,
     });
     let job = BadmailJob {
         id: ID,

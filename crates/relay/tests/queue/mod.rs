@@ -363,7 +363,8 @@ fn local_mail_goes_to_drop_and_waits_when_the_quota_is_full() {
         reply: None,
         text: "Drop is full.".into(),
     };
-    let outcome = |w: &World, result| Outcome { id, host: "drop".into(), at: w.now, results: vec![(0, result)] };
+    let outcome =
+        |w: &World, result| Outcome { id, host: "drop".into(), at: w.now, channel: None, results: vec![(0, result)] };
     let first = outcome(&w, Err(full));
     w.apply(Event::Attempted { connection: None, outcome: first });
     assert!(w.folder.contains_key(&id));

@@ -208,7 +208,8 @@ impl World {
         parcel: &Parcel,
         results: Vec<(u32, Result<Taken, Failure>)>,
     ) {
-        let outcome = Outcome { id: parcel.id, host: "mx.test [192.0.2.1]:25".into(), at: self.now, results };
+        let outcome =
+            Outcome { id: parcel.id, host: "mx.test [192.0.2.1]:25".into(), at: self.now, channel: None, results };
         self.apply(Event::Attempted { connection: Some(connection), outcome });
     }
 
