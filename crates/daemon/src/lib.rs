@@ -6,7 +6,8 @@
 //! *Coming in*: [`cli`] reads the command line, [`service`] starts and stops the whole, [`listen`] accepts connections,
 //! [`inbound`] drives one session each, [`desk`] answers its questions, [`tls`] encrypts what it says.
 //!
-//! *Going out*: [`outbound`] drives the connections to other servers, [`dns`] finds them.
+//! *Going out*: [`outbound`] drives the connections to other servers, [`dns`] finds them, [`oauth`] obtains the tokens that
+//! they want, [`secret`] reads a password where it lies.
 //!
 //! *Between them*: [`store`] keeps what was accepted on disk, through [`files`].
 //!
@@ -14,7 +15,7 @@
 //!
 //! *Who is it*: [`auth`] proves it, with passwords, keys and tokens.
 //!
-//! *Beside them*: [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`clock`] tells the time.
+//! *Beside them*: [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`clock`] tells the time.
 
 pub mod auth;
 pub mod certificate;
@@ -23,14 +24,17 @@ pub mod clock;
 pub mod desk;
 pub mod dns;
 pub mod files;
+pub mod https;
 pub mod inbound;
 pub mod listen;
 pub mod local;
 pub mod log;
+pub mod oauth;
 pub mod outbound;
 mod queue_thread;
 mod reporter;
 pub mod runtime;
+pub mod secret;
 pub mod service;
 pub mod store;
 pub mod tls;

@@ -1,0 +1,166 @@
+//! Asks an identity provider's token endpoint, and understands what it answers.
+//!
+//! What it says goes on to people, so it is cut, cleaned, and stripped of every secret that we sent. A web page instead of
+//! an answer (a proxy's, a portal's) is trouble of theirs, and no refusal.
+//!
+//! RFC 6749 §5.1, §5.2.
+
+use super::plan::RETRY_AFTER_MAX;
+use crate::https::{Answer, Bounds, Https};
+use relay::advice;
+use serde_json::Value;
+use smtp::sasl::Secret;
+use std::time::Duration;
+use zeroize::Zeroize;
+
+/// Octets of an answer.
+const ANSWER_MAX: usize = 256 * 1024;
+/// How long the provider may take for one.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Octets of a token.
+const TOKEN_MAX: usize = 16 * 1024;
+
+/// A token that was given.
+pub(super) struct Granted {
+    pub(super) access: Secret,
+    /// How long it lives, if the provider says so.
+    pub(super) life: Option<Duration>,
+}
+
+/// Why none was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct NotGranted {
+    /// The provider's word for it (`invalid_grant`); empty when it gave none.
+    pub(super) error: Box<str>,
+    /// What went wrong, a sentence.
+    pub(super) why: Box<str>,
+    /// What to do, a sentence; `None`: to wait.
+    pub(super) advice: Option<Box<str>>,
+    /// The pause that it asked for.
+    pub(super) pause: Option<Duration>,
+}
+
+impl NotGranted {
+    /// Something that passes by itself.
+    pub(super) fn passing(why: String) -> NotGranted {
+        NotGranted { error: "".into(), why: why.into(), advice: None, pause: None }
+    }
+
+    /// Something that stays until somebody does this.
+    pub(super) fn lasting(why: String, advice: &str) -> NotGranted {
+        NotGranted { error: "".into(), why: why.into(), advice: Some(advice.into()), pause: None }
+    }
+}
+
+/// Asks for a token. No redirection, no second try.
+pub(super) async fn ask(https: &Https, endpoint: &str, form: &[(&str, &str)]) -> Result<Granted, NotGranted> {
+    let answer = post(https, endpoint, form).await?;
+    granted(endpoint, &answer, form)
+}
+
+/// Posts a form to one of the provider's addresses.
+pub(super) async fn post(https: &Https, endpoint: &str, form: &[(&str, &str)]) -> Result<Answer, NotGranted> {
+    let bounds = Bounds { time: TIMEOUT, octets: ANSWER_MAX };
+    https.post(endpoint, form, bounds).await.map_err(|why| NotGranted::passing(advice::sentence(&why)))
+}
+
+/// The token in an answer.
+fn granted(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -> Result<Granted, NotGranted> {
+    let mut document = document(endpoint, answer, form)?;
+    let unusable = |what: &str| NotGranted::passing(format!("{endpoint} {what}."));
+    let kind = document.get("token_type").and_then(Value::as_str);
+    if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        return Err(unusable("gives tokens of a kind that is not Bearer"));
+    }
+    let life = document.get("expires_in").and_then(seconds);
+    let mut take = |key: &str| match document.get_mut(key).map(Value::take) {
+        Some(Value::String(token)) => Some(Secret::new(token.into_bytes())),
+        _ => None,
+    };
+    match take("access_token") {
+        Some(access) if is_token(&access) => Ok(Granted { access, life }),
+        Some(_) => Err(unusable("gives a token that is empty, too long, or has characters that no token has")),
+        None => Err(unusable("answers without a token")),
+    }
+}
+
+/// The JSON object of a good answer to this form.
+pub(super) fn document(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -> Result<Value, NotGranted> {
+    let parsed = serde_json::from_slice::<Value>(&answer.body).ok().filter(Value::is_object);
+    match (answer.status, parsed) {
+        (200, Some(document)) if document.get("error").is_none() => Ok(document),
+        (_, Some(mut document)) if document.get("error").is_some() => {
+            let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (error, description) =
+                (without_secrets(text("error"), form), without_secrets(text("error_description"), form));
+            wipe(&mut document);
+            Err(refusal(endpoint, answer, &error, &description))
+        }
+        (200, _) => Err(NotGranted::passing(format!("{endpoint} answers with {}, not with JSON.", what_it_is(answer)))),
+        (status @ 300..400, _) => Err(NotGranted::lasting(
+            format!("{endpoint} answers {status}: it sends us elsewhere, and redirections are not followed."),
+            "Write the address that it means as token_endpoint.",
+        )),
+        (404, _) => Err(NotGranted::lasting(
+            format!("{endpoint} answers 404: there is nothing at this address."),
+            "Check token_endpoint, and the tenant.",
+        )),
+        (status, _) => {
+            let why = format!("{endpoint} answers {status} with {}.", what_it_is(answer));
+            Err(NotGranted { pause: answer.retry_after, ..NotGranted::passing(why) })
+        }
+    }
+}
+
+/// What the provider says against it.
+fn refusal(endpoint: &str, answer: &Answer, error: &str, description: &str) -> NotGranted {
+    let said = advice::cleaned(if description.is_empty() { error } else { description });
+    let why = format!("{endpoint} says: {}", advice::sentence(&said));
+    let passing = answer.status >= 500 || answer.status == 429;
+    let advice = if passing { None } else { advice::token_refusal(error, description) };
+    NotGranted {
+        error: advice::cleaned(error).into(),
+        why: why.into(),
+        advice: advice.map(Into::into),
+        pause: answer.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX)),
+    }
+}
+
+fn what_it_is(answer: &Answer) -> &'static str {
+    match &*answer.media_type {
+        "text/html" | "application/xhtml+xml" => "a web page (is a proxy or a portal in between?)",
+        "application/json" => "JSON that cannot be read",
+        _ if answer.body.is_empty() => "nothing",
+        _ => "something else",
+    }
+}
+
+/// A number, or one that is written as a text, as some have it.
+fn seconds(value: &Value) -> Option<Duration> {
+    let number = value.as_u64().or_else(|| value.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64));
+    number.or_else(|| value.as_str()?.trim().parse().ok()).map(Duration::from_secs)
+}
+
+/// Visible ASCII (RFC 6749 appendix A.12), and no more than a line can carry.
+fn is_token(token: &Secret) -> bool {
+    let octets = token.reveal();
+    (1..=TOKEN_MAX).contains(&octets.len()) && octets.iter().all(u8::is_ascii_graphic)
+}
+
+/// No provider is trusted not to give our secrets back to us, into a log.
+fn without_secrets(text: &str, form: &[(&str, &str)]) -> String {
+    const OPEN: [&str; 3] = ["grant_type", "scope", "client_id"];
+    let secrets = form.iter().filter(|(key, value)| !OPEN.contains(key) && value.len() >= 4);
+    secrets.fold(text.to_owned(), |text, (_, secret)| text.replace(secret, "…"))
+}
+
+/// A refusal may have what we sent in it.
+fn wipe(document: &mut Value) {
+    if let Some(members) = document.as_object_mut() {
+        for value in members.values_mut() {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
+}
