@@ -1,7 +1,7 @@
 //! The pickup service: files that programs put into the Pickup folder are handed in as messages.
 //!
 //! One thread for each virtual server. It hears of files from the system ([`signs`]), looks through the folder at the
-//! start and now and then, waits until a file is complete ([`sightings`]), makes it its own by moving it
+//! start and now and then, waits until a file is complete ([`sightings`], [`writers`]), makes it its own by moving it
 //! ([`pickup_folder`]), hands it in ([`submit`]), and removes it. Files come in the order in which they were put there, a
 //! batch at a time, so that memory does not depend on how many there are.
 //!
@@ -17,12 +17,14 @@
 //! IIS: "Pickup"; threats: 2.9, D5, K15, K16.
 
 mod claim;
+mod handed_in;
 mod pickup_folder;
 mod sightings;
 mod signs;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod writers;
 
 use crate::clock::Clock;
 use crate::local::folder::Look;
@@ -49,6 +51,7 @@ use std::time::{Duration, Instant, SystemTime};
 use submit::{Fate, Submitter};
 use tokio::runtime::Handle;
 use tokio::sync::watch as flag;
+use writers::Writers;
 
 /// Files that wait are looked at again not more often than this.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
@@ -58,8 +61,6 @@ const BATCH_FILES: usize = 128;
 const BATCH_OCTETS: u64 = 16 << 20;
 /// Names left alone that are remembered, so that each is logged once.
 const LEFT_MAX: usize = 10_000;
-/// How long a claimed file that could not be read has to wait for its next turn.
-const ASIDE: Duration = Duration::from_secs(60);
 /// For how long a second name is nothing to speak of: it is how some programs put a finished file in place.
 const LINK_PAUSE: Duration = Duration::from_secs(5);
 
@@ -99,25 +100,10 @@ impl Watch {
         let (orders, inbox) = channel();
         let (end, ended) = flag::channel(false);
         let stopping = Arc::new(AtomicBool::new(false));
-        let ear = Ear::new();
-        let speaker = ear.speaker();
         let submitter = Submitter::new(server, store, clock, log.clone(), runtime, Arc::clone(&stopping));
-        let service = Service {
-            home: server.home.clone(),
-            folder: None,
-            ear,
-            orders: inbox,
-            sightings: Sightings::new(patience),
-            patience,
-            submitter,
-            local,
-            log,
-            stopping: Arc::clone(&stopping),
-            left: HashMap::new(),
-            go_on_at: Some(Instant::now()),
-            paused: None,
-            trouble: None,
-        };
+        let home = server.home.clone();
+        let service = Service::new(home, inbox, submitter, local, log, Arc::clone(&stopping), patience);
+        let speaker = service.ear.speaker();
         thread::Builder::new().name("pickup".into()).spawn(move || {
             service.run();
             let _ = end.send(true);
@@ -157,6 +143,7 @@ struct Service {
     ear: Ear,
     orders: Receiver<Arc<VirtualServer>>,
     sightings: Sightings,
+    writers: Writers,
     patience: Patience,
     submitter: Submitter,
     local: Local,
@@ -164,6 +151,8 @@ struct Service {
     stopping: Arc<AtomicBool>,
     /// What was left alone, by identity: since when, and whether the log has said so.
     left: HashMap<(u64, u64), (Instant, bool)>,
+    /// What the log has been told of files that are laid aside, each once.
+    aside: HashSet<String>,
     /// From then on there may be claimed files to go on with.
     go_on_at: Option<Instant>,
     /// Nothing is taken before this.
@@ -173,6 +162,35 @@ struct Service {
 }
 
 impl Service {
+    fn new(
+        home: PathBuf,
+        orders: Receiver<Arc<VirtualServer>>,
+        submitter: Submitter,
+        local: Local,
+        log: Log,
+        stopping: Arc<AtomicBool>,
+        patience: Patience,
+    ) -> Service {
+        Service {
+            home,
+            folder: None,
+            ear: Ear::new(),
+            orders,
+            sightings: Sightings::new(patience),
+            writers: Writers::new(Instant::now()),
+            patience,
+            submitter,
+            local,
+            log,
+            stopping,
+            left: HashMap::new(),
+            aside: HashSet::new(),
+            go_on_at: Some(Instant::now()),
+            paused: None,
+            trouble: None,
+        }
+    }
+
     fn run(mut self) {
         let mut rescan_at = Instant::now();
         let mut look_at: Option<Instant> = None;
@@ -186,8 +204,8 @@ impl Service {
             }
             let now = Instant::now();
             let mut names: Vec<OsString> = Vec::new();
-            for (name, sign) in heard.signs {
-                self.sightings.tell(&name, sign, now);
+            for (name, told) in heard.signs {
+                self.sightings.tell(&name, told, now);
                 names.push(name);
             }
             if heard.lost {
@@ -228,7 +246,7 @@ impl Service {
             return Ok(Next::default());
         }
         let mut next = Next::default();
-        let mut found = match &self.folder {
+        let found = match &self.folder {
             Some(folder) if whole => {
                 let (found, more) = folder.scan()?;
                 next.more = more;
@@ -240,10 +258,7 @@ impl Service {
             Some(folder) => look_at_each(folder, names, &mut self.sightings),
             None => Vec::new(),
         };
-        // One time for all, so that of two files the older one is never the later one to be ready.
-        let now = Instant::now();
-        found.retain(|(name, look)| self.is_ready(name, look, now, &mut next));
-        let mut ready = VecDeque::from(found);
+        let mut ready = self.complete(found, whole, &mut next);
         let had_any = !ready.is_empty();
         while !ready.is_empty() && self.paused.is_none() && !self.stopping.load(Ordering::Relaxed) {
             let batch = self.take(&mut ready)?;
@@ -278,8 +293,8 @@ impl Service {
     fn listen_meanwhile(&mut self, next: &mut Next) {
         let now = Instant::now();
         let heard = self.ear.hear(now);
-        for (name, sign) in heard.signs {
-            self.sightings.tell(&name, sign, now);
+        for (name, told) in heard.signs {
+            self.sightings.tell(&name, told, now);
             next.soon(now);
         }
         if heard.lost {
@@ -288,23 +303,35 @@ impl Service {
         }
     }
 
-    /// May it be taken now? If not, notes when to look again.
-    fn is_ready(&mut self, name: &OsStr, look: &Look, now: Instant, next: &mut Next) -> bool {
+    /// Those of them that may be taken now. Notes when to look again at others.
+    fn complete(&mut self, found: Vec<(OsString, Look)>, whole: bool, next: &mut Next) -> VecDeque<(OsString, Look)> {
+        // One time for all, so that of two files the older one is never the later one to be ready.
+        let now = Instant::now();
+        let judged = found.into_iter().filter_map(|(name, look)| {
+            let verdict = self.judge(&name, &look, now, next)?;
+            Some((name, look, verdict))
+        });
+        let judged = judged.collect();
+        let local = self.folder.as_ref().is_some_and(PickupFolder::is_local);
+        self.writers.keep_unheld(judged, (whole, local), |at| next.soon(at)).into()
+    }
+
+    /// Does it look complete? If not, notes when to look again.
+    fn judge(&mut self, name: &OsStr, look: &Look, now: Instant, next: &mut Next) -> Option<Verdict> {
         if let Some(why) = unfit(look) {
             self.leave(name, look, why);
-            return false;
+            return None;
         }
         let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|now| {
             let changed = Duration::new(u64::try_from(look.changed.0).ok()?, u32::try_from(look.changed.1).ok()?);
             now.checked_sub(changed)
         });
         match self.sightings.judge(name, look, age, now) {
-            Verdict::Ready => true,
             Verdict::NotBefore(at) => {
                 next.soon(at);
-                false
+                None
             }
-            Verdict::Open => false,
+            verdict => Some(verdict),
         }
     }
 
@@ -331,6 +358,7 @@ impl Service {
                 Err(NotTaken::Gone) => self.sightings.forget(&name),
                 Err(NotTaken::Busy) => self.sightings.distrust(&name, Instant::now()),
                 Err(NotTaken::LeftAlone(why)) => self.leave(&name, &look, why),
+                Err(NotTaken::Unopened(e)) => self.leave(&name, &look, &format!("cannot be opened ({e})")),
                 Err(NotTaken::Failed(e)) => {
                     self.pause(format!("A file in Pickup cannot be taken: {e}."));
                     break;
@@ -342,135 +370,6 @@ impl Service {
             folder.sync().inspect_err(|_| self.go_on_at = Some(Instant::now()))?;
         }
         Ok(batch)
-    }
-
-    /// Hands the files in, and does with each what came of it.
-    fn hand_in(&mut self, mut batch: Vec<Taken>) {
-        let fates = self.submitter.submit(&mut batch);
-        let mut bad = Vec::new();
-        for (taken, fate) in batch.into_iter().zip(fates) {
-            match fate {
-                Fate::Accepted => {
-                    if let Err(e) = self.remove(&taken) {
-                        self.pause(format!(
-                            "A file from Pickup was sent and cannot be removed: {e}. It will not be sent again."
-                        ));
-                    }
-                }
-                Fate::Changed => self.give_back(&taken),
-                Fate::Unreadable(why) => bad.extend(self.put_away(taken, why)),
-                Fate::Refused(reply) => self.pause(format!("Pickup waits: {reply}.")),
-                // The next life finds it.
-                Fate::Stopping => {}
-                Fate::Io(e) => self.lay_aside(&taken.claim, &e),
-            }
-        }
-        for file in bad {
-            self.see_put_away(file);
-        }
-    }
-
-    /// It cannot be read now. Others can; it stays claimed and has its turn again after a while.
-    fn lay_aside(&mut self, claim: &Claim, e: &io::Error) {
-        self.log.alarm(format!("Pickup file {} cannot be read: {e}. It lies in Queue/claimed for now.", claim.shown()));
-        self.go_on_at = Some(self.go_on_at.unwrap_or_else(|| Instant::now() + ASIDE));
-    }
-
-    fn remove(&mut self, taken: &Taken) -> io::Result<()> {
-        match taken.remove() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => {
-                self.submitter.forget(&taken.claim);
-                Ok(())
-            }
-        }
-    }
-
-    /// It was still being written: it goes back, and is waited for.
-    fn give_back(&mut self, taken: &Taken) {
-        let Some(folder) = &self.folder else { return };
-        if let Err(e) = folder.give_back(taken) {
-            self.go_on_at = Some(self.go_on_at.unwrap_or_else(|| Instant::now() + ASIDE));
-            let file = taken.claim.shown();
-            self.log.alarm(format!("{file} was written to after it was taken from Pickup, and cannot go back: {e}."));
-        }
-    }
-
-    /// Asks for the file to be put into Badmail; the answer comes later.
-    fn put_away(&mut self, taken: Taken, why: Unreadable) -> Option<PuttingAway> {
-        let (done, answer) = sync_channel(1);
-        let (folder, name) = taken.place();
-        let (folder, claim) = (Arc::clone(folder), taken.claim);
-        let origin = Origin::Pickup { file: claim.shown().into() };
-        self.local.bad_file(BadFile { id: claim.id, origin, why: why.clone(), folder, name, file: taken.file, done });
-        Some(PuttingAway { claim, why, answer })
-    }
-
-    fn see_put_away(&mut self, file: PuttingAway) {
-        let PuttingAway { claim, why, answer } = file;
-        match answer.recv().unwrap_or(Err(io::ErrorKind::BrokenPipe.into())) {
-            Ok(()) => {
-                self.log.write(&Record::Badmailed { id: claim.id, reason: why.reason() });
-                self.log.alarm(format!("Pickup file {} is in Badmail as {}.BAD: {why}", claim.shown(), claim.id));
-            }
-            Err(e) => {
-                self.pause(format!("Pickup file {} belongs into Badmail ({why}), but: {e}.", claim.shown()));
-            }
-        }
-    }
-
-    /// Goes on with files that were claimed in an earlier life, or that came to no end in this one.
-    fn go_on(&mut self) -> io::Result<()> {
-        if self.go_on_at.is_none_or(|at| at > Instant::now()) {
-            return Ok(());
-        }
-        self.go_on_at = None;
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let mut claimed = VecDeque::from(folder.claimed()?);
-        while !claimed.is_empty() && self.paused.is_none() {
-            let mut batch = Vec::new();
-            while batch.len() < BATCH_FILES
-                && let Some((claim, place)) = claimed.pop_front()
-            {
-                match self.claim_again(claim.clone(), &place) {
-                    Ok(taken) => batch.extend(taken),
-                    Err(e) => self.lay_aside(&claim, &e),
-                }
-            }
-            self.hand_in(batch);
-        }
-        Ok(())
-    }
-
-    /// A claimed file, if anything is left to be done for it, under a new id: the old one may be given to another message
-    /// if the system's clock has gone back since.
-    fn claim_again(&mut self, claim: Claim, place: &Arc<crate::local::folder::Folder>) -> io::Result<Option<Taken>> {
-        let accepted = self.submitter.accepted(&claim);
-        let done = claim.done_after(accepted);
-        let over = accepted == claim.messages;
-        let Some(folder) = &self.folder else { return Ok(None) };
-        let mut taken = match folder.reopen(claim, place) {
-            Ok(Some(taken)) => taken,
-            // Nothing that we would have claimed; whoever put it there may take it away.
-            Ok(None) => return Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        if over {
-            self.remove(&taken)?;
-            return Ok(None);
-        }
-        let id = match self.submitter.begin() {
-            Ok(id) => id,
-            Err(reply) => {
-                self.pause(format!("Pickup waits: {reply}."));
-                return Ok(None);
-            }
-        };
-        let old = taken.claim.clone();
-        taken.claim_as(Claim { id, messages: 1, share: 0, done, file: old.file.clone() })?;
-        self.submitter.forget(&old);
-        Ok(Some(taken))
     }
 
     /// Names that are not in the folder any more are not waited for.
@@ -522,13 +421,6 @@ impl Service {
             }
         }
     }
-}
-
-/// A file on its way into Badmail.
-struct PuttingAway {
-    claim: Claim,
-    why: Unreadable,
-    answer: Receiver<io::Result<()>>,
 }
 
 /// When to look again.

@@ -16,6 +16,8 @@
 //! IIS: "Pickup" (a file that cannot be removed is not sent); threats: 2.9.
 
 use super::claim::Claim;
+use super::sightings::is_hidden;
+use super::writers;
 use crate::local::folder::{Folder, Look};
 use nix::errno::Errno;
 use relay::envelope::QueueId;
@@ -24,7 +26,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,8 +66,28 @@ pub(crate) enum NotTaken {
     Busy,
     /// It is nothing that we take.
     LeftAlone(&'static str),
+    /// It cannot be opened; another one may.
+    Unopened(io::Error),
     /// The disk says no; it will say the same for the next file.
     Failed(io::Error),
+}
+
+impl NotTaken {
+    /// What the system's refusal to open the file means.
+    fn by(e: io::Error) -> NotTaken {
+        match e.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT) => NotTaken::Gone,
+            Some(Errno::ELOOP) => NotTaken::LeftAlone("is a symbolic link"),
+            Some(Errno::EACCES | Errno::EPERM) => NotTaken::LeftAlone("may not be read by this service"),
+            Some(Errno::ENXIO | Errno::EISDIR | Errno::ENODEV) => NotTaken::LeftAlone("is no file"),
+            // Somebody has a lease on it, as file servers do, or runs it.
+            Some(Errno::EAGAIN | Errno::ETXTBSY | Errno::EBUSY | Errno::EINTR) => NotTaken::Busy,
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS) => {
+                NotTaken::Failed(e)
+            }
+            _ => NotTaken::Unopened(e),
+        }
+    }
 }
 
 impl PickupFolder {
@@ -83,6 +104,11 @@ impl PickupFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.pickup.path()
+    }
+
+    /// Does nobody write to it but programs on this machine?
+    pub fn is_local(&self) -> bool {
+        writers::is_local(&self.pickup)
     }
 
     /// Are both still where they were?
@@ -134,14 +160,8 @@ impl PickupFolder {
 
     /// Opens the file and makes sure that it is the one that was judged, and that nobody holds it.
     fn open_judged(&self, name: &OsStr, judged: &Look) -> Result<(File, Look), NotTaken> {
-        let file = self.pickup.open_file(name).map_err(|e| match e.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOENT) => NotTaken::Gone,
-            Some(Errno::ELOOP) => NotTaken::LeftAlone("is a symbolic link"),
-            Some(Errno::EACCES | Errno::EPERM) => NotTaken::LeftAlone("may not be read by this service"),
-            Some(Errno::ENXIO | Errno::EISDIR | Errno::ENODEV) => NotTaken::LeftAlone("is no file"),
-            _ => NotTaken::Failed(e),
-        })?;
-        let look = Look::of_file(&file).map_err(NotTaken::Failed)?;
+        let file = self.pickup.open_file(name).map_err(NotTaken::by)?;
+        let look = Look::of_file(&file).map_err(NotTaken::by)?;
         if let Some(why) = unfit(&look) {
             return Err(NotTaken::LeftAlone(why));
         }
@@ -186,6 +206,7 @@ impl PickupFolder {
             _ if is(&moved, Errno::EACCES) || is(&moved, Errno::EPERM) => {
                 Err(NotTaken::LeftAlone("may not be moved by this service"))
             }
+            _ if is(&moved, Errno::EBUSY) => Err(NotTaken::Busy),
             Err(e) => Err(NotTaken::Failed(e)),
         }
     }
@@ -236,6 +257,13 @@ impl Taken {
         Ok(is_same_text(&Look::of_file(&self.file)?, &self.look))
     }
 
+    /// Was it written to after it was taken, in this life or the one before? Its claim's id is the time, in microseconds.
+    pub fn was_written_after_its_claim(&self) -> bool {
+        let (seconds, nanoseconds) = self.look.modified;
+        let written = seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1_000);
+        u64::try_from(written).is_ok_and(|written| written > self.claim.id.0)
+    }
+
     /// Gives it another claim, durably: the messages that it becomes have other ids from now on.
     pub fn claim_as(&mut self, claim: Claim) -> io::Result<()> {
         self.folder.rename(&self.claim.name(), &self.folder, &claim.name())?;
@@ -261,10 +289,6 @@ pub(crate) fn unfit(look: &Look) -> Option<&'static str> {
         Look { links: 2.., .. } => Some("has a second name (a hard link)"),
         _ => None,
     }
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".")
 }
 
 fn is_same_text(a: &Look, b: &Look) -> bool {
@@ -328,6 +352,15 @@ mod tests {
             assert!(names(&home.path().join(CLAIMED)).is_empty(), "{what}");
             fs::remove_file(pickup.join(name)).unwrap();
         }
+    }
+
+    #[test]
+    fn one_file_that_cannot_be_opened_does_not_stop_the_others() {
+        let by = |errno: Errno| NotTaken::by(io::Error::from(errno));
+        assert!(matches!(by(Errno::EAGAIN), NotTaken::Busy), "a lease");
+        assert!(matches!(by(Errno::EIO), NotTaken::Unopened(_)));
+        assert!(matches!(by(Errno::ESTALE), NotTaken::Unopened(_)));
+        assert!(matches!(by(Errno::EMFILE), NotTaken::Failed(_)));
     }
 
     #[test]

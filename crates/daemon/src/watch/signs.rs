@@ -4,7 +4,7 @@
 //! noted ([`Heard::lost`]); then the folder is looked through, and nothing that was told counts any more. If the system
 //! tells nothing at all (it has run out of watches, the folder is on another computer), the periodic look remains.
 
-use super::sightings::Sign;
+use super::sightings::{Sign, Told};
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::{Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ const HEARD_MAX: usize = 4_096;
 #[derive(Debug)]
 enum Word {
     /// About this name.
-    Of(OsString, Sign),
+    Of(OsString, Told),
     /// Somebody wants something else of us: look around.
     Wake,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Ear {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     /// Names, each with what was told, in the order of telling.
-    pub signs: Vec<(OsString, Sign)>,
+    pub signs: Vec<(OsString, Told)>,
     /// Something was told that got lost.
     pub lost: bool,
 }
@@ -101,7 +101,7 @@ impl Ear {
 impl Heard {
     fn take(&mut self, word: Word) {
         match word {
-            Word::Of(name, sign) => self.signs.push((name, sign)),
+            Word::Of(name, told) => self.signs.push((name, told)),
             Word::Wake => {}
         }
     }
@@ -119,10 +119,10 @@ impl Speaker {
         if event.need_rescan() {
             self.lose();
         }
-        let Some(sign) = sign_of(event.kind) else { return };
+        let Some(told) = told_by(&event) else { return };
         for path in &event.paths {
             if let Some(name) = path.file_name()
-                && self.words.try_send(Word::Of(name.to_owned(), sign)).is_err()
+                && self.words.try_send(Word::Of(name.to_owned(), told)).is_err()
             {
                 self.lose();
             }
@@ -136,17 +136,22 @@ impl Speaker {
 }
 
 /// What an event says about the name, if it says anything that matters here.
-fn sign_of(kind: EventKind) -> Option<Sign> {
-    match kind {
-        EventKind::Create(CreateKind::Folder) => None,
-        EventKind::Create(_) => Some(Sign::Created),
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Sign::Closed),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Sign::Moved),
-        EventKind::Modify(ModifyKind::Data(_)) => Some(Sign::Written),
+fn told_by(event: &notify::Event) -> Option<Told> {
+    let sign = match event.kind {
+        EventKind::Create(CreateKind::Folder) => return None,
+        EventKind::Create(_) => Sign::Created,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Sign::Closed,
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) => return Some(Told::Left(event.tracker()?)),
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            return Some(event.tracker().map_or(Told::Sign(Sign::Moved), Told::Came));
+        }
+        EventKind::Modify(ModifyKind::Data(_)) => Sign::Written,
         // A second name has gone, a right was given: worth another look.
-        EventKind::Modify(ModifyKind::Metadata(_)) => Some(Sign::Unseen),
-        _ => None,
-    }
+        EventKind::Modify(ModifyKind::Metadata(_)) => Sign::Unseen,
+        EventKind::Remove(_) => return Some(Told::Gone),
+        _ => return None,
+    };
+    Some(Told::Sign(sign))
 }
 
 #[cfg(test)]
@@ -155,7 +160,7 @@ mod tests {
     use std::io::Write;
 
     /// What is told until `enough` says so, at most ten seconds.
-    fn hear(ear: &Ear, mut enough: impl FnMut(&[(OsString, Sign)]) -> bool) -> Vec<(OsString, Sign)> {
+    fn hear(ear: &Ear, mut enough: impl FnMut(&[(OsString, Told)]) -> bool) -> Vec<(OsString, Told)> {
         let until = Instant::now() + Duration::from_secs(10);
         let mut all = Vec::new();
         while !enough(&all) {
@@ -165,8 +170,12 @@ mod tests {
         all
     }
 
-    fn last_of(all: &[(OsString, Sign)], name: &str) -> Sign {
-        let known = |sign: Sign, (_, told): &(OsString, Sign)| sign.then(*told);
+    fn last_of(all: &[(OsString, Told)], name: &str) -> Sign {
+        let known = |sign: Sign, (_, told): &(OsString, Told)| match told {
+            Told::Sign(told) => sign.then(*told),
+            Told::Came(_) => Sign::Moved,
+            Told::Left(_) | Told::Gone => Sign::Unseen,
+        };
         all.iter().filter(|(told, _)| told == name).fold(Sign::Unseen, known)
     }
 

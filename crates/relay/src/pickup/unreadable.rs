@@ -64,6 +64,8 @@ pub enum Unreadable {
         /// How many it may have.
         max: u32,
     },
+    /// It was read and sent; then somebody went on writing to it.
+    WrittenTo,
 }
 
 impl Unreadable {
@@ -121,6 +123,10 @@ impl fmt::Display for Unreadable {
             Self::TooManyHops { hops, max } => write!(
                 f,
                 "The message has {hops} Received fields and may have {max} (delivery.hop_count_max): it goes round in circles."
+            ),
+            Self::WrittenTo => f.write_str(
+                "Somebody wrote to the file after it had been read and sent, so what was sent may lack its end. Compare, and \
+                 write under a name that begins with a dot, or in another folder, until the file is complete.",
             ),
         }
     }

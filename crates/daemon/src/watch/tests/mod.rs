@@ -1,6 +1,8 @@
 //! The pickup service on this machine's disk: writers of all kinds, and things that are no files.
 
 mod crash;
+mod disks;
+mod writers;
 
 use super::*;
 use crate::local::folder::Folder;
@@ -21,10 +23,19 @@ use tokio::runtime::Runtime;
 
 const LONG: Duration = Duration::from_secs(3_600);
 /// Nothing is taken because of the time that has passed: only what the system tells counts.
-const SIGNS_ONLY: Patience = Patience { quiet: LONG, long_past: LONG, empty: LONG, rescan: LONG, pause: SHORT };
+const SIGNS_ONLY: Patience = Patience { quiet: LONG, empty: LONG, rescan: LONG, ..IMPATIENT };
 const SHORT: Duration = Duration::from_millis(50);
 /// Whatever is left alone for a moment is taken.
-const IMPATIENT: Patience = Patience { quiet: SHORT, long_past: LONG, empty: SHORT, rescan: SHORT, pause: SHORT };
+const IMPATIENT: Patience = Patience {
+    quiet: SHORT,
+    long_past: LONG,
+    unsure: SHORT,
+    open: LONG,
+    empty: SHORT,
+    rescan: SHORT,
+    pause: SHORT,
+    aside: SHORT,
+};
 /// For what must not happen: how long it is given to happen.
 const NEVER: Duration = Duration::from_millis(400);
 
@@ -126,12 +137,22 @@ impl Home {
 
 impl Life {
     fn start(&mut self, patience: Patience) {
-        let (sender, _) = channel();
-        let (store, clock, log) = (self.store.clone(), Clock::start(), self.log.clone());
-        let local = Local::start(&self.server, store.clone(), sender, clock.clone(), log.clone()).unwrap();
+        let (store, clock, log, local) = (self.store.clone(), Clock::start(), self.log.clone(), self.local());
         let handle = self.runtime.handle().clone();
         let watch = Watch::start_with(&self.server, store, local, clock, log, handle, patience).unwrap();
         self.watch = Some(watch);
+    }
+
+    fn local(&self) -> Local {
+        let (sender, _) = channel();
+        Local::start(&self.server, self.store.clone(), sender, Clock::start(), self.log.clone()).unwrap()
+    }
+
+    /// A service without its thread: its steps can be taken one by one.
+    fn service(&self) -> Service {
+        let (_, orders) = channel();
+        let (home, log) = (self.server.home.clone(), self.log.clone());
+        Service::new(home, orders, self.submitter(), self.local(), log, Arc::default(), IMPATIENT)
     }
 
     fn submitter(&self) -> Submitter {
@@ -355,6 +376,7 @@ fn what_is_no_message_goes_into_badmail_with_the_reason() {
     home.put("late-nul.eml", [MAIL.as_bytes(), &b"line\n".repeat(100_000), b"\0"].concat());
     let huge = File::create(home.path("new")).unwrap();
     huge.set_len(10 << 30).unwrap();
+    drop(huge);
     fs::rename(home.path("new"), home.path("Pickup/huge.eml")).unwrap();
     home.put("good.eml", MAIL);
     let life = home.start(IMPATIENT);
@@ -468,68 +490,6 @@ fn a_deleted_folder_is_made_again() {
         home.put("another.eml", MAIL);
         life.accepted();
     }
-    life.end();
-}
-
-/// A folder on another disk than the tests' temporary folders, if this machine has one that everybody may use.
-fn elsewhere(home: &Home) -> Option<TempDir> {
-    let other = tempfile::tempdir_in("/dev/shm").ok()?;
-    let folder = |path: &Path| Folder::open(path).unwrap().look(OsStr::new("file")).map(|look| look.identity.0);
-    for path in [other.path(), &home.path("")] {
-        fs::write(path.join("file"), "x").unwrap();
-    }
-    let differ = folder(other.path()).unwrap() != folder(&home.path("")).unwrap();
-    for path in [other.path(), &home.path("")] {
-        fs::remove_file(path.join("file")).unwrap();
-    }
-    differ.then_some(other)
-}
-
-#[test]
-fn pickup_may_be_a_disk_of_its_own() {
-    let home = home("");
-    let Some(other) = elsewhere(&home) else {
-        eprintln!("SKIPPED: this machine has no second disk at /dev/shm");
-        return;
-    };
-    fs::create_dir(home.path("Queue")).unwrap();
-    std::os::unix::fs::symlink(other.path(), home.path("Queue/claimed")).unwrap();
-    let life = home.start(IMPATIENT);
-    home.put("one.eml", MAIL);
-    home.put("bad.eml", "To: x@y.test\n\n");
-    life.accepted();
-    life.wait_for("Pickup file bad.eml is in Badmail");
-    wait_until(|| home.names("Pickup/.claimed").is_empty(), || "the claimed file stays".into());
-    life.end();
-    // What was claimed there is found there.
-    home.put("two.eml", MAIL);
-    let life = home.open();
-    life.accepted();
-    let mut folder = PickupFolder::open(&home.path("")).unwrap();
-    take(&mut folder, "two.eml", life.store.begin().unwrap());
-    life.end();
-    assert_eq!(home.names("Pickup/.claimed").len(), 1);
-    let life = home.start(IMPATIENT);
-    assert_eq!(life.accepted_many(2)[1].envelope.origin, Origin::Pickup { file: "two.eml".into() });
-    life.end();
-}
-
-#[test]
-fn badmail_may_be_a_disk_of_its_own() {
-    let home = home("");
-    let Some(other) = elsewhere(&home) else {
-        eprintln!("SKIPPED: this machine has no second disk at /dev/shm");
-        return;
-    };
-    std::os::unix::fs::symlink(other.path(), home.path("Badmail")).unwrap();
-    let text = format!("To: x@y.test\n\n{}", "line\n".repeat(100_000));
-    home.put("bad.eml", &text);
-    let life = home.start(IMPATIENT);
-    life.wait_for("Pickup file bad.eml is in Badmail");
-    wait_until(|| home.names("Queue/claimed").is_empty(), || "the claimed file stays".into());
-    let bad = home.names("Badmail").into_iter().find(|name| name.ends_with(".BAD")).unwrap();
-    assert_eq!(fs::read_to_string(home.path("Badmail").join(bad)).unwrap(), text);
-    assert_eq!(home.names("Badmail").len(), 3);
     life.end();
 }
 
