@@ -201,9 +201,8 @@ fn receive(session: &mut server::Session, octets: &[u8], receipt: &Receipt) -> (
 
 /// The sending session with its stuffer: a peer that offers PIPELINING takes everything.
 fn sending(criterion: &mut Criterion) -> Outcomes<()> {
-    let hello = "relay.test".into();
-    let timeout = Duration::from_secs(600);
-    let settings = Arc::new(client::Settings { hello, protocol: Protocol::Esmtp, timeout });
+    let settings = client::Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(600));
+    let settings = Arc::new(settings);
     let content = plain(MESSAGE);
     let to = Addressee { address: Mailbox::parse("b@far.test")?, notify: Notify::Default, orcpt: None };
     let transaction = Transaction {
@@ -214,6 +213,7 @@ fn sending(criterion: &mut Criterion) -> Outcomes<()> {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
     };
     let begin = || {
         let mut session = client::Session::new(settings.clone(), NOW);
@@ -273,7 +273,13 @@ fn send(session: &mut client::Session, transaction: Option<Transaction>, content
             client::Step::Done(results) => taken = results.iter().filter(|result| result.is_ok()).count(),
             client::Step::Ready => return End::Ready(taken),
             client::Step::Close => return End::Closed,
-            client::Step::Content(Form::Chunk) | client::Step::Failed(_) => return End::Stuck,
+            // Neither chunks are offered, nor are TLS and AUTH asked for.
+            client::Step::Content(Form::Chunk)
+            | client::Step::Failed(_)
+            | client::Step::StartTls
+            | client::Step::Authenticate { .. }
+            | client::Step::Challenge(_)
+            | client::Step::Authenticated => return End::Stuck,
         }
     }
     End::Stuck

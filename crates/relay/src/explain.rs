@@ -331,6 +331,8 @@ fn holds(account: Option<&Account>, mechanism: Mechanism) -> bool {
         Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => account.is_some_and(|account| account.scram.is_some()),
         Mechanism::Ntlm => account.is_some_and(|account| account.nt_hash.is_some()),
         Mechanism::Gssapi | Mechanism::External => account.is_some(),
+        // Ours has it not.
+        Mechanism::CramMd5 => false,
     }
 }
 

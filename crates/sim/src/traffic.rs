@@ -149,7 +149,7 @@ impl Life {
         let size = content.len() as u64;
         let body = BodyKind::SevenBit;
         let ret = [None, Some(Ret::Full), Some(Ret::Headers)][usize::try_from(self.chance.below(3)).unwrap_or(0)];
-        (Transaction { sender, recipients, size, body, utf8: false, ret, envid: None }, content)
+        (Transaction { sender, recipients, size, body, utf8: false, ret, envid: None, require_tls: false }, content)
     }
 
     // --- wires -------------------------------------------------------------------------------------------------
@@ -533,8 +533,7 @@ impl Life {
 }
 
 fn sending(hello: &str) -> Arc<client::Settings> {
-    let (protocol, timeout) = (client::Protocol::Esmtp, Duration::from_secs(300));
-    Arc::new(client::Settings { hello: hello.into(), protocol, timeout })
+    Arc::new(client::Settings::plain(hello, client::Protocol::Esmtp, Duration::from_secs(300)))
 }
 
 fn begin(wire: &mut Wire, parcel: &Parcel, content: Vec<u8>) {
@@ -548,7 +547,8 @@ fn begin(wire: &mut Wire, parcel: &Parcel, content: Vec<u8>) {
     let (sender, size, ret, envid) =
         (envelope.sender.clone(), content.len() as u64, envelope.ret, envelope.envid.clone());
     wire.content = content.into();
-    wire.sender.begin(Transaction { sender, recipients, size, body: envelope.body, utf8: envelope.utf8, ret, envid });
+    let (body, utf8) = (envelope.body, envelope.utf8);
+    wire.sender.begin(Transaction { sender, recipients, size, body, utf8, ret, envid, require_tls: false });
 }
 
 fn judged(result: Result<client::Accepted, Rejection>) -> Result<Taken, Failure> {

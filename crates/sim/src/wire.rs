@@ -136,7 +136,13 @@ impl Wire {
                 }
                 client::Step::Ready => return Some(Happening::SenderReady),
                 client::Step::Done(results) => return Some(Happening::SenderDone(results)),
-                client::Step::Failed(_) | client::Step::Close => {
+                // Neither TLS nor AUTH is asked for.
+                client::Step::StartTls
+                | client::Step::Authenticate { .. }
+                | client::Step::Challenge(_)
+                | client::Step::Authenticated
+                | client::Step::Failed(_)
+                | client::Step::Close => {
                     self.sender_over = true;
                     return Some(Happening::SenderGone);
                 }

@@ -6,10 +6,18 @@
 //! [`Session::deadline`] has come:
 //!
 //! ```text
-//!   new ─ Send(EHLO) ─ Ready ─ begin(transaction) ─ Send(MAIL RCPT RCPT DATA) ─ Content ─ content_sent() ─ Done ─┐
+//!   new ─ Send(EHLO) ┬ Ready ─ begin(transaction) ─ Send(MAIL RCPT RCPT DATA) ─ Content ─ content_sent() ─ Done ─┐
 //!                        ▲                                                                       (Send(RSET))    │
 //!                        └───────────────────────────────────────────────────────────────────────────────────────┘
 //!   anywhere: (Done) ─ Failed         Ready ─ quit() ─ Send(QUIT) ─ Close
+//! ```
+//!
+//! Before the first Ready, where the settings ask for it:
+//!
+//! ```text
+//!   Send(STARTTLS) ─ StartTls ─ secured() ─ Send(EHLO) ─┐          ┌── Challenge ─ respond() ── Send ──┐
+//!        ▲      └ (refused, and clear text allowed) ────┤          ▼                                   │
+//!       EHLO ───────────────────────────────────────────┴─ Authenticate ─ authenticate() ─ Send(AUTH) ─┴─ Authenticated ─ confirm_auth() ─ Ready
 //! ```
 //!
 //! Promises:
@@ -20,12 +28,17 @@
 //! - Nothing is sent that the peer did not offer to understand, and no octet of an address or parameter can end a
 //!   command.
 //! - A batch of commands leaves in one [`Step::Send`] where the peer offers PIPELINING.
+//! - Nothing that the peer said in the clear is believed under TLS, and what it says between its 220 to STARTTLS and the
+//!   handshake ends the session ([`TroubleKind::Injected`]). Where TLS is required, no sender and no secret goes without it.
+//! - What is said to prove who we are stands in no `Debug` output, and is wiped when it has been sent.
 //!
-//! It does not judge (settle does), resolve names, choose hosts, or retry.
+//! It does not judge (settle does), resolve names, choose hosts, or retry; it encrypts nothing and knows no secret: the driver
+//! shakes hands, chooses the method of AUTH, and answers its challenges ([`crate::sasl::client`]).
 //!
 //! RFC 5321 §3.3, §4.5.3.2 (time-outs), §4.5.4.1; RFC 2033 (LMTP); RFC 2920 (pipelining); RFC 3030 (BDAT); RFC 1870,
-//! 3461, 6152, 6531 (parameters).
+//! 3461, 6152, 6531, 8689 (parameters); RFC 3207 (STARTTLS); RFC 4954 (AUTH).
 
+mod access;
 mod command;
 mod fit;
 mod inbox;
@@ -33,6 +46,7 @@ mod session;
 mod stuffer;
 mod transfer;
 
+pub use access::CHALLENGES_MAX;
 pub use fit::{Fit, fit};
 pub use session::Session;
 pub use stuffer::Stuffer;
@@ -40,6 +54,7 @@ pub use stuffer::Stuffer;
 use crate::address::{Mailbox, ReversePath};
 use crate::command::{BodyKind, Notify, Ret};
 use crate::reply::{EnhancedStatus, Reply};
+use crate::sasl::Mechanisms;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -54,9 +69,22 @@ pub struct Settings {
     pub protocol: Protocol,
     /// How long the peer may be silent. No step waits longer than RFC 5321 §4.5.3.2 asks for.
     pub timeout: Duration,
+    /// Is the channel to be protected by STARTTLS?
+    pub start_tls: StartTls,
+    /// Does the driver have something to prove who we are? Then that is done before the first [`Step::Ready`], or the session
+    /// fails.
+    pub auth: bool,
+    /// The wire is under TLS from the first octet.
+    pub secure: bool,
 }
 
 impl Settings {
+    /// In the clear, whoever we are.
+    #[must_use]
+    pub fn plain(hello: &str, protocol: Protocol, timeout: Duration) -> Settings {
+        Settings { hello: hello.into(), protocol, timeout, start_tls: StartTls::Never, auth: false, secure: false }
+    }
+
     /// How long the driver may take to write one block of content before it gives the peer up.
     #[must_use]
     pub fn block_timeout(&self) -> Duration {
@@ -73,6 +101,17 @@ pub enum Protocol {
     Helo,
     /// LHLO, and a reply for each recipient after the content.
     Lmtp,
+}
+
+/// Is STARTTLS said?
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum StartTls {
+    /// No.
+    Never,
+    /// If it is offered; the session goes on in the clear if it is not, or if the peer refuses it.
+    WhenOffered,
+    /// Nothing else is said without it.
+    Required,
 }
 
 /// A message for some recipients, all of whom this peer may have.
@@ -92,6 +131,9 @@ pub struct Transaction {
     pub ret: Option<Ret>,
     /// ENVID=, as xtext.
     pub envid: Option<Box<str>>,
+    /// REQUIRETLS: to nobody who does not offer it. Whether the channel is protected well enough is the driver's to see to
+    /// (RFC 8689 §4.2.1).
+    pub require_tls: bool,
 }
 
 /// One recipient of a [`Transaction`].
@@ -106,10 +148,23 @@ pub struct Addressee {
 }
 
 /// What the driver does next.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// Write these octets. Together with the [`Step::Content`] that may follow at once, if there is one.
     Send(Bytes),
+    /// The peer is ready for TLS: shake hands, with what it sends from now on, then call [`Session::secured`], or
+    /// [`Session::tls_failed`]. All by [`Session::deadline`]. What was read before must not come into the channel.
+    StartTls,
+    /// Prove who we are by one of these methods: [`Session::authenticate`], or [`Session::no_auth`].
+    Authenticate {
+        /// Those that the peer lists and that we know.
+        offered: Mechanisms,
+    },
+    /// The peer asks this: [`Session::respond`], or [`Session::cancel_auth`].
+    Challenge(Vec<u8>),
+    /// The peer is content with our proof. If the method has the peer prove itself too, see whether it has; then
+    /// [`Session::confirm_auth`], or [`Session::cancel_auth`].
+    Authenticated,
     /// Nothing is under way: bring [`Session::begin`] or [`Session::quit`].
     Ready,
     /// Write the content, then call [`Session::content_sent`]. While writing, read, and give what comes to
@@ -202,6 +257,18 @@ pub enum TroubleKind {
     Flood,
     /// We gave up: the content could not be read, or the driver said QUIT in the middle.
     GivenUp,
+    /// TLS is required, and the peer does not offer it, or refused it (then with its words).
+    NoTls,
+    /// Something was said between the peer's 220 to STARTTLS and the handshake: by whoever sits in between, most likely.
+    Injected,
+    /// The handshake failed, or the driver does not trust the other side.
+    TlsFailed,
+    /// Who we are can be proved by no method that the peer offers.
+    NoAuth,
+    /// The peer refused our proof.
+    AuthRefused,
+    /// The exchange made no sense, or the peer failed to prove itself.
+    AuthBroken,
 }
 
 /// The steps of a session, each with its own wait.
@@ -211,6 +278,12 @@ pub enum Stage {
     Greeting,
     /// EHLO, HELO or LHLO.
     Hello,
+    /// STARTTLS, waiting for 220.
+    StartTls,
+    /// The handshake of TLS.
+    Handshake,
+    /// AUTH.
+    Auth,
     /// MAIL.
     Mail,
     /// RCPT.
@@ -233,8 +306,11 @@ impl Stage {
     /// How long RFC 5321 §4.5.3.2 has us wait.
     fn wait(self) -> Duration {
         Duration::from_secs(match self {
-            Stage::Greeting | Stage::Hello | Stage::Mail | Stage::Rcpt | Stage::Reset => 5 * 60,
-            Stage::Data => 2 * 60,
+            Stage::Greeting | Stage::Hello | Stage::StartTls | Stage::Mail | Stage::Rcpt | Stage::Reset => 5 * 60,
+            // Four messages, and no disk behind them.
+            Stage::Handshake => 60,
+            // For AUTH there is no rule; many servers hold the answer to a wrong password back, none for longer.
+            Stage::Auth | Stage::Data => 2 * 60,
             Stage::Content => 3 * 60,
             Stage::Dot => 10 * 60,
             // Nothing depends on the answer.
@@ -250,6 +326,9 @@ impl Stage {
         match self {
             Stage::Greeting => "before it greeted",
             Stage::Hello => "before it answered EHLO",
+            Stage::StartTls => "before it answered STARTTLS",
+            Stage::Handshake => "in the middle of the TLS handshake",
+            Stage::Auth => "before it answered AUTH",
             Stage::Mail => "before it answered MAIL FROM",
             Stage::Rcpt => "before it answered RCPT TO",
             Stage::Data => "before it answered DATA",
@@ -258,6 +337,24 @@ impl Stage {
             Stage::Reset => "before it answered RSET",
             Stage::Idle => "between two messages",
             Stage::Quit => "before it answered QUIT",
+        }
+    }
+}
+
+impl fmt::Debug for Step {
+    /// Without what is sent and asked: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Send(octets) => write!(f, "Send({} octets)", octets.len()),
+            Step::StartTls => f.write_str("StartTls"),
+            Step::Authenticate { offered } => write!(f, "Authenticate({offered})"),
+            Step::Challenge(octets) => write!(f, "Challenge({} octets)", octets.len()),
+            Step::Authenticated => f.write_str("Authenticated"),
+            Step::Ready => f.write_str("Ready"),
+            Step::Content(form) => write!(f, "Content({form:?})"),
+            Step::Done(results) => f.debug_tuple("Done").field(results).finish(),
+            Step::Failed(trouble) => f.debug_tuple("Failed").field(trouble).finish(),
+            Step::Close => f.write_str("Close"),
         }
     }
 }

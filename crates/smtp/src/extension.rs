@@ -3,10 +3,11 @@
 //! One value serves both sides, so that a keyword cannot be spelt in two ways. Keywords that we have no use for are
 //! passed over when they are read. Whether an extension is *used* is decided by the session machines.
 //!
-//! RFC 5321 §4.1.1.1 (EHLO), RFC 1869 §4; RFC 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531. IIS: section 4.1 of its
+//! RFC 5321 §4.1.1.1 (EHLO), RFC 1869 §4; RFC 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 8689. IIS: section 4.1 of its
 //! protocol (the order of the lines).
 
 use crate::reply::Reply;
+use crate::sasl::{Mechanism, Mechanisms};
 
 /// The service extensions that one server offers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,6 +33,10 @@ pub struct Extensions {
     pub starttls: bool,
     /// AUTH, with whatever methods, and MAIL AUTH= (RFC 4954).
     pub auth: bool,
+    /// The methods of AUTH that another server lists, those that we know. Of our own server the session's offer has them.
+    pub mechanisms: Mechanisms,
+    /// REQUIRETLS: a message may ask to go under verified TLS or not at all (RFC 8689).
+    pub require_tls: bool,
     /// VRFY is listed.
     pub verify: bool,
     /// HELP is listed.
@@ -39,8 +44,8 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// What this relay offers to everybody, with its limit for a message in octets. STARTTLS and AUTH come on top where
-    /// they are to be had.
+    /// What this relay offers to everybody, with its limit for a message in octets. STARTTLS, AUTH and REQUIRETLS come on
+    /// top where they are to be had.
     #[must_use]
     pub const fn ours(size_max: Option<u64>) -> Extensions {
         Extensions {
@@ -54,6 +59,8 @@ impl Extensions {
             utf8: true,
             starttls: false,
             auth: false,
+            mechanisms: Mechanisms::NONE,
+            require_tls: false,
             verify: true,
             help: true,
         }
@@ -79,7 +86,11 @@ impl Extensions {
                 "ENHANCEDSTATUSCODES" => found.enhanced = true,
                 "SMTPUTF8" => found.utf8 = true,
                 "STARTTLS" => found.starttls = true,
-                "AUTH" => found.auth = true,
+                "AUTH" => {
+                    found.auth = true;
+                    words.filter_map(Mechanism::parse).for_each(|mechanism| found.mechanisms.insert(mechanism));
+                }
+                "REQUIRETLS" => found.require_tls = true,
                 "VRFY" => found.verify = true,
                 "HELP" => found.help = true,
                 _ => {}
@@ -105,6 +116,7 @@ impl Extensions {
             (self.chunking, "CHUNKING"),
             (self.utf8, "SMTPUTF8"),
             (self.starttls, "STARTTLS"),
+            (self.require_tls, "REQUIRETLS"),
             (self.verify, "VRFY"),
             (self.help, "HELP"),
         ]
@@ -141,7 +153,9 @@ mod tests {
 
     #[test]
     fn odd_spellings_are_understood() {
-        let found = parse(&["size  100", "8BitMime", "AUTH=LOGIN", "XFOO", "", "Chunking", "dsn "]);
+        let found =
+            parse(&["size  100", "8BitMime", "AUTH=LOGIN", "XFOO", "", "Chunking", "dsn ", "auth plain x-odd NTLM"]);
+        assert_eq!((found.auth, found.mechanisms.to_string().as_str()), (true, "NTLM PLAIN LOGIN"));
         assert_eq!(found.size, Some(Some(100)));
         assert!(found.eight_bit && found.chunking && found.dsn);
         assert!(!found.pipelining && !found.binary && !found.utf8);

@@ -150,7 +150,7 @@ impl Authenticator {
     /// to whoever reads the line, none that lacks what it needs.
     #[must_use]
     pub fn usable(&self, peer: IpAddr, channel: &ChannelFacts) -> Vec<Mechanism> {
-        Mechanism::ALL.into_iter().filter(|mechanism| self.is_usable(*mechanism, peer, channel)).collect()
+        Mechanism::SERVED.into_iter().filter(|mechanism| self.is_usable(*mechanism, peer, channel)).collect()
     }
 
     /// May this client send its password as it is? Otherwise such a method is refused before the password is read.
@@ -171,6 +171,8 @@ impl Authenticator {
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.issuer.is_some(),
             Mechanism::Ntlm => self.accounts.as_ref().is_some_and(|file| file.last_read().has_nt_hashes),
             Mechanism::Gssapi => self.kerberos.is_some(),
+            // It needs passwords that are kept readable.
+            Mechanism::CramMd5 => false,
         }
     }
 

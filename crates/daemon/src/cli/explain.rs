@@ -76,8 +76,8 @@ pub(super) struct Question {
 }
 
 fn mechanism(text: &str) -> Result<Mechanism, String> {
-    let known = || Mechanism::ALL.map(Mechanism::name).join(", ");
-    Mechanism::parse(text).ok_or_else(|| format!("there is no such method; write one of {}", known()))
+    let known = || Mechanism::SERVED.map(Mechanism::name).join(", ");
+    Mechanism::parse_served(text).ok_or_else(|| format!("there is no such method; write one of {}", known()))
 }
 
 fn fingerprint(text: &str) -> Result<Fingerprint, String> {

@@ -102,15 +102,12 @@ async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<
 }
 
 pub(super) fn settings(shared: &Shared, protocol: Protocol) -> Settings {
-    Settings {
-        hello: shared.server.delivery.fqdn.as_str().into(),
-        protocol: match protocol {
-            Protocol::Esmtp => smtp::client::Protocol::Esmtp,
-            Protocol::Helo => smtp::client::Protocol::Helo,
-            Protocol::Lmtp => smtp::client::Protocol::Lmtp,
-        },
-        timeout: shared.server.delivery.timeout,
-    }
+    let protocol = match protocol {
+        Protocol::Esmtp => smtp::client::Protocol::Esmtp,
+        Protocol::Helo => smtp::client::Protocol::Helo,
+        Protocol::Lmtp => smtp::client::Protocol::Lmtp,
+    };
+    Settings::plain(shared.server.delivery.fqdn.as_str(), protocol, shared.server.delivery.timeout)
 }
 
 pub(super) type Answers = Vec<(u32, Result<Taken, Failure>)>;

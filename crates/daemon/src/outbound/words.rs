@@ -119,6 +119,8 @@ fn what_was_refused(stage: Stage) -> &'static str {
     match stage {
         Stage::Greeting => "the connection",
         Stage::Hello => "to speak with us",
+        Stage::StartTls | Stage::Handshake => "TLS",
+        Stage::Auth => "to log us on",
         Stage::Mail => "the sender",
         Stage::Rcpt => "the recipient",
         Stage::Data | Stage::Content | Stage::Dot => "the message",

@@ -220,8 +220,8 @@ pub(super) fn read<'s>(
 
 fn methods(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Vec<Mechanism> {
     let parse = |text: &str| {
-        Mechanism::parse(text.trim()).ok_or_else(|| {
-            let known: Vec<&str> = Mechanism::ALL.into_iter().map(Mechanism::name).collect();
+        Mechanism::parse_served(text.trim()).ok_or_else(|| {
+            let known: Vec<&str> = Mechanism::SERVED.into_iter().map(Mechanism::name).collect();
             match text.trim().to_ascii_uppercase().as_str() {
                 "ANONYMOUS" => Fault::new(
                     "whoever knows nothing would count as authenticated, and might relay",

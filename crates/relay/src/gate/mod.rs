@@ -180,7 +180,7 @@ pub fn auth<'a>(server: &'a VirtualServer, client: &Client<'_>, mechanism: Mecha
 /// The methods by which this client may authenticate now, strongest first.
 #[must_use]
 pub fn mechanisms(server: &VirtualServer, client: &Client<'_>) -> Vec<Mechanism> {
-    Mechanism::ALL.into_iter().filter(|mechanism| auth(server, client, *mechanism).is_yes()).collect()
+    Mechanism::SERVED.into_iter().filter(|mechanism| auth(server, client, *mechanism).is_yes()).collect()
 }
 
 /// Must this client authenticate before it may send? 530 5.7.0, if it has not.

@@ -4,7 +4,7 @@
 //! (ENVID, ORCPT) are looked at once more here, since a queue file may have been edited by hand: one that could end
 //! the command is left out.
 //!
-//! RFC 5321 §4.1.1; RFC 1870 §3; RFC 3461 §4; RFC 6152 §3; RFC 6531 §3.4; RFC 3030 §2.
+//! RFC 5321 §4.1.1; RFC 1870 §3; RFC 3461 §4; RFC 6152 §3; RFC 6531 §3.4; RFC 3030 §2; RFC 8689 §2.
 
 use super::{Addressee, Protocol, Transaction, fit};
 use crate::command::{BodyKind, Notify, Ret};
@@ -40,6 +40,9 @@ pub(super) fn mail(out: &mut String, offered: &Extensions, transaction: &Transac
     let utf8 = offered.utf8 && fit::needs_utf8(transaction);
     if utf8 {
         out.push_str(" SMTPUTF8");
+    }
+    if transaction.require_tls && offered.require_tls {
+        out.push_str(" REQUIRETLS");
     }
     if offered.dsn {
         match transaction.ret {
@@ -116,6 +119,7 @@ mod tests {
             utf8: true,
             ret: Some(Ret::Headers),
             envid: Some("QQ+2B1".into()),
+            require_tls: false,
         }
     }
 
@@ -137,6 +141,15 @@ mod tests {
             "MAIL FROM:<a@b.test> RET=HDRS ENVID=QQ+2B1\r\n\
              RCPT TO:<c@d.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+2Bx@d.test\r\nRCPT TO:<c@d.test> NOTIFY=NEVER\r\n"
         );
+    }
+
+    #[test]
+    fn the_demand_for_tls_is_passed_on() {
+        let mut transaction = full();
+        transaction.require_tls = true;
+        let offered = Extensions { require_tls: true, ..Extensions::default() };
+        assert!(both(&offered, &transaction).starts_with("MAIL FROM:<a@b.test> REQUIRETLS\r\n"));
+        assert!(both(&offered, &full()).starts_with("MAIL FROM:<a@b.test>\r\n"));
     }
 
     #[test]

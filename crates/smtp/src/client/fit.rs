@@ -2,7 +2,7 @@
 //!
 //! What can be mended by conversion is said so; the rest is refused with the status that the report then shows.
 //!
-//! RFC 1870 §6; RFC 6152 §3; RFC 3030 §3; RFC 6531 §3.5 and RFC 6533 §5 (X.6.7).
+//! RFC 1870 §6; RFC 6152 §3; RFC 3030 §3; RFC 6531 §3.5 and RFC 6533 §5 (X.6.7); RFC 8689 §5 (X.7.30).
 
 use super::Transaction;
 use crate::command::BodyKind;
@@ -32,6 +32,14 @@ pub fn fit(offered: &Extensions, transaction: &Transaction) -> Fit {
         return Fit::Refused {
             status: EnhancedStatus(5, 6, 7),
             text: "The next mail server does not take addresses or headers beyond ASCII (it lacks SMTPUTF8).".into(),
+        };
+    }
+    if transaction.require_tls && !offered.require_tls {
+        return Fit::Refused {
+            status: EnhancedStatus(5, 7, 30),
+            text: "The sender wants the message to go under TLS all the way, and the next mail server does not promise that (it lacks \
+                   REQUIRETLS)."
+                .into(),
         };
     }
     let convert = match transaction.body {
@@ -70,7 +78,16 @@ mod tests {
 
     fn message(to: &str, size: u64, body: BodyKind, utf8: bool) -> Transaction {
         let to = Addressee { address: Mailbox::parse(to).unwrap(), notify: Notify::Default, orcpt: None };
-        Transaction { sender: ReversePath::Null, recipients: vec![to], size, body, utf8, ret: None, envid: None }
+        Transaction {
+            sender: ReversePath::Null,
+            recipients: vec![to],
+            size,
+            body,
+            utf8,
+            ret: None,
+            envid: None,
+            require_tls: false,
+        }
     }
 
     #[test]
@@ -85,8 +102,11 @@ mod tests {
         let seven = |fit: &Fit| *fit == Fit::NeedsSevenBit;
         let too_big = refused(EnhancedStatus(5, 3, 4));
         let no_utf8 = refused(EnhancedStatus(5, 6, 7));
+        let no_require_tls = refused(EnhancedStatus(5, 7, 30));
+        let require_tls = || Transaction { require_tls: true, ..message("a@b.test", 1, SevenBit, false) };
+        let promises = Extensions { require_tls: true, ..none };
         type Check<'a> = (&'a Extensions, Transaction, &'a dyn Fn(&Fit) -> bool);
-        let checks: [Check<'_>; 13] = [
+        let checks: [Check<'_>; 15] = [
             (&none, message("a@b.test", 10_000, SevenBit, false), &as_is),
             (&none, message("a@b.test", 1, EightBitMime, false), &seven),
             (&none, message("a@b.test", 1, BinaryMime, false), &seven),
@@ -99,6 +119,8 @@ mod tests {
             (&all, message("ä@b.test", 1_000, BinaryMime, true), &as_is),
             (&all, message("a@b.test", 1_001, SevenBit, false), &too_big),
             (&Extensions::ours(None), message("a@b.test", u64::MAX, SevenBit, false), &as_is),
+            (&all, require_tls(), &no_require_tls),
+            (&promises, require_tls(), &as_is),
             (&Extensions { size: Some(None), ..none }, message("a@b.test", u64::MAX, SevenBit, false), &as_is),
         ];
         for (i, (offered, transaction, check)) in checks.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What the peer said and nobody has read yet: octets in, whole replies out.
+//! What the peer said and nobody has read yet: octets in, whole replies out, and challenges of AUTH where they may come.
 //!
 //! Holds no memory while it is empty. An over-long line is cut, not refused, since its code may say something that
 //! matters; a reply that does not end is refused.
@@ -12,6 +12,17 @@ use memchr::memchr;
 pub(super) const REPLY_MAX: usize = 4 << 20;
 /// Octets of a line that are kept: code, separator, text and CRLF.
 const KEPT_MAX: usize = LINE_MAX + 6;
+
+/// Octets of a challenge's line (RFC 4954 §4 holds 12,288 for enough).
+const CHALLENGE_MAX: usize = 12_288;
+
+/// What the peer said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Reply(Reply),
+    /// The text behind 334, base64 if the peer keeps to the standard.
+    Challenge(Vec<u8>),
+}
 
 /// Why there is no reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +60,35 @@ impl Inbox {
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.octets.capacity()
+    }
+
+    /// The next whole reply or, where one may come, challenge.
+    pub(super) fn next(&mut self, may_challenge: bool) -> Result<Option<Heard>, NoReply> {
+        if may_challenge && !self.open {
+            let line = &self.octets[self.at..];
+            let end = memchr(b'\n', line);
+            let is_challenge = match line {
+                [b'3', b'3', b'4', b' ' | b'\r' | b'\n', ..] => true,
+                short => end.is_none() && short.len() < 4 && b"334".starts_with(&short[..short.len().min(3)]),
+            };
+            if is_challenge {
+                return match end {
+                    Some(end) if end <= CHALLENGE_MAX => Ok(Some(self.challenge(end))),
+                    None if line.len() <= CHALLENGE_MAX => Ok(None),
+                    _ => Err(NoReply::Flood),
+                };
+            }
+        }
+        self.reply().map(|reply| reply.map(Heard::Reply))
+    }
+
+    /// The line that ends there.
+    fn challenge(&mut self, end: usize) -> Heard {
+        let line = &self.octets[self.at..self.at + end];
+        let text = line.get(4..).unwrap_or_default().trim_ascii_end().to_vec();
+        self.at += end + 1;
+        self.tidy();
+        Heard::Challenge(text)
     }
 
     /// The next whole reply, if there is one.

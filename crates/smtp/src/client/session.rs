@@ -1,6 +1,8 @@
-//! The machine itself: greeting, EHLO, transactions one after another, RSET between them where it is needed, QUIT.
+//! The machine itself: greeting, EHLO, transactions one after another, RSET between them where it is needed, QUIT. TLS and
+//! AUTH, between EHLO and the first transaction, stand in [`super::access`].
 
-use super::inbox::{Inbox, NoReply};
+use super::access::Auth;
+use super::inbox::{Heard, Inbox, NoReply};
 use super::transfer::{Next, Transfer};
 use super::{Fit, Form, Protocol, Settings, Stage, Step, Transaction, Trouble, TroubleKind, command, fit};
 use crate::extension::Extensions;
@@ -16,24 +18,32 @@ const QUOTED_MAX: usize = 128;
 /// One connection to a next hop, from its greeting to its end.
 #[derive(Debug)]
 pub struct Session {
-    settings: Arc<Settings>,
-    state: State,
-    inbox: Inbox,
+    pub(super) settings: Arc<Settings>,
+    pub(super) state: State,
+    pub(super) inbox: Inbox,
     /// What the driver has not yet been told.
-    steps: VecDeque<Step>,
-    extensions: Extensions,
+    pub(super) steps: VecDeque<Step>,
+    pub(super) extensions: Extensions,
     peer_name: Box<str>,
+    /// The wire is under TLS.
+    pub(super) secure: bool,
+    /// By which words the peer refused the STARTTLS that it offers.
+    pub(super) tls_refusal: Option<Box<Reply>>,
     deadline: Timestamp,
     /// Something was begun or ended since `now` was last known: the deadline is to be set anew.
     rearm: bool,
     /// The peer has closed its side.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Greeting,
     Hello(Protocol),
+    StartTls,
+    /// The driver shakes hands.
+    Handshake,
+    Auth(Box<Auth>),
     Idle,
     /// Begun by the driver; nothing is said yet.
     Begun(Box<Transfer>),
@@ -50,7 +60,9 @@ impl Session {
     #[must_use]
     pub fn new(settings: Arc<Settings>, now: Timestamp) -> Session {
         let mut session = Session {
+            secure: settings.secure,
             settings,
+            tls_refusal: None,
             state: State::Greeting,
             inbox: Inbox::default(),
             steps: VecDeque::new(),
@@ -113,6 +125,18 @@ impl Session {
         &self.peer_name
     }
 
+    /// Is the wire under TLS?
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// By which words the peer refused the STARTTLS that it offers, if the session went on without it.
+    #[must_use]
+    pub fn tls_refusal(&self) -> Option<&Reply> {
+        self.tls_refusal.as_deref()
+    }
+
     /// Begins a transaction; allowed after [`Step::Ready`]. A [`Step::Done`] follows, whatever happens.
     pub fn begin(&mut self, transaction: Transaction) {
         let mut transfer = Box::new(Transfer::new(transaction, &self.extensions, self.settings.protocol));
@@ -170,10 +194,24 @@ impl Session {
                 self.go_on(next, now);
                 return true;
             }
+            State::Auth(mut auth) => {
+                let due = auth.due();
+                self.state = State::Auth(auth);
+                if let Some(line) = due {
+                    self.say(line.into_bytes(), now);
+                    return true;
+                }
+            }
+            State::Handshake if !self.inbox.is_empty() => {
+                self.state = State::Handshake;
+                self.injected();
+                return true;
+            }
             state => self.state = state,
         }
-        match self.inbox.reply() {
-            Ok(Some(reply)) => self.heard(reply, now),
+        match self.inbox.next(matches!(&self.state, State::Auth(auth) if auth.waits_for_peer())) {
+            Ok(Some(Heard::Reply(reply))) => self.heard(reply, now),
+            Ok(Some(Heard::Challenge(text))) => self.challenged(&text),
             Err(NoReply::Garbage(line)) => {
                 let line: String = line.chars().take(QUOTED_MAX).collect();
                 self.fail(TroubleKind::NotSmtp, None, format!("the server said what is no SMTP reply: \"{line}\""));
@@ -208,15 +246,15 @@ impl Session {
                 let protocol = *protocol;
                 self.heard_hello(protocol, &reply, now);
             }
+            State::StartTls => self.heard_start_tls(reply, now),
+            State::Auth(_) => self.heard_auth(reply),
             State::Transfer(transfer) => {
                 let next = transfer.heard(reply, &self.extensions);
                 self.go_on(next, now);
             }
             State::Reset if reply.is_positive() => self.idle(),
             State::Reset => self.refused(reply, "the server refused to begin anew"),
-            State::Idle | State::Begun(_) => {
-                self.fail(TroubleKind::OutOfTurn, Some(reply), "the server spoke without being asked".to_owned());
-            }
+            State::Idle | State::Begun(_) | State::Handshake => self.unasked(reply),
             State::QuitWanted | State::Quit | State::Over => self.close(),
         }
     }
@@ -228,7 +266,7 @@ impl Session {
             }
             let name = reply.lines.first().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
             self.peer_name = name.into();
-            self.idle();
+            self.protect(now);
         } else if reply.is_permanent() && protocol == Protocol::Esmtp {
             self.hello(Protocol::Helo, now);
         } else {
@@ -236,12 +274,12 @@ impl Session {
         }
     }
 
-    fn hello(&mut self, protocol: Protocol, now: Timestamp) {
+    pub(super) fn hello(&mut self, protocol: Protocol, now: Timestamp) {
         self.state = State::Hello(protocol);
         self.say(command::hello(protocol, &self.settings.hello), now);
     }
 
-    fn idle(&mut self) {
+    pub(super) fn idle(&mut self) {
         self.state = State::Idle;
         self.deadline = Timestamp::NEVER;
         self.steps.push_back(Step::Ready);
@@ -280,11 +318,11 @@ impl Session {
     }
 
     /// Sends commands when no reply is due; `false` if the peer has spoken unasked, which ends the session.
-    fn say(&mut self, commands: String, now: Timestamp) -> bool {
+    pub(super) fn say(&mut self, commands: impl Into<Bytes>, now: Timestamp) -> bool {
         if self.surprised() {
             return false;
         }
-        self.steps.push_back(Step::Send(commands.into_bytes().into()));
+        self.steps.push_back(Step::Send(commands.into()));
         self.arm(now);
         true
     }
@@ -298,9 +336,7 @@ impl Session {
             Ok(Some(reply)) if reply.code == 421 => {
                 self.fail(TroubleKind::Closing, Some(reply), "the server closed the session".to_owned());
             }
-            Ok(Some(reply)) => {
-                self.fail(TroubleKind::OutOfTurn, Some(reply), "the server spoke without being asked".to_owned());
-            }
+            Ok(Some(reply)) => self.unasked(reply),
             Ok(None) | Err(_) => {
                 let rest: String = self.inbox.rest().chars().take(QUOTED_MAX).collect();
                 let text = format!("the server spoke without being asked: \"{rest}\"");
@@ -310,21 +346,31 @@ impl Session {
         true
     }
 
-    /// The peer said no to the session as a whole. It still expects a QUIT.
+    pub(super) fn unasked(&mut self, reply: Reply) {
+        self.fail(TroubleKind::OutOfTurn, Some(reply), "the server spoke without being asked".to_owned());
+    }
+
+    /// The peer said no to the session as a whole.
     fn refused(&mut self, reply: Reply, text: &str) {
-        if !(reply.is_transient() || reply.is_permanent()) {
-            return self.fail(
-                TroubleKind::NotSmtp,
-                Some(reply),
-                "the server gave an answer without meaning".to_owned(),
-            );
+        if reply.is_transient() || reply.is_permanent() {
+            self.leave(TroubleKind::Refused, Some(reply), text.to_owned());
+        } else {
+            self.meaningless(reply);
         }
+    }
+
+    pub(super) fn meaningless(&mut self, reply: Reply) {
+        self.fail(TroubleKind::NotSmtp, Some(reply), "the server gave an answer without meaning".to_owned());
+    }
+
+    /// Ends the session in trouble, while the peer still expects a QUIT.
+    pub(super) fn leave(&mut self, kind: TroubleKind, reply: Option<Reply>, text: String) {
         self.steps.push_back(Step::Send(Bytes::from_static(b"QUIT\r\n")));
-        self.fail(TroubleKind::Refused, Some(reply), text.to_owned());
+        self.fail(kind, reply, text);
     }
 
     /// Ends the session in trouble; a transaction under way is answered first.
-    fn fail(&mut self, kind: TroubleKind, reply: Option<Reply>, text: String) {
+    pub(super) fn fail(&mut self, kind: TroubleKind, reply: Option<Reply>, text: String) {
         let stage = self.stage();
         let trouble = Trouble { kind, stage, reply, text: text.into() };
         self.deadline = Timestamp::NEVER;
@@ -337,9 +383,13 @@ impl Session {
                 self.steps.push_back(Step::Done(transfer.results(Some(&shared))));
                 self.steps.push_back(Step::Failed(Arc::unwrap_or_clone(shared)));
             }
-            State::Greeting | State::Hello(_) | State::Idle | State::Reset => {
-                self.steps.push_back(Step::Failed(trouble));
-            }
+            State::Greeting
+            | State::Hello(_)
+            | State::StartTls
+            | State::Handshake
+            | State::Auth(_)
+            | State::Idle
+            | State::Reset => self.steps.push_back(Step::Failed(trouble)),
         }
     }
 
@@ -353,6 +403,9 @@ impl Session {
         match &self.state {
             State::Greeting => Stage::Greeting,
             State::Hello(_) => Stage::Hello,
+            State::StartTls => Stage::StartTls,
+            State::Handshake => Stage::Handshake,
+            State::Auth(_) => Stage::Auth,
             State::Idle | State::Over => Stage::Idle,
             State::Begun(transfer) | State::Transfer(transfer) => transfer.stage(),
             State::Reset => Stage::Reset,
@@ -364,7 +417,12 @@ impl Session {
         self.settings.timeout.min(stage.wait())
     }
 
-    fn arm(&mut self, now: Timestamp) {
+    /// The driver takes as long as it takes: it may have to fetch a token first.
+    pub(super) fn wait_for_driver(&mut self) {
+        self.deadline = Timestamp::NEVER;
+    }
+
+    pub(super) fn arm(&mut self, now: Timestamp) {
         self.deadline = match self.stage() {
             Stage::Idle | Stage::Content => Timestamp::NEVER,
             stage => now.plus(self.wait(stage)),
@@ -379,8 +437,7 @@ mod tests {
     #[test]
     fn an_idle_session_is_small() {
         assert!(size_of::<Session>() <= 400, "{}", size_of::<Session>());
-        let settings =
-            Settings { hello: "x.test".into(), protocol: Protocol::Esmtp, timeout: std::time::Duration::from_secs(1) };
+        let settings = Settings::plain("x.test", Protocol::Esmtp, std::time::Duration::from_secs(1));
         let mut session = Session::new(Arc::new(settings), Timestamp(0));
         session.receive(b"220 mx.test\r\n");
         while session.next(Timestamp(0)).is_some() {}

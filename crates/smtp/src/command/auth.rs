@@ -9,7 +9,7 @@ use std::fmt;
 /// AUTH, read. Prints and compares without showing its response.
 #[derive(Clone)]
 pub struct Auth {
-    /// The method; `None` if no method has that name.
+    /// The method; `None` if we have no method of that name.
     pub mechanism: Option<Mechanism>,
     /// The first response as it came: base64, or `=` for an empty one.
     pub initial: Option<Secret>,
@@ -21,7 +21,7 @@ impl Auth {
         let name = words.next().ok_or(CommandError::AuthSyntax)?;
         let initial = words.next().map(|word| Secret::new(word.as_bytes().to_vec()));
         match words.next() {
-            None => Ok(Auth { mechanism: Mechanism::parse(name), initial }),
+            None => Ok(Auth { mechanism: Mechanism::parse_served(name), initial }),
             Some(_) => Err(CommandError::AuthSyntax),
         }
     }

@@ -15,5 +15,5 @@ pub mod ntlm;
 pub mod scram;
 pub mod secret;
 
-pub use mechanism::Mechanism;
+pub use mechanism::{Mechanism, Mechanisms};
 pub use secret::Secret;

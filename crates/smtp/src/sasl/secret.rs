@@ -1,5 +1,6 @@
 //! What nobody may read: a password, a key, a token. Wiped when it is dropped, and never printed.
 
+use bytes::Bytes;
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -19,6 +20,12 @@ impl Secret {
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The octets, to be sent; they are wiped when the last of who holds them lets go.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self.0)
     }
 
     /// The octets as text, if they are UTF-8.

@@ -1,19 +1,29 @@
 //! A peer that says anything, a driver that does anything: the machine keeps its promises.
 
 use super::transaction;
-use smtp::client::{Protocol, Session, Settings, Step};
+use smtp::client::{Protocol, Session, Settings, StartTls, Step, TroubleKind};
+use smtp::sasl::Mechanism;
 use smtp::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What the peer may say when it does not say what is due.
-const WORDS: [&[u8]; 19] = [
+const WORDS: [&[u8]; 28] = [
     b"220 mx.test\r\n",
     b"250 ok\r\n",
     b"250-mx.test\r\n250-PIPELINING\r\n250-DSN\r\n250-SMTPUTF8\r\n250 SIZE 10000\r\n",
     b"250-mx.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 BINARYMIME\r\n",
     b"250-mx.test\r\n250 8BITMIME\r\n",
+    b"250-mx.test\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
+    b"250-mx.test\r\n250-CHUNKING\r\n250-STARTTLS\r\n250 AUTH SCRAM-SHA-256\r\n",
+    b"220 go ahead\r\n250 injected\r\n",
+    b"334 \r\n",
+    b"334 Zm9v\r\n",
+    b"334 what?\r\n",
+    b"235 2.7.0 ok\r\n",
+    b"535 5.7.8 no\r\n",
+    b"454 4.7.0 no\r\n",
     b"354 go on\r\n",
     b"550 5.1.1 no\r\n",
     b"452 4.5.3 too many\r\n",
@@ -46,44 +56,58 @@ impl Chance {
 struct Life {
     seed: u64,
     chance: Chance,
+    settings: Settings,
     session: Session,
     now: Timestamp,
     /// What a peer in its right mind would say.
     due: VecDeque<&'static [u8]>,
     content: bool,
     positive_since_content: bool,
+    /// The driver was content with AUTH.
+    confirmed: bool,
+    must_hello: bool,
     begun: usize,
     done: usize,
     taken: usize,
+    proved: usize,
     over: bool,
 }
 
 #[test]
 fn whatever_is_said_the_promises_hold() {
-    let (mut begun, mut taken) = (0, 0);
+    let (mut begun, mut taken, mut secure, mut proved) = (0, 0, 0, 0);
     for seed in 1..=20_000_u64 {
         let life = Life::live(seed);
         begun += life.begun;
         taken += life.taken;
+        secure += usize::from(life.session.is_secure());
+        proved += life.proved;
     }
     // It got somewhere: these are not all lives that end at the greeting.
     assert!(begun > 20_000 && taken > 5_000, "{begun} {taken}");
+    assert!(secure > 2_000 && proved > 400, "{secure} {proved}");
 }
 
 impl Life {
     fn live(seed: u64) -> Life {
         let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let protocol = [Protocol::Esmtp, Protocol::Esmtp, Protocol::Helo, Protocol::Lmtp][chance.below(4)];
-        let settings = Settings { hello: "relay.test".into(), protocol, timeout: Duration::from_secs(60) };
+        let mut settings = Settings::plain("relay.test", protocol, Duration::from_secs(60));
+        settings.start_tls = [StartTls::Never, StartTls::WhenOffered, StartTls::Required][chance.below(3)];
+        settings.auth = chance.below(3) == 0;
         let now = Timestamp(0);
         let mut life = Life {
             seed,
             chance,
-            session: Session::new(Arc::new(settings), now),
+            session: Session::new(Arc::new(settings.clone()), now),
+            settings,
             now,
             due: VecDeque::from([WORDS[0]]),
             content: false,
             positive_since_content: false,
+            confirmed: false,
+            must_hello: false,
+            proved: 0,
             begun: 0,
             done: 0,
             taken: 0,
@@ -111,12 +135,31 @@ impl Life {
             match step {
                 Step::Ready if self.chance.below(8) == 0 => self.session.quit(),
                 Step::Ready => {
+                    assert!(self.is_fit_for_mail(), "{}", self.seed);
                     let transaction = transaction(TRANSACTIONS[self.chance.below(TRANSACTIONS.len())]);
                     self.session.begin(transaction);
                     self.begun += 1;
                     self.positive_since_content = false;
                 }
                 Step::Content(_) => self.content = true,
+                Step::StartTls => self.start_tls(),
+                Step::Authenticate { .. } => match self.chance.below(8) {
+                    0 => self.session.no_auth("no"),
+                    1 => self.session.authenticate(Mechanism::Login, None),
+                    _ => self.session.authenticate(Mechanism::Plain, Some(vec![b'x'; self.chance.below(500)])),
+                },
+                Step::Challenge(_) => match self.chance.below(8) {
+                    0 => self.session.cancel_auth("no"),
+                    _ => self.session.respond(vec![b'x'; self.chance.below(500)]),
+                },
+                Step::Authenticated => match self.chance.below(8) {
+                    0 => self.session.cancel_auth("no"),
+                    _ => {
+                        self.confirmed = true;
+                        self.proved += 1;
+                        self.session.confirm_auth();
+                    }
+                },
                 Step::Done(results) => {
                     self.done += 1;
                     self.content = false;
@@ -135,11 +178,57 @@ impl Life {
     fn sent(&mut self, octets: &[u8]) {
         assert!(octets.ends_with(b"\r\n") && octets.len() < 2_000);
         for command in octets.split_inclusive(|&b| b == b'\n') {
+            let verb = command.get(..4).unwrap_or(b"*");
+            let is_hello = matches!(verb, b"EHLO" | b"HELO" | b"LHLO");
+            assert!(!std::mem::take(&mut self.must_hello) || is_hello || verb == b"QUIT", "{}", self.seed);
+            assert!(!matches!(verb, b"MAIL" | b"DATA" | b"BDAT") || self.is_fit_for_mail(), "{}", self.seed);
             match command.get(..4) {
-                Some(b"EHLO" | b"LHLO") => self.due.push_back(WORDS[2 + self.chance.below(3)]),
+                Some(b"EHLO" | b"LHLO") => self.due.push_back(WORDS[2 + self.chance.below(5)]),
+                Some(b"STAR") => {
+                    assert!(!self.session.is_secure());
+                    self.due.push_back(b"220 go ahead\r\n");
+                }
+                Some(b"AUTH") => {
+                    assert!(self.settings.auth && (self.session.is_secure() || !self.needs_tls()), "{}", self.seed);
+                    let rounds = self.chance.below(3);
+                    self.due.extend([&b"334 Zm9v\r\n"[..], b"334 \r\n"].into_iter().take(rounds));
+                    self.due.push_back(b"235 2.7.0 ok\r\n");
+                }
+                _ if !command[0].is_ascii_uppercase() || !command[..4].is_ascii() => {}
                 Some(b"DATA") => self.due.push_back(b"354 go on\r\n"),
                 Some(b"BDAT") => {}
                 _ => self.due.push_back(b"250 ok\r\n"),
+            }
+        }
+    }
+
+    fn needs_tls(&self) -> bool {
+        self.settings.start_tls == StartTls::Required
+    }
+
+    /// May anybody hear of a message now?
+    fn is_fit_for_mail(&self) -> bool {
+        (self.session.is_secure() || !self.needs_tls()) && (self.confirmed || !self.settings.auth)
+    }
+
+    /// The handshake goes well, or not, or somebody speaks before it.
+    fn start_tls(&mut self) {
+        assert!(!self.session.is_secure());
+        // What the other side had to say in the clear is over.
+        self.due.clear();
+        match self.chance.below(8) {
+            0 => self.session.tls_failed("no"),
+            1 => {
+                self.session.receive(WORDS[self.chance.below(WORDS.len())]);
+                let next = self.session.next(self.now);
+                let injected = matches!(&next, Some(Step::Failed(trouble)) if trouble.kind == TroubleKind::Injected);
+                assert!(injected, "{}: {next:?}", self.seed);
+                self.over = true;
+            }
+            _ => {
+                self.session.secured(self.now);
+                self.must_hello = true;
+                assert!(self.session.is_secure() && *self.session.extensions() == Default::default());
             }
         }
     }

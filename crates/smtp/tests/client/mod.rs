@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! # about what it is
-//! >: esmtp | helo | lmtp                     how to speak (first line; esmtp if there is none)
+//! >: esmtp | helo | lmtp [tls] [tls-required] [secure] [auth]
+//!                                            how to speak (first line; esmtp if there is none)
 //! S: 220 mx.test                             the server says this; each reply comes in pieces of 1, 2, 7 and 4096 octets
 //! S- 250 ok                                  … together with the line that follows, as one piece
-//! >: begin SENDER to RCPT RCPT [size=N] [body=8bit|binary] [utf8] [ret=full|hdrs] [envid=X]
+//! >: begin SENDER to RCPT RCPT [size=N] [body=8bit|binary] [utf8] [ret=full|hdrs] [envid=X] [requiretls]
 //!                                            RCPT may have ;notify=… and ;orcpt=…; u{1..120}@x.test stands for many
 //! S: {50} 250 ok                             … so many times
 //! >: sent | failed TEXT | quit | end | +10s  what the driver does, or that the peer closes, or that time passes
+//! >: secured | tls-failed TEXT | auth METHOD [TEXT] | no-auth TEXT | respond TEXT | cancel TEXT | confirm
+//!                                            the same, of TLS and AUTH
 //! C: EHLO relay.test                         the machine sends; `C+` is a further line of the same Send
 //! =: ready | content … | done … | failed …   what else it wants
 //! =: waits 300s                              the deadline is in so many seconds, when that has changed
@@ -19,8 +22,9 @@
 mod anything;
 
 use smtp::address::{Mailbox, ReversePath};
-use smtp::client::{Addressee, Form, Protocol, Session, Settings, Step, Transaction, Why};
+use smtp::client::{Addressee, Form, Protocol, Session, Settings, StartTls, Step, Transaction, Why};
 use smtp::command::{BodyKind, Notify, Ret};
+use smtp::sasl::Mechanism;
 use smtp::time::Timestamp;
 use std::fmt::Write;
 use std::path::Path;
@@ -69,12 +73,7 @@ struct Player {
 
 /// The transcript as the machine plays it: its inputs as they stand, its outputs as they are.
 fn play(text: &str, piece: usize) -> String {
-    let protocol = match text.lines().find_map(|line| line.strip_prefix(">: ")) {
-        Some("helo") => Protocol::Helo,
-        Some("lmtp") => Protocol::Lmtp,
-        _ => Protocol::Esmtp,
-    };
-    let settings = Settings { hello: "relay.test".into(), protocol, timeout: Duration::from_secs(600) };
+    let settings = settings(text.lines().find_map(|line| line.strip_prefix(">: ")).unwrap_or_default());
     let now = Timestamp(1_000_000);
     let mut player =
         Player { session: Session::new(Arc::new(settings), now), now, out: String::new(), waits: Duration::ZERO };
@@ -107,6 +106,22 @@ fn play(text: &str, piece: usize) -> String {
     player.out
 }
 
+fn settings(words: &str) -> Settings {
+    let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(600));
+    for word in words.split(' ') {
+        match word {
+            "helo" => settings.protocol = Protocol::Helo,
+            "lmtp" => settings.protocol = Protocol::Lmtp,
+            "tls" => settings.start_tls = StartTls::WhenOffered,
+            "tls-required" => settings.start_tls = StartTls::Required,
+            "secure" => settings.secure = true,
+            "auth" => settings.auth = true,
+            _ => {}
+        }
+    }
+    settings
+}
+
 fn unescaped(text: &str) -> String {
     text.replace("\\0", "\0").replace("\\e", "\u{1b}").replace("\\r", "\r").replace("\\n", "\n")
 }
@@ -129,6 +144,18 @@ impl Player {
             "failed" => self.session.content_failed(rest),
             "quit" => self.session.quit(),
             "end" => self.session.receive_end(),
+            "secured" => self.session.secured(self.now),
+            "tls-failed" => self.session.tls_failed(rest),
+            "auth" => {
+                let (method, initial) =
+                    rest.split_once(' ').map_or((rest, None), |(method, text)| (method, Some(text)));
+                let initial = initial.map(|text| unescaped(text).into_bytes());
+                self.session.authenticate(Mechanism::parse(method).unwrap(), initial);
+            }
+            "no-auth" => self.session.no_auth(rest),
+            "respond" => self.session.respond(unescaped(rest).into_bytes()),
+            "cancel" => self.session.cancel_auth(rest),
+            "confirm" => self.session.confirm_auth(),
             "half" => self.session.receive(unescaped(rest).as_bytes()),
             _ => {
                 let seconds: i64 = verb.strip_prefix('+').unwrap().strip_suffix('s').unwrap().parse().unwrap();
@@ -155,6 +182,14 @@ impl Player {
                     }
                     assert!(octets.ends_with(b"\r\n"));
                 }
+                Step::StartTls => out.push_str("=: start TLS\n"),
+                Step::Authenticate { offered } => {
+                    let _ = writeln!(out, "=: authenticate by {offered}");
+                }
+                Step::Challenge(octets) => {
+                    let _ = writeln!(out, "=: challenge \"{}\"", octets.escape_ascii());
+                }
+                Step::Authenticated => out.push_str("=: authenticated\n"),
                 Step::Ready => out.push_str("=: ready\n"),
                 Step::Content(Form::Dotted) => out.push_str("=: content, dotted\n"),
                 Step::Content(Form::Chunk) => out.push_str("=: content, as a chunk\n"),
@@ -223,6 +258,7 @@ fn transaction(text: &str) -> Transaction {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
     };
     for word in words {
         match word.split_once('=') {
@@ -233,6 +269,7 @@ fn transaction(text: &str) -> Transaction {
             Some(("ret", "hdrs")) => made.ret = Some(Ret::Headers),
             Some(("envid", envid)) => made.envid = Some(envid.into()),
             None if word == "utf8" => made.utf8 = true,
+            None if word == "requiretls" => made.require_tls = true,
             _ => addressees(word, &mut made.recipients),
         }
     }

@@ -57,6 +57,7 @@ impl Message {
             utf8: false,
             ret: Some(smtp::command::Ret::Headers),
             envid: Some("Q1".into()),
+            require_tls: false,
         }
     }
 }
@@ -181,11 +182,7 @@ pub fn live(messages: &[Message], offer: Offer, cut: Cut, piece: usize) -> Life 
 }
 
 fn client_session() -> client::Session {
-    let settings = client::Settings {
-        hello: "relay.test".into(),
-        protocol: client::Protocol::Esmtp,
-        timeout: Duration::from_secs(600),
-    };
+    let settings = client::Settings::plain("relay.test", client::Protocol::Esmtp, Duration::from_secs(600));
     client::Session::new(Arc::new(settings), NOW)
 }
 
@@ -248,6 +245,10 @@ impl Wire {
                 }
                 client::Step::Done(results) => self.life.results.push(results),
                 client::Step::Failed(_) => self.client_over = true,
+                client::Step::StartTls
+                | client::Step::Authenticate { .. }
+                | client::Step::Challenge(_)
+                | client::Step::Authenticated => unreachable!("not asked for"),
                 client::Step::Close => {
                     self.client_over = true;
                     self.life.closed_well = !self.down.ended;

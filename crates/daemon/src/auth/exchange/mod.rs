@@ -126,7 +126,7 @@ impl Exchange {
             Mechanism::Gssapi => self.gssapi(super::kerberos::Negotiation::new(), message).await,
             #[cfg(not(feature = "kerberos"))]
             Mechanism::Gssapi => Verdict::Refused(Refusal::Unusable.reply()),
-            Mechanism::Login => Verdict::Refused(Refusal::Unusable.reply()),
+            Mechanism::Login | Mechanism::CramMd5 => Verdict::Refused(Refusal::Unusable.reply()),
         }
     }
 
