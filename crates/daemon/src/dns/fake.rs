@@ -13,7 +13,9 @@ const SOA: u16 = 6;
 const NS: u16 = 2;
 pub(crate) const PTR: u16 = 12;
 pub(crate) const MX: u16 = 15;
+pub(crate) const TXT: u16 = 16;
 pub(crate) const AAAA: u16 = 28;
+pub(crate) const TLSA: u16 = 52;
 
 /// One question as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Question {
     pub name: String,
     pub kind: u16,
     pub tcp: bool,
+    /// With the AD bit, which asks for it in the answer.
+    pub ad: bool,
 }
 
 /// What the server answers.
@@ -30,6 +34,8 @@ pub(crate) enum Say {
     Records(Vec<Value>),
     /// These, owned by the names beside them.
     Chain(Vec<(&'static str, Value)>),
+    /// The same with the AD bit: the server has checked the signatures.
+    Proven(Vec<(&'static str, Value)>),
     /// NODATA with the zone's SOA.
     NoRecords,
     /// NODATA without any proof.
@@ -63,6 +69,8 @@ pub(crate) enum Value {
     Mx(u16, String),
     Cname(&'static str),
     Ptr(&'static str),
+    Txt(Vec<&'static str>),
+    Tlsa([u8; 3], Vec<u8>),
 }
 
 pub(crate) fn a(text: &str) -> Value {
@@ -159,6 +167,12 @@ fn answer(query: &[u8], tcp: bool, zone: &Zone, asked: &Mutex<Vec<Question>>) ->
             let answers: Vec<_> = records.iter().map(|(owner, data)| (*owner, data)).collect();
             message(id, 0, raw, &print(&answers), &[])
         }
+        Say::Proven(records) => {
+            let answers: Vec<_> = records.iter().map(|(owner, data)| (*owner, data)).collect();
+            let mut octets = message(id, 0, raw, &print(&answers), &[]);
+            octets[3] |= 0x20;
+            octets
+        }
         Say::NoRecords => message(id, 0, raw, &[], &[soa]),
         Say::NoSuchName => message(id, 3, raw, &[], &[soa]),
         Say::Nothing => message(id, 0, raw, &[], &[]),
@@ -191,7 +205,7 @@ fn parse(query: &[u8], tcp: bool) -> (Question, &[u8]) {
         at += 1 + len;
     }
     let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
-    (Question { name: labels.join("."), kind, tcp }, &query[12..at + 5])
+    (Question { name: labels.join("."), kind, tcp, ad: query[3] & 0x20 != 0 }, &query[12..at + 5])
 }
 
 fn print<'a>(records: &[(&'a str, &Value)]) -> Vec<(&'a str, u16, Vec<u8>)> {
@@ -201,6 +215,10 @@ fn print<'a>(records: &[(&'a str, &Value)]) -> Vec<(&'a str, u16, Vec<u8>)> {
         Value::Mx(preference, exchange) => (MX, [&preference.to_be_bytes()[..], &name_octets(exchange)].concat()),
         Value::Cname(target) => (CNAME, name_octets(target)),
         Value::Ptr(name) => (PTR, name_octets(name)),
+        Value::Txt(parts) => {
+            (TXT, parts.iter().flat_map(|part| [&[part.len() as u8], part.as_bytes()].concat()).collect())
+        }
+        Value::Tlsa(numbers, data) => (TLSA, [&numbers[..], data].concat()),
     };
     records.iter().map(|(owner, record)| (*owner, data(record).0, data(record).1)).collect()
 }

@@ -7,11 +7,12 @@
 //! that were asked for) counts as not answered.
 //!
 //! Promises: an answer or a fault within [`LOOKUP_MAX`], whatever the servers do; names beyond ASCII are asked for as
-//! A-labels. Does not: judge or order what it finds ([`relay::route::mx`]), or validate signatures.
+//! A-labels. Does not: judge or order what it finds ([`relay::route::mx`]). What DNSSEC proves is asked for in [`secure`].
 //!
 //! RFC 1035; RFC 2308 (negative answers); RFC 5891 (A-labels); `[dns] servers`, default: the system's.
 
 mod reverse;
+mod secure;
 
 pub use reverse::PEER_NAME_MAX;
 
@@ -20,9 +21,12 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use relay::config::Dns;
 use relay::route::mx::{Addresses, Answer, DnsFault, MxRecord};
+use relay::route::protection::{Keys, Located};
+use secure::{Proven, Secure};
 use smtp::address::Domain;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -46,6 +50,8 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Debug)]
 pub struct Resolver {
     inner: TokioResolver,
+    /// `None` if DNSSEC is off.
+    secure: Option<Secure>,
 }
 
 /// The resolver could not be set up.
@@ -67,35 +73,59 @@ impl Resolver {
     /// resolv.conf(5) has it.
     ///
     /// # Errors
-    /// The resolver cannot be built from these settings.
+    /// The resolver cannot be built from these settings, or the file of trust anchors cannot be used.
     pub fn new(dns: &Dns) -> Result<Resolver, ResolverError> {
-        if dns.servers.is_empty() {
-            let local = || vec![NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST))];
-            let builder = TokioResolver::builder_tokio();
-            Resolver::build(builder.unwrap_or_else(|_| builder_of(ResolverConfig::from_name_servers(local()))))
-        } else {
-            let servers = dns.servers.iter().copied().map(server).collect();
-            Resolver::build(builder_of(ResolverConfig::from_name_servers(servers)))
+        let config = name_servers(dns);
+        let builder =
+            if dns.servers.is_empty() { TokioResolver::builder_tokio() } else { Ok(builder_of(config.clone())) };
+        Resolver::build(builder.unwrap_or_else(|_| builder_of(config)), Secure::new(dns)?)
+    }
+
+    fn build(
+        mut builder: ResolverBuilder<TokioRuntimeProvider>,
+        secure: Option<Secure>,
+    ) -> Result<Resolver, ResolverError> {
+        set_bounds(builder.options_mut());
+        let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
+        Ok(Resolver { inner, secure })
+    }
+
+    /// Is it known what is proven by DNSSEC?
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure.is_some()
+    }
+
+    /// The MX records of `domain`, in no order; and how far they are proven. Records that are proven wrong are no answer.
+    pub async fn mx(&self, domain: &Domain) -> (Answer<MxRecord>, Located) {
+        let located = |alias, secure| Located::Mx { domain: domain.clone(), alias, secure };
+        let name = match absolute(domain) {
+            Ok(name) => name,
+            Err(fault) => return (Err(fault), located(None, false)),
+        };
+        let Some(secure) = &self.secure else {
+            return (self.look_up(name, RecordType::MX, mx_record).await, located(None, false));
+        };
+        let Proven { answer, secure, name: at, .. } = secure.look_up(&name, RecordType::MX, mx_record).await;
+        let alias = (secure && at != name).then(|| Domain::parse(&at.to_ascii()).ok()).flatten();
+        (answer, located(alias, secure))
+    }
+
+    /// What is proven of the keys by which a mail host at this port is known.
+    pub async fn keys(&self, host: &Domain, port: u16) -> Keys {
+        match &self.secure {
+            Some(secure) => secure.keys(host, port).await,
+            None => Keys::NotAsked,
         }
     }
 
-    fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Resolver, ResolverError> {
-        set_bounds(builder.options_mut());
-        let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
-        Ok(Resolver { inner })
-    }
-
-    /// The MX records of `domain`, in no order.
+    /// The texts (TXT records) at a name: of each its parts joined.
     ///
     /// # Errors
     /// There are none, and why.
-    pub async fn mx(&self, domain: &Domain) -> Answer<MxRecord> {
-        self.look_up(absolute(domain)?, RecordType::MX, |data| match data {
-            RData::MX(mx) => {
-                let exchange = mx.exchange.to_ascii();
-                let exchange = exchange.strip_suffix('.').unwrap_or(&exchange);
-                Some(MxRecord { preference: mx.preference, exchange: exchange.into() })
-            }
+    pub async fn texts(&self, name: &Domain) -> Answer<Vec<u8>> {
+        self.look_up(absolute(name)?, RecordType::TXT, |data| match data {
+            RData::TXT(text) => Some(text.txt_data.concat()),
             _ => None,
         })
         .await
@@ -157,6 +187,24 @@ impl Resolver {
     async fn is_alias(&self, name: &Name) -> bool {
         self.inner.lookup(name.clone(), RecordType::CNAME).await.is_ok()
     }
+}
+
+/// Those of the settings; else the system's, or one on this machine.
+fn name_servers(dns: &Dns) -> ResolverConfig {
+    if !dns.servers.is_empty() {
+        return ResolverConfig::from_name_servers(dns.servers.iter().copied().map(server).collect());
+    }
+    read_system_conf().map_or_else(
+        |_| ResolverConfig::from_name_servers(vec![NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST))]),
+        |(config, _)| config,
+    )
+}
+
+fn mx_record(data: &RData) -> Option<MxRecord> {
+    let RData::MX(mx) = data else { return None };
+    let exchange = mx.exchange.to_ascii();
+    let exchange = exchange.strip_suffix('.').unwrap_or(&exchange);
+    Some(MxRecord { preference: mx.preference, exchange: exchange.into() })
 }
 
 fn builder_of(config: ResolverConfig) -> ResolverBuilder<TokioRuntimeProvider> {

@@ -1,6 +1,6 @@
 //! The resolver against a name server that lies, stalls, loops and talks nonsense.
 
-use super::fake::{A, AAAA, CNAME, FakeDns, MX, Question, Say, Value, a, aaaa, mx};
+use super::fake::{A, AAAA, CNAME, FakeDns, MX, Question, Say, TXT, Value, a, aaaa, mx};
 use super::*;
 
 fn domain(text: &str) -> Domain {
@@ -14,7 +14,7 @@ async fn resolver(zone: impl Fn(&Question) -> Say + Send + Sync + 'static) -> (R
 
 /// What the MX look-up of `x.test` brings when the server says this to every question.
 async fn mx_when(zone: impl Fn(&Question) -> Say + Send + Sync + 'static) -> Answer<MxRecord> {
-    resolver(zone).await.0.mx(&domain("x.test")).await
+    resolver(zone).await.0.mx(&domain("x.test")).await.0
 }
 
 fn is_unanswered<T>(answer: &Answer<T>) -> bool {
@@ -24,7 +24,7 @@ fn is_unanswered<T>(answer: &Answer<T>) -> bool {
 #[tokio::test]
 async fn mx_records_come_with_their_preference() {
     let (resolver, _server) = resolver(|_| Say::Records(vec![mx(10, "a.test"), mx(65535, "B.Test"), mx(0, "")])).await;
-    let mut found = resolver.mx(&domain("x.test")).await.unwrap();
+    let mut found = resolver.mx(&domain("x.test")).await.0.unwrap();
     found.sort_by_key(|record| record.preference);
     let found: Vec<_> = found.iter().map(|r| (r.preference, r.exchange.to_lowercase())).collect();
     assert_eq!(found, [(0, String::new()), (10, "a.test".into()), (65535, "b.test".into())]);
@@ -73,9 +73,9 @@ async fn aliases_are_followed_and_their_loops_end() {
     for name in ["alias.test", "whole.test"] {
         assert_eq!(resolver.addresses(&domain(name)).await.v4, Ok(vec!["192.0.2.7".parse().unwrap()]), "{name}");
     }
-    assert_eq!(resolver.mx(&domain("empty.test")).await, Err(DnsFault::NoRecords), "an alias of a host without MX");
+    assert_eq!(resolver.mx(&domain("empty.test")).await.0, Err(DnsFault::NoRecords), "an alias of a host without MX");
     for name in ["one.test", "self.test"] {
-        let answer = resolver.mx(&domain(name)).await;
+        let answer = resolver.mx(&domain(name)).await.0;
         assert!(is_unanswered(&answer), "{name}: {answer:?}");
     }
 }
@@ -84,7 +84,7 @@ async fn aliases_are_followed_and_their_loops_end() {
 async fn a_truncated_answer_is_asked_for_again_over_tcp() {
     let many: Vec<Value> = (0..1_000).map(|i| mx(i, &format!("host-{i}.with-a-long-name.example.test"))).collect();
     let (resolver, server) = resolver(move |q| if q.tcp { Say::Records(many.clone()) } else { Say::Truncated }).await;
-    assert_eq!(resolver.mx(&domain("x.test")).await.unwrap().len(), 1_000);
+    assert_eq!(resolver.mx(&domain("x.test")).await.0.unwrap().len(), 1_000);
     assert_eq!(server.asked().iter().filter(|q| q.tcp).count(), 1);
 }
 
@@ -98,24 +98,24 @@ async fn answers_are_kept_and_so_is_their_absence() {
     })
     .await;
     for name in ["x.test", "none.test", "absent.test"] {
-        let first = resolver.mx(&domain(name)).await;
+        let first = resolver.mx(&domain(name)).await.0;
         let asked = server.asked().len();
-        assert_eq!(resolver.mx(&domain(name)).await, first);
+        assert_eq!(resolver.mx(&domain(name)).await.0, first);
         assert_eq!(server.asked().len(), asked, "{name} was asked for again");
     }
-    assert!(is_unanswered(&resolver.mx(&domain("failing.test")).await));
+    assert!(is_unanswered(&resolver.mx(&domain("failing.test")).await.0));
     let asked = server.asked().len();
-    assert!(is_unanswered(&resolver.mx(&domain("failing.test")).await));
+    assert!(is_unanswered(&resolver.mx(&domain("failing.test")).await.0));
     assert!(server.asked().len() > asked, "a server that failed is asked again");
 }
 
 #[tokio::test]
 async fn names_beyond_ascii_are_asked_for_as_a_labels() {
     let (resolver, server) = resolver(|_| Say::Records(vec![mx(1, "a.test")])).await;
-    assert!(resolver.mx(&domain("Bücher.test")).await.is_ok());
+    assert!(resolver.mx(&domain("Bücher.test")).await.0.is_ok());
     assert_eq!(server.asked()[0].name, "xn--bcher-kva.test");
     assert_eq!(server.asked()[0].kind, MX);
-    assert!(resolver.mx(&domain("_mail.under_score.test")).await.is_ok(), "as hosts in the field have them");
+    assert!(resolver.mx(&domain("_mail.under_score.test")).await.0.is_ok(), "as hosts in the field have them");
     assert_eq!(server.asked()[1].name, "_mail.under_score.test");
 }
 
@@ -123,7 +123,7 @@ async fn names_beyond_ascii_are_asked_for_as_a_labels() {
 async fn a_name_longer_than_the_dns_allows_does_not_exist() {
     let (resolver, server) = resolver(|_| Say::Records(vec![mx(1, "a.test")])).await;
     let long = domain(&["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(63)].join("."));
-    assert_eq!(resolver.mx(&long).await, Err(DnsFault::NoSuchName));
+    assert_eq!(resolver.mx(&long).await.0, Err(DnsFault::NoSuchName));
     assert_eq!(server.asked(), []);
 }
 
@@ -169,7 +169,7 @@ async fn answers_to_another_question_are_ignored() {
 async fn a_silent_server_is_given_up_in_time() {
     let (resolver, _server) = resolver(|_| Say::Silence).await;
     let began = tokio::time::Instant::now();
-    let answer = resolver.mx(&domain("x.test")).await;
+    let answer = resolver.mx(&domain("x.test")).await.0;
     assert!(is_unanswered(&answer), "{answer:?}");
     assert!(began.elapsed() <= LOOKUP_MAX, "{:?}", began.elapsed());
 }
@@ -180,7 +180,7 @@ async fn a_dead_server_is_no_answer() {
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert_ne!(server.address, closed);
     let resolver = Resolver::new(&Dns { servers: vec![closed], ..relay::config::Dns::default() }).unwrap();
-    let answer = resolver.mx(&domain("x.test")).await;
+    let answer = resolver.mx(&domain("x.test")).await.0;
     assert!(is_unanswered(&answer), "{answer:?}");
 }
 
@@ -190,7 +190,7 @@ async fn the_second_server_answers_for_a_dead_first() {
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let resolver =
         Resolver::new(&Dns { servers: vec![closed, server.address], ..relay::config::Dns::default() }).unwrap();
-    assert!(resolver.mx(&domain("x.test")).await.is_ok());
+    assert!(resolver.mx(&domain("x.test")).await.0.is_ok());
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn only_a_name_without_a_dot_from_the_settings_is_searched_for() {
     let server = FakeDns::start(|_| Say::NoSuchName).await;
     let servers = vec![super::server(server.address)];
     let search = vec![Name::from_ascii("search.test.").unwrap()];
-    let resolver = Resolver::build(builder_of(ResolverConfig::from_parts(None, search, servers))).unwrap();
+    let resolver = Resolver::build(builder_of(ResolverConfig::from_parts(None, search, servers)), None).unwrap();
     let asked = |server: &FakeDns| {
         let mut names: Vec<_> = server.asked().into_iter().map(|q| q.name).collect();
         names.sort();
@@ -213,7 +213,7 @@ async fn only_a_name_without_a_dot_from_the_settings_is_searched_for() {
         names
     };
     assert_eq!(resolver.addresses(&domain("short")).await.v4, Err(DnsFault::NoSuchName));
-    assert_eq!(resolver.mx(&domain("short")).await, Err(DnsFault::NoSuchName));
+    assert_eq!(resolver.mx(&domain("short")).await.0, Err(DnsFault::NoSuchName));
     assert_eq!(resolver.listed_addresses(&domain("with.dot")).await.v4, Err(DnsFault::NoSuchName));
     assert_eq!(asked(&server), ["short", "with.dot"]);
     assert_eq!(resolver.listed_addresses(&domain("smart")).await.v4, Err(DnsFault::NoSuchName));
@@ -229,7 +229,20 @@ async fn a_chain_of_slow_aliases_is_given_up_in_time() {
     })
     .await;
     let began = tokio::time::Instant::now();
-    let answer = resolver.mx(&domain("x.test")).await;
+    let answer = resolver.mx(&domain("x.test")).await.0;
     assert!(is_unanswered(&answer), "{answer:?}");
     assert!(began.elapsed() <= LOOKUP_MAX + Duration::from_millis(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_parts_of_a_text_are_joined() {
+    let (resolver, _server) = resolver(|q| match q.kind {
+        TXT => Say::Records(vec![Value::Txt(vec!["v=STSv1; ", "id=1"]), Value::Txt(vec![""])]),
+        _ => Say::NoRecords,
+    })
+    .await;
+    let mut texts = resolver.texts(&domain("_mta-sts.x.test")).await.unwrap();
+    texts.sort();
+    assert_eq!(texts, [&b""[..], b"v=STSv1; id=1"]);
+    assert_eq!(resolver.keys(&domain("x.test"), 25).await, Keys::NotAsked, "DNSSEC is off");
 }

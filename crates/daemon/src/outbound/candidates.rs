@@ -130,7 +130,7 @@ impl<'a> Candidates<'a> {
         let mut exchanges = match direct.exchanges.take() {
             Some(exchanges) => exchanges,
             None => {
-                let answer = self.resolver.mx(direct.domain).await;
+                let (answer, _) = self.resolver.mx(direct.domain).await;
                 match Exchanges::read(direct.domain, answer, self.own.fqdn, &mut |n| fastrand::usize(..n)) {
                     Ok(exchanges) => exchanges,
                     Err(failure) => return self.give_up_direct(failure),
