@@ -5,8 +5,13 @@ use rustls::crypto::CryptoProvider;
 use std::sync::{Arc, LazyLock};
 
 /// One for all: it never changes.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // AES with 128 bits first: as good for as long as mail lives, and its SHA-256, which processors have built in, makes a
+    // handshake a tenth cheaper than SHA-384 does.
+    provider.cipher_suites.sort_by_key(|suite| registered_name(suite.suite()).contains("AES_256"));
+    Arc::new(provider)
+});
 
 /// The cryptography that we offer.
 pub(crate) fn provider() -> Arc<CryptoProvider> {

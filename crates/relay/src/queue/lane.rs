@@ -1,7 +1,7 @@
 //! From the journal to the Queue folder, and envelopes in and out of memory.
 
 use super::message::{Lane, Lot, LotState, Message};
-use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, without_memory};
+use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, YOUNG_MAX, without_memory};
 use crate::envelope::{Envelope, Fate, QueueId};
 use crate::parcel::Place;
 use crate::queue::Effect;
@@ -44,7 +44,7 @@ impl Queue {
     /// Starts the next batch, if none is under way.
     pub(super) fn park(&mut self, now: Timestamp) {
         while let Some((arrived, id)) = self.young.front().copied() {
-            if arrived.plus(PARK_AFTER) > now {
+            if arrived.plus(PARK_AFTER) > now && self.young.len() <= YOUNG_MAX {
                 break;
             }
             self.young.pop_front();

@@ -5,7 +5,7 @@
 //! the daemon (and the simulator) carry effects out and bring the results back as events.
 //!
 //! In the fast lane a message lives in the journal and in memory: accepted, sent, gone. It is parked (moved to the
-//! Queue folder) when an attempt fails for now, or when it is older than [`PARK_AFTER`]; then its envelope leaves
+//! Queue folder) when an attempt fails for now, or when it is older than [`PARK_AFTER`] or [`YOUNG_MAX`] came after it; then its envelope leaves
 //! the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
 //!
 //! Rooms: `message` (what is kept), `attempt` (assign, settle), `lane` (park, load), `age` (delays, expiry,
@@ -35,8 +35,10 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A message that is still in the journal at this age is parked.
-pub const PARK_AFTER: Duration = Duration::from_secs(2);
+/// A message that is still in the journal at this age is parked: a host that is away for a moment costs no files,
+pub const PARK_AFTER: Duration = Duration::from_secs(10);
+/// and so is the oldest once so many came after it, that their envelopes do not fill the memory.
+pub const YOUNG_MAX: usize = 16_384;
 /// Batches of parking are at least so far apart, unless a whole one waits: together, their syncs cost less. (The
 /// journal has the messages; nobody waits for this.)
 pub const PARK_EVERY: Duration = Duration::from_millis(100);
