@@ -3,6 +3,7 @@
 //! Nothing here asks the time, opens a socket or starts a thread; everything durable passes through [`disk::Disk`].
 
 pub mod account;
+pub mod admin;
 pub mod advice;
 pub mod badmail;
 pub mod channel;
