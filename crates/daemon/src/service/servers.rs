@@ -5,6 +5,9 @@
 //! resolvers have changed is stopped and started again; all others go on, get the new configuration, and only their
 //! changed addresses are rebound. Whatever goes wrong with one is reported in a line and leaves the others alone.
 //!
+//! A reload takes no virtual server out of service: one that cannot be started anew, or that could listen nowhere, goes on
+//! as it was configured before, and the next reload tries again.
+//!
 //! Addresses are closed everywhere before any is opened, so that one may move from one virtual server to another.
 
 use super::limits::{inbound_share, open_files};
@@ -68,6 +71,21 @@ impl Running {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
+
+    /// Those who come in from now on are received like this.
+    fn receive_by(&self, server: &Arc<VirtualServer>, reception: &Reception, clock: &Clock) {
+        let (server, store) = (Arc::clone(server), self.runtime.store().clone());
+        let desk = Desk::new(server, reception.clone(), store, self.log.clone(), clock.clone());
+        self.listeners.set_desk(desk);
+    }
+
+    /// Listens again where it did as it is configured; nowhere, if that is not possible any more.
+    fn reopen(&mut self, clock: &Clock, inherited: &mut Inherited) -> bool {
+        self.receive_by(&self.server, &self.reception, clock);
+        let (usable, _) = self.reception.usable(&self.server);
+        self.listeners.open_missing(&usable, inherited);
+        !self.addresses().is_empty()
+    }
 }
 
 impl Servers {
@@ -122,21 +140,31 @@ impl Servers {
     /// if anything runs.
     pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
         self.faults.clear();
-        let restart_all = self.dns != config.dns;
-        self.dns = config.dns.clone();
+        let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
+        let restart_all = old_dns != config.dns;
         self.state.clone_from(&config.state);
-        self.stop_outdated(config, restart_all).await;
+        let replaced = self.stop_outdated(config, restart_all).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
                 running.listeners.close_others(&wanted(server)).await;
             }
         }
         let starting: Vec<_> = config.servers.iter().map(|server| self.start_unless_running(server, config)).collect();
+        let share = inbound_share(self.files, config.servers.len());
         for (server, starting) in config.servers.iter().zip(starting) {
             match starting {
                 Some((log, starting)) => {
-                    let share = inbound_share(self.files, config.servers.len());
-                    self.finish_start(server, log, share, starting).await;
+                    let old = replaced.iter().find(|old| old.name == server.name);
+                    if !self.finish_start(server, &log, share, starting).await
+                        && let Some(old) = old
+                    {
+                        let starting = self.begin_start(old, &old_dns, &log);
+                        if self.finish_start(old, &log, share, starting).await {
+                            self.goes_on_as_before(&log, old);
+                            // So that the next reload tries again.
+                            self.dns = old_dns.clone();
+                        }
+                    }
                 }
                 None => self.follow(server).await,
             }
@@ -168,17 +196,21 @@ impl Servers {
         }
     }
 
-    async fn stop_outdated(&mut self, config: &Config, restart_all: bool) {
+    /// Stops those that are not in the configuration any more, and those that must be started anew; gives the latter, as
+    /// they were configured.
+    async fn stop_outdated(&mut self, config: &Config, restart_all: bool) -> Vec<Arc<VirtualServer>> {
         let stays = |running: &Running| {
             let new = config.servers.iter().find(|server| server.name == running.server.name);
             !restart_all && new.is_some_and(|new| !needs_restart(&running.server, new))
         };
         let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
         self.running = stay;
+        let ended = end.iter().map(|running| Arc::clone(&running.server)).collect();
         let stopping: Vec<_> = end.into_iter().map(|running| tokio::spawn(stop(running, RELOAD_BOUND))).collect();
         for stopping in stopping {
             let _ = stopping.await;
         }
+        ended
     }
 
     /// Begins to open the home of a virtual server that does not run. Recovery may take a while; all do it at once.
@@ -187,18 +219,29 @@ impl Servers {
             return None;
         }
         let log = if config.servers.len() > 1 { self.log.of_server(&server.name) } else { self.log.clone() };
-        let (server, dns, clock, its_log) = (Arc::clone(server), self.dns.clone(), self.clock.clone(), log.clone());
-        let handle = Handle::current();
-        let start = move || ServerRuntime::start(&server, &dns, &clock, &its_log, &handle);
-        Some((log, tokio::task::spawn_blocking(start)))
+        let starting = self.begin_start(server, &self.dns, &log);
+        Some((log, starting))
     }
 
-    async fn finish_start(&mut self, server: &Arc<VirtualServer>, log: Log, share: usize, starting: Starting) {
-        let name = &server.name;
+    fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
+        let (server, dns, clock, log) = (Arc::clone(server), dns.clone(), self.clock.clone(), log.clone());
+        let handle = Handle::current();
+        tokio::task::spawn_blocking(move || ServerRuntime::start(&server, &dns, &clock, &log, &handle))
+    }
+
+    /// Does it run now?
+    async fn finish_start(&mut self, server: &Arc<VirtualServer>, log: &Log, share: usize, starting: Starting) -> bool {
+        let (name, log) = (&server.name, log.clone());
         let runtime = match starting.await {
             Ok(Ok(runtime)) => runtime,
-            Ok(Err(error)) => return self.fault(&log, format!("'{name}' is not started: {error}")),
-            Err(_) => return self.fault(&log, format!("'{name}' is not started, by a fault in Mailroot itself.")),
+            Ok(Err(error)) => {
+                self.fault(&log, format!("'{name}' is not started: {error}"));
+                return false;
+            }
+            Err(_) => {
+                self.fault(&log, format!("'{name}' is not started, by a fault in Mailroot itself."));
+                return false;
+            }
         };
         let (reception, mut faults) = Reception::open(server, &self.premises(), runtime.resolver().clone(), &log, None);
         let (usable, unusable) = reception.usable(server);
@@ -213,11 +256,12 @@ impl Servers {
         if running.addresses().is_empty() && !faults.is_empty() {
             self.fault(&running.log, format!("'{name}' is not started, because it can listen nowhere."));
             running.runtime.stop(RELOAD_BOUND).await;
-            return;
+            return false;
         }
         let home = server.home.display().to_string().into();
         running.log.write(&Record::Started { listen: running.addresses(), home });
         self.running.push(running);
+        true
     }
 
     /// Gives a running virtual server its new configuration. What could not be made ready before is tried again, whether
@@ -230,19 +274,31 @@ impl Servers {
         let (reception, mut faults) = Reception::open(server, &self.premises(), resolver, &log, before);
         let (usable, unusable) = reception.usable(server);
         faults.extend(unusable);
+        let clock = &self.clock;
         let running = &mut self.running[at];
-        let (store, clock) = (running.runtime.store().clone(), self.clock.clone());
-        running.listeners.set_desk(Desk::new(Arc::clone(server), reception.clone(), store, log.clone(), clock));
-        running.reception = reception;
-        if running.server != *server {
-            running.server = Arc::clone(server);
-            running.runtime.reconfigure(Arc::clone(server));
-            running.log.write(&Record::Configured);
-        }
+        running.receive_by(server, &reception, clock);
         running.listeners.close_others(&usable).await;
         let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
         faults.extend(unopened.iter().map(ToString::to_string));
+        let has_moved_out = running.addresses().is_empty() && !faults.is_empty();
+        let goes_back = has_moved_out && running.reopen(clock, &mut self.inherited);
+        if !goes_back {
+            running.reception = reception;
+            if running.server != *server {
+                running.server = Arc::clone(server);
+                running.runtime.reconfigure(Arc::clone(server));
+                running.log.write(&Record::Configured);
+            }
+        }
         faults.iter().for_each(|fault| self.fault(&log, format!("'{}': {fault}.", server.name)));
+        if goes_back {
+            self.goes_on_as_before(&log, server);
+        }
+    }
+
+    fn goes_on_as_before(&mut self, log: &Log, server: &VirtualServer) {
+        let text = format!("'{}' goes on as it was configured before; mend this and reload again.", server.name);
+        self.fault(log, text);
     }
 
     fn premises(&self) -> Premises<'_> {

@@ -251,3 +251,49 @@ async fn stopping_waits_for_a_message_but_not_for_ever() {
     assert!(log.ends_with(" stopped\n"), "{log}");
     drop(stalled);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_home_that_cannot_be_used_leaves_the_old_one_in_use() {
+    let mut house = House::new();
+    let (a, b) = (free_port(), free_port());
+    house.carry_out(&[("one", a, ""), ("two", b, "")]).await;
+    std::fs::write(house.folder.0.join("file"), "not a folder").unwrap();
+    let mut config = house.folder.configure(&[("one", a, ""), ("two", b, "")]);
+    let (good, mut server) = (Arc::clone(&config.servers[0]), (*config.servers[0]).clone());
+    server.home = house.folder.0.join("file/home");
+    config.servers[0] = Arc::new(server);
+    let faults = house.servers.carry_out(&config).await;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].starts_with("'one' is not started: "), "{faults:?}");
+    assert!(faults[1].starts_with("'one' goes on as it was configured before"), "{faults:?}");
+    visit(a, "one").await;
+    assert_eq!(house.servers.iter().next().unwrap().server().home, good.home);
+    // It is tried again at the next reload, and goes on again.
+    assert_eq!(house.servers.carry_out(&config).await.len(), 2);
+    visit(a, "one").await;
+    config.servers[0] = good;
+    assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    visit(a, "one").await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_address_that_is_taken_leaves_the_old_one_open() {
+    let mut house = House::new();
+    let a = free_port();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let other = taken.local_addr().unwrap();
+    house.carry_out(&[("one", a, "")]).await;
+    for _ in 0..2 {
+        let faults = house.carry_out(&[("one", other, "connections_max = 7")]).await;
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with(&format!("'one': {other} is taken by another program")), "{faults:?}");
+        assert!(faults[1].starts_with("'one' goes on as it was configured before"), "{faults:?}");
+        visit(a, "one").await;
+    }
+    drop(taken);
+    assert_eq!(house.carry_out(&[("one", other, "connections_max = 7")]).await, Vec::<String>::new());
+    visit(other, "one").await;
+    assert!(beside(move || TcpStream::connect(a)).await.is_err());
+    house.stop().await;
+}
