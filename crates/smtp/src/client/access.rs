@@ -233,7 +233,12 @@ fn command(mechanism: Mechanism, initial: Option<Secret>) -> (Secret, Option<Sec
         [] => line(&[&verb, " ="], None),
         _ => line(&[&verb, " "], Some(&initial)),
     };
-    if whole.reveal().len() <= AUTH_COMMAND_MAX { (whole, None) } else { (line(&[&verb], None), Some(initial)) }
+    // What AUTH NTLM is to be followed by, only its own description says: a challenge that is none ([MS-SMTPNTLM] §3.1.5).
+    if whole.reveal().len() <= AUTH_COMMAND_MAX && mechanism != Mechanism::Ntlm {
+        (whole, None)
+    } else {
+        (line(&[&verb], None), Some(initial))
+    }
 }
 
 /// A line with a response in base64 behind the words.
@@ -246,6 +251,9 @@ fn line(words: &[&str], response: Option<&Secret>) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::{Protocol, Settings};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     fn said(mechanism: Mechanism, initial: Option<&[u8]>) -> (String, bool) {
         let (line, held) = command(mechanism, initial.map(|octets| Secret::new(octets.to_vec())));
@@ -260,5 +268,38 @@ mod tests {
         let (line, held) = said(Mechanism::Xoauth2, Some(&[b'x'; 372]));
         assert_eq!((line.len(), held), (13 + 496 + 2, false));
         assert_eq!(said(Mechanism::Xoauth2, Some(&[b'x'; 373])), ("AUTH XOAUTH2\r\n".to_owned(), true));
+        assert_eq!(said(Mechanism::Ntlm, Some(b"NTLMSSP\0")), ("AUTH NTLM\r\n".to_owned(), true));
+    }
+
+    #[test]
+    fn what_proves_who_we_are_is_in_no_debug_output() {
+        let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(60));
+        settings.auth = true;
+        let mut session = Session::new(Arc::new(settings), Timestamp(0));
+        let mut seen = String::new();
+        let mut look = |session: &mut Session, said: &[u8]| {
+            session.receive(said);
+            while let Some(step) = session.next(Timestamp(0)) {
+                seen.push_str(&format!("{step:?}"));
+            }
+            seen.push_str(&format!("{session:?}"));
+        };
+        look(&mut session, b"220 mx.test\r\n");
+        look(&mut session, b"250-mx.test\r\n250 AUTH XOAUTH2 LOGIN\r\n");
+        session.authenticate(Mechanism::Xoauth2, Some(b"hunter2".repeat(100)));
+        look(&mut session, b"");
+        look(&mut session, b"334 \r\n");
+        look(&mut session, b"334 Zm9v\r\n");
+        session.respond(b"hunter2".to_vec());
+        seen_nothing(&format!("{session:?}"));
+        look(&mut session, b"");
+        seen_nothing(&seen);
+    }
+
+    fn seen_nothing(seen: &str) {
+        // As it is, as octets, and the same in base64.
+        for trace in ["hunter2", "104, 117", "aHVudGV", "97, 72, 86"] {
+            assert!(!seen.contains(trace), "{trace} in {seen}");
+        }
     }
 }

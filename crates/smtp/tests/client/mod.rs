@@ -8,7 +8,7 @@
 //! S- 250 ok                                  … together with the line that follows, as one piece
 //! >: begin SENDER to RCPT RCPT [size=N] [body=8bit|binary] [utf8] [ret=full|hdrs] [envid=X] [requiretls]
 //!                                            RCPT may have ;notify=… and ;orcpt=…; u{1..120}@x.test stands for many
-//! S: {50} 250 ok                             … so many times
+//! S: {50} 250 ok                             … so many times; within a line \{50*x} stands for many x
 //! >: sent | failed TEXT | quit | end | +10s  what the driver does, or that the peer closes, or that time passes
 //! >: secured | tls-failed TEXT | auth METHOD [TEXT] | no-auth TEXT | respond TEXT | cancel TEXT | confirm
 //!                                            the same, of TLS and AUTH
@@ -123,6 +123,11 @@ fn settings(words: &str) -> Settings {
 }
 
 fn unescaped(text: &str) -> String {
+    if let Some((before, rest)) = text.split_once("\\{") {
+        let (repeat, after) = rest.split_once('}').unwrap();
+        let (times, what) = repeat.split_once('*').unwrap();
+        return format!("{}{}{}", unescaped(before), what.repeat(times.parse().unwrap()), unescaped(after));
+    }
     text.replace("\\0", "\0").replace("\\e", "\u{1b}").replace("\\r", "\r").replace("\\n", "\n")
 }
 
@@ -174,6 +179,7 @@ impl Player {
                     let lines: Vec<_> = std::str::from_utf8(&octets).unwrap().split_terminator("\r\n").collect();
                     for (i, line) in lines.iter().enumerate() {
                         let _ = match i {
+                            0 if line.len() > 200 => writeln!(out, "C: {}... {} octets", &line[..20], line.len()),
                             0 => writeln!(out, "C: {line}"),
                             8.. if i + 3 < lines.len() && i > 8 => Ok(()),
                             8 if i + 3 < lines.len() => writeln!(out, "C+ ... {} lines ...", lines.len() - 11),
@@ -185,6 +191,9 @@ impl Player {
                 Step::StartTls => out.push_str("=: start TLS\n"),
                 Step::Authenticate { offered } => {
                     let _ = writeln!(out, "=: authenticate by {offered}");
+                }
+                Step::Challenge(octets) if octets.len() > 200 => {
+                    let _ = writeln!(out, "=: challenge of {} octets", octets.len());
                 }
                 Step::Challenge(octets) => {
                     let _ = writeln!(out, "=: challenge \"{}\"", octets.escape_ascii());

@@ -1,5 +1,5 @@
 //! Both machines together over a wire in memory that is cut after every single octet, in both directions, with and
-//! without PIPELINING and CHUNKING.
+//! without PIPELINING and CHUNKING, in the clear and with STARTTLS and AUTH before the first message.
 //!
 //! What must hold wherever the wire is cut: whom the client calls taken, the server has committed, with exactly the
 //! content that was sent; whom the client calls refused, the server has not; and only somebody whose content was
@@ -28,7 +28,8 @@ fn messages() -> Vec<Message> {
 }
 
 fn offers() -> impl Iterator<Item = Offer> {
-    (0..4).map(|bits| Offer { pipelining: bits & 1 > 0, chunking: bits & 2 > 0, dsn: bits == 3 })
+    let offer = |bits| Offer { pipelining: bits & 1 > 0, chunking: bits & 2 > 0, dsn: bits == 3, guarded: bits == 5 };
+    (0..4).chain([5]).map(offer)
 }
 
 /// What must hold for every life.

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use smtp::address::{Domain, Mailbox, ReversePath};
-use smtp::client::{self, Accepted, Addressee, Form, Rejection, Stuffer, Transaction};
+use smtp::client::{self, Accepted, Addressee, Form, Rejection, StartTls, Stuffer, Transaction};
 use smtp::command::{BodyKind, Notify};
 use smtp::reply::Reply;
+use smtp::sasl::Mechanism;
 use smtp::server::{self, Answer, Durable, Question};
 use smtp::time::Timestamp;
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub struct Offer {
     pub pipelining: bool,
     pub chunking: bool,
     pub dsn: bool,
+    /// Nobody is served without STARTTLS and AUTH.
+    pub guarded: bool,
 }
 
 /// Where the wire is cut.
@@ -154,8 +157,10 @@ pub fn live(messages: &[Message], offer: Offer, cut: Cut, piece: usize) -> Life 
         Cut::ToClient(octets) => (None, Some(octets)),
     };
     let mut wire = Wire {
-        client: client_session(),
-        server: server_session(),
+        client: client_session(offer.guarded),
+        server: server_session(offer.guarded),
+        client_waits: false,
+        server_waits: false,
         up: Way::new(limit(up)),
         down: Way::new(limit(down)),
         offer,
@@ -165,7 +170,7 @@ pub fn live(messages: &[Message], offer: Offer, cut: Cut, piece: usize) -> Life 
     };
     for round in 0.. {
         assert!(round < 100_000, "the machines do not come to an end");
-        let moved = wire.client_steps(messages) | wire.server_steps();
+        let moved = wire.client_steps(messages) | wire.server_steps() | wire.shake_hands();
         let carried = wire.carry(piece);
         if wire.up.is_cut() && matches!(cut, Cut::ToServer(_)) {
             wire.down.left = 0;
@@ -181,20 +186,28 @@ pub fn live(messages: &[Message], offer: Offer, cut: Cut, piece: usize) -> Life 
     wire.life
 }
 
-fn client_session() -> client::Session {
-    let settings = client::Settings::plain("relay.test", client::Protocol::Esmtp, Duration::from_secs(600));
+fn client_session(guarded: bool) -> client::Session {
+    let mut settings = client::Settings::plain("relay.test", client::Protocol::Esmtp, Duration::from_secs(600));
+    if guarded {
+        settings.start_tls = StartTls::Required;
+        settings.auth = true;
+    }
     client::Session::new(Arc::new(settings), NOW)
 }
 
-fn server_session() -> server::Session {
+fn server_session(guarded: bool) -> server::Session {
     let name = Domain::parse("mx.test").unwrap();
     let settings = server::Settings::new(name.clone(), name);
-    server::Session::new(Arc::new(settings), Arc::default(), "127.0.0.1".parse().unwrap(), NOW)
+    let offer = server::Offer { starttls: guarded, tls_required: guarded, ..server::Offer::default() };
+    server::Session::new(Arc::new(settings), Arc::new(offer), "127.0.0.1".parse().unwrap(), NOW)
 }
 
 struct Wire {
     client: client::Session,
     server: server::Session,
+    /// For the handshake.
+    client_waits: bool,
+    server_waits: bool,
     up: Way,
     down: Way,
     offer: Offer,
@@ -245,10 +258,13 @@ impl Wire {
                 }
                 client::Step::Done(results) => self.life.results.push(results),
                 client::Step::Failed(_) => self.client_over = true,
-                client::Step::StartTls
-                | client::Step::Authenticate { .. }
-                | client::Step::Challenge(_)
-                | client::Step::Authenticated => unreachable!("not asked for"),
+                client::Step::StartTls => self.client_waits = true,
+                client::Step::Authenticate { offered } => {
+                    assert!(self.client.is_secure() && offered.iter().eq([Mechanism::Login]));
+                    self.client.authenticate(Mechanism::Login, None);
+                }
+                client::Step::Challenge(question) => self.client.respond(question),
+                client::Step::Authenticated => self.client.confirm_auth(),
                 client::Step::Close => {
                     self.client_over = true;
                     self.life.closed_well = !self.down.ended;
@@ -283,10 +299,24 @@ impl Wire {
                 server::Step::Body(octets) => self.open.as_mut().unwrap().content.extend_from_slice(&octets),
                 server::Step::Abandon => self.open = None,
                 server::Step::Close(_) => self.up.ended = true,
-                server::Step::StartTls => unreachable!("not offered"),
+                server::Step::StartTls => self.server_waits = true,
             }
         }
         moved
+    }
+
+    /// TLS, as far as the sessions see it: everything before it is said, and both begin anew.
+    fn shake_hands(&mut self) -> bool {
+        if !(self.client_waits && self.server_waits) {
+            return false;
+        }
+        assert!(self.up.waiting.is_empty() && self.down.waiting.is_empty());
+        (self.client_waits, self.server_waits) = (false, false);
+        let mechanisms = vec![Mechanism::Login];
+        let offer = server::Offer { secured: true, mechanisms, auth_required: true, ..server::Offer::default() };
+        self.server.secured(Arc::new(offer), NOW);
+        self.client.secured(NOW);
+        true
     }
 
     /// The reply to EHLO without what is not to be offered.
@@ -318,7 +348,12 @@ impl Wire {
                 self.open.as_mut().unwrap().recipients.push(to.recipient);
                 Answer::Accept
             }
-            Question::Auth { .. } | Question::AuthResponse(_) => unreachable!("not offered"),
+            Question::Auth { .. } => Answer::Challenge(b"Username:".to_vec()),
+            Question::AuthResponse(response) if response == b"Username:" => Answer::Challenge(b"Password:".to_vec()),
+            Question::AuthResponse(response) => {
+                assert_eq!(response, b"Password:");
+                Answer::Accept
+            }
             Question::Begin => Answer::Begun,
             Question::Commit => {
                 let commit = self.open.take().unwrap();
