@@ -48,7 +48,7 @@ struct Held {
 
 /// What tells a file from another one under the same name.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-struct Stamp {
+pub(super) struct Stamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
@@ -219,7 +219,8 @@ fn stamps(sources: &[Source], authority: Option<&Path>) -> Vec<Option<Stamp>> {
     files.chain(authority.map(Path::to_owned)).map(|file| stamp(&file)).collect()
 }
 
-fn stamp(file: &Path) -> Option<Stamp> {
+/// The file as it is now.
+pub(super) fn stamp(file: &Path) -> Option<Stamp> {
     // Through links: what they point to is what counts, and whoever turns a link around changes it.
     let metadata = std::fs::metadata(file).ok()?;
     Some(Stamp {

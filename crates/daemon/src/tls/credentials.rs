@@ -48,6 +48,11 @@ impl Pair {
         &self.names
     }
 
+    /// Chain and key.
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+
     /// The certificate itself, DER.
     #[must_use]
     pub fn leaf(&self) -> &[u8] {

@@ -6,44 +6,15 @@
 
 use super::clients::Clients;
 use super::credentials::Credentials;
-use super::facts::{ClientCertificate, TlsFacts, TlsVersion};
-use super::provider::registered_name;
+use super::facts::{ClientCertificate, TlsFacts};
+use super::flow::{self, Inflow, TlsFailure};
 use bytes::Bytes;
+use rustls::AlertDescription;
 use rustls::pki_types::UnixTime;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor, ServerConnection};
-use rustls::{AlertDescription, ProtocolVersion};
 use std::fmt;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::sync::Arc;
-
-/// The exporter's label of RFC 9266 §4.2.
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
-
-/// What the octets of the wire have brought.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Inflow {
-    /// The channel goes on.
-    Open,
-    /// The peer has said that it sends no more (close_notify); what follows is thrown away.
-    Closed,
-}
-
-/// The channel is of no more use. What is left to send is an alert; then the connection is to be closed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TlsFailure {
-    /// It broke before the handshake was done.
-    pub in_handshake: bool,
-    words: Box<str>,
-}
-
-impl fmt::Display for TlsFailure {
-    /// What went wrong, for the log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
-    }
-}
-
-impl std::error::Error for TlsFailure {}
 
 enum State {
     /// The client's first words are not complete yet; which certificate it gets depends on them.
@@ -128,23 +99,13 @@ impl TlsEngine {
     /// Has rustls work on what it was given.
     fn process(&mut self, plain: &mut impl FnMut(&[u8])) -> Result<(), TlsFailure> {
         let State::Running(connection) = &mut self.state else { return Ok(()) };
-        let io = match connection.process_new_packets() {
-            Ok(io) => io,
+        match flow::process(connection, plain) {
+            Ok(inflow) => self.is_closed = inflow == Inflow::Closed,
             Err(error) => {
                 let failure = self.fail(words(&error), None);
                 return Err(failure);
             }
-        };
-        let mut left = io.plaintext_bytes_to_read();
-        let mut reader = connection.reader();
-        while left > 0 {
-            let Ok(chunk) = reader.fill_buf() else { break };
-            let len = chunk.len();
-            plain(chunk);
-            reader.consume(len);
-            left = left.saturating_sub(len.max(1));
         }
-        self.is_closed = io.peer_has_closed();
         if self.facts.is_none() && !connection.is_handshaking() {
             match facts_of(connection, self.end_point.take(), self.clients.take()) {
                 Ok(facts) => self.facts = Some(Arc::new(facts)),
@@ -227,15 +188,7 @@ fn facts_of(
     end_point: Option<Arc<[u8]>>,
     clients: Option<Clients>,
 ) -> Result<TlsFacts, rustls::Error> {
-    let version = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
-        _ => TlsVersion::Tls12,
-    };
-    let cipher = connection.negotiated_cipher_suite().map_or("unknown", |suite| registered_name(suite.suite()));
-    let exporter = match version {
-        TlsVersion::Tls13 => Some(connection.export_keying_material([0; 32], EXPORTER_LABEL, Some(b""))?),
-        TlsVersion::Tls12 => None,
-    };
+    let (version, cipher, exporter) = flow::agreed(connection)?;
     // After a short handshake too: a ticket makes no certificate last longer.
     let chain = connection.peer_certificates().unwrap_or_default();
     let known = clients.is_some_and(|clients| clients.know(chain, UnixTime::now()));

@@ -11,7 +11,7 @@ use super::{Pair, TlsFault};
 use relay::config::CertificateSource;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use smtp::time::Timestamp;
 use std::fs::File;
@@ -19,7 +19,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 /// Octets of a file with certificates or a key; a chain of a hundred certificates fits.
 const FILE_MAX: u64 = 1024 * 1024;
@@ -240,12 +240,50 @@ fn issuer_among(of: &CertificateDer<'_>, among: &[CertificateDer<'static>]) -> O
 pub(crate) fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| TlsFault::Malformed {
-            file: file.to_owned(),
-            words: format!("a certificate in it cannot be an authority: {error}"),
-        })?;
+        add_root(&mut roots, &certificate, file)?;
     }
     Ok(roots)
+}
+
+fn add_root(roots: &mut RootCertStore, certificate: &CertificateDer<'static>, file: &Path) -> Result<(), TlsFault> {
+    roots.add(certificate.clone()).map_err(|error| TlsFault::Malformed {
+        file: file.to_owned(),
+        words: format!("a certificate in it cannot be an authority: {error}"),
+    })
+}
+
+/// Is it an authority's? Those of the first version do not say so.
+fn may_sign(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate)
+        .is_ok_and(|(_, certificate)| certificate.version() == X509Version::V1 || certificate.is_ca())
+}
+
+/// Whom a file of authorities has us trust.
+pub(crate) struct Trusted {
+    /// Whose signatures count; may be nobody's.
+    pub(crate) roots: Arc<RootCertStore>,
+    /// All certificates of the file: a host may show one of them itself.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
+    /// Which certificates do not count any more (blocks that begin with -----BEGIN X509 CRL-----).
+    pub(crate) revoked: Vec<CertificateRevocationListDer<'static>>,
+}
+
+/// Authorities, hosts' own certificates and revocation lists in a PEM file.
+///
+/// # Errors
+/// It cannot be read, or there is no certificate in it.
+pub(crate) fn trusted(file: &Path) -> Result<Trusted, TlsFault> {
+    let certificates = certificates(file)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates.iter().filter(|certificate| may_sign(certificate)) {
+        add_root(&mut roots, certificate, file)?;
+    }
+    let lists: Result<Vec<_>, pem::Error> = CertificateRevocationListDer::pem_slice_iter(&read(file)?).collect();
+    let revoked = lists.map_err(|error| TlsFault::Malformed {
+        file: file.to_owned(),
+        words: format!("a revocation list in it cannot be read: {error}"),
+    })?;
+    Ok(Trusted { roots: Arc::new(roots), certificates, revoked })
 }
 
 /// A file that holds no secret.
