@@ -7,7 +7,7 @@
 //! [`inbound`] drives one session each, [`desk`] answers its questions, [`tls`] encrypts what it says.
 //!
 //! *Going out*: [`outbound`] drives the connections to other servers, [`dns`] finds them, [`oauth`] obtains the tokens that
-//! they want, [`secret`] reads a password where it lies.
+//! they want, [`secret`] reads a password where it lies, [`policy`] knows what domains publish about TLS.
 //!
 //! *Between them*: [`store`] keeps what was accepted on disk, through [`files`].
 //!
@@ -31,6 +31,7 @@ pub mod local;
 pub mod log;
 pub mod oauth;
 pub mod outbound;
+pub mod policy;
 mod queue_thread;
 mod reporter;
 pub mod runtime;

@@ -8,6 +8,7 @@ use crate::dns::Resolver;
 use crate::local::Local;
 use crate::log::Log;
 use crate::outbound::Outbound;
+use crate::policy::{MtaSts, Policies};
 use crate::queue_thread::{self, Glance, Hands};
 use crate::reporter::Reporter;
 use crate::store::Store;
@@ -52,6 +53,7 @@ impl ServerRuntime {
     pub fn start(
         server: &Arc<VirtualServer>,
         dns: &Dns,
+        mta_sts: &MtaSts,
         clock: &Clock,
         log: &Log,
         runtime: &Handle,
@@ -69,7 +71,7 @@ impl ServerRuntime {
         let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
         let outbound = Outbound::new(
             server.clone(),
-            resolver.clone(),
+            Policies::new(resolver.clone(), mta_sts.clone()),
             store.clone(),
             events.clone(),
             clock.clone(),

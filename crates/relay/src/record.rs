@@ -21,7 +21,7 @@ pub use logon::{Logon, Why};
 use crate::badmail::BadmailReason;
 use crate::channel::{Channel, Secured};
 use crate::envelope::{Envelope, Failure, FailureKind, Origin, QueueId};
-use smtp::address::{Mailbox, ReversePath};
+use smtp::address::{Domain, Mailbox, ReversePath};
 use smtp::reply::Reply;
 use smtp::time::Timestamp;
 use std::fmt::{self, Write};
@@ -160,6 +160,13 @@ pub enum Record {
         /// What went wrong with TLS.
         why: Box<str>,
     },
+    /// What a domain says about TLS to its mail hosts (MTA-STS) was fetched, or could not be.
+    Policy {
+        /// Whose.
+        domain: Domain,
+        /// Its mode; or why it is not to be had.
+        outcome: Result<&'static str, Box<str>>,
+    },
     /// A recipient's mail was taken over by the next hop, or written to Drop.
     Delivered {
         /// The message.
@@ -220,27 +227,6 @@ pub enum Record {
         /// How many messages wait for it.
         waiting: usize,
     },
-    /// A destination wants less mail for a while: nothing goes to it until then.
-    DestinationPaused {
-        /// Which.
-        destination: Box<str>,
-        /// What it said.
-        failure: Box<Failure>,
-        /// Until when.
-        until: Timestamp,
-        /// How many messages wait for it.
-        waiting: usize,
-    },
-    /// An operator lets nothing go to a destination.
-    DestinationSuspended {
-        /// Which.
-        destination: Box<str>,
-    },
-    /// An operator lets mail go there again.
-    DestinationResumed {
-        /// Which.
-        destination: Box<str>,
-    },
     /// A destination answers again.
     DestinationUp {
         /// Which.
@@ -273,8 +259,6 @@ impl Record {
             | Record::Alarm { .. }
             | Record::Badmailed { .. }
             | Record::DestinationDown { .. }
-            | Record::DestinationSuspended { .. }
-            | Record::DestinationResumed { .. }
             | Record::DestinationUp { .. } => Level::Quiet,
             Record::Accepted { .. }
             | Record::PickedUp { .. }
@@ -282,11 +266,11 @@ impl Record {
             | Record::Refused { .. }
             | Record::NotSecured { .. }
             | Record::InClear { .. }
+            | Record::Policy { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
-            | Record::Reported { .. }
-            | Record::DestinationPaused { .. } => Level::Info,
+            | Record::Reported { .. } => Level::Info,
             Record::Logon(logon) => logon.level(),
             Record::Connected { .. } | Record::Disconnected { .. } | Record::Secured { .. } => Level::Debug,
         }
@@ -308,16 +292,14 @@ impl Record {
             | Record::Secured { .. }
             | Record::NotSecured { .. } => self.print_receiving(out),
             Record::InClear { .. }
+            | Record::Policy { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. }
-            | Record::Badmailed { .. } => self.print_delivery(out),
-            Record::DestinationDown { .. }
-            | Record::DestinationPaused { .. }
-            | Record::DestinationSuspended { .. }
-            | Record::DestinationResumed { .. }
-            | Record::DestinationUp { .. } => self.print_destination(out),
+            | Record::Badmailed { .. }
+            | Record::DestinationDown { .. }
+            | Record::DestinationUp { .. } => self.print_delivery(out),
         }
     }
 
@@ -386,6 +368,13 @@ impl Record {
     fn print_delivery(&self, out: &mut String) {
         match self {
             Record::InClear { host, why } => drop(Line::new(out, "in_clear").field("host", host).field("why", why)),
+            Record::Policy { domain, outcome } => {
+                let line = Line::new(out, "policy").field("domain", domain);
+                match outcome {
+                    Ok(mode) => line.field("mode", mode),
+                    Err(why) => line.field("why", why),
+                };
+            }
             Record::Delivered { id, to, by, said, channel, after_ms } => {
                 let line = Line::new(out, "delivered").field("id", id).field("to", to).field("by", by);
                 line.field("said", said).channel(channel.as_deref()).field("after", &format_args!("{after_ms}ms"));
@@ -402,22 +391,6 @@ impl Record {
             }
             Record::Badmailed { id, reason } => {
                 Line::new(out, "badmailed").field("id", id).field("reason", &badmail_word(*reason));
-            }
-            _ => {}
-        }
-    }
-
-    fn print_destination(&self, out: &mut String) {
-        match self {
-            Record::DestinationPaused { destination, failure, until, waiting } => {
-                let line = Line::new(out, "destination_paused").field("destination", destination).failure(failure);
-                line.field("until", &until.rfc3339()).field("waiting", waiting);
-            }
-            Record::DestinationSuspended { destination } => {
-                Line::new(out, "destination_suspended").field("destination", destination);
-            }
-            Record::DestinationResumed { destination } => {
-                Line::new(out, "destination_resumed").field("destination", destination);
             }
             Record::DestinationDown { destination, failure, until, waiting } => {
                 let line = Line::new(out, "destination_down").field("destination", destination).failure(failure);
@@ -662,6 +635,7 @@ mod tests {
             },
             Record::NotSecured { peer, why: text.into() },
             Record::InClear { host: text.into(), why: text.into() },
+            Record::Policy { domain: Domain::parse("x.test").unwrap(), outcome: Err(text.into()) },
             Record::Delivered {
                 id,
                 to: to.clone(),
@@ -675,9 +649,6 @@ mod tests {
             Record::Reported { id, recipients: 2 },
             Record::Badmailed { id, reason: BadmailReason::NdrOfDsn },
             Record::DestinationDown { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
-            Record::DestinationPaused { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
-            Record::DestinationSuspended { destination: text.into() },
-            Record::DestinationResumed { destination: text.into() },
             Record::DestinationUp { destination: text.into() },
         ]
     }

@@ -29,6 +29,7 @@ use relay::route::protection::{Keys, Located};
 use secure::{Proven, Secure};
 use smtp::address::Domain;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After this a look-up counts as not answered.
@@ -49,7 +50,7 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10 * 60);
 /// Asks the configured name servers. Cheap to clone; clones share the cache.
 #[derive(Clone, Debug)]
 pub struct Resolver {
-    inner: TokioResolver,
+    inner: Arc<TokioResolver>,
     /// `None` if DNSSEC is off.
     secure: Option<Secure>,
 }
@@ -87,7 +88,7 @@ impl Resolver {
     ) -> Result<Resolver, ResolverError> {
         set_bounds(builder.options_mut());
         let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
-        Ok(Resolver { inner, secure })
+        Ok(Resolver { inner: Arc::new(inner), secure })
     }
 
     /// Is it known what is proven by DNSSEC?
@@ -227,6 +228,14 @@ fn set_bounds(options: &mut ResolverOpts) {
     options.negative_min_ttl = Some(TTL_MIN);
     options.positive_max_ttl = Some(TTL_MAX);
     options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+}
+
+/// The name in A-labels; `None` if the DNS can have no such name.
+pub(crate) fn ascii(domain: &Domain) -> Option<Domain> {
+    if domain.is_ascii() {
+        return Some(domain.clone());
+    }
+    Domain::parse(&absolute(domain).ok()?.to_ascii()).ok()
 }
 
 /// The name as the DNS has it, to be asked for as it stands.

@@ -4,13 +4,18 @@
 //! the system's authorities or those of a file. Each question has a connection of its own; nothing is kept and nothing is
 //! tried again. What an answer means is the caller's to say: any status comes back.
 
+mod names;
+
+use crate::dns::Resolver;
 use crate::tls::provider;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
+use names::Names;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -88,7 +93,7 @@ impl fmt::Debug for Answer {
 
 /// A client that trusts certain authorities.
 pub struct Https {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
 }
 
 impl Https {
@@ -97,12 +102,27 @@ impl Https {
     /// # Errors
     /// There are none.
     pub fn new(authorities: Option<&Path>) -> Result<Https, HttpsFault> {
+        Https::finding(Names::System(GaiResolver::new()), authorities)
+    }
+
+    /// The same, with names looked up by `resolver`: for hosts that the DNS named, not the operator.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn asking(resolver: Resolver, authorities: Option<&Path>) -> Result<Https, HttpsFault> {
+        Https::finding(Names::Ours(resolver), authorities)
+    }
+
+    fn finding(names: Names, authorities: Option<&Path>) -> Result<Https, HttpsFault> {
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(HttpsFault::Tls)?
             .with_root_certificates(roots(authorities)?)
             .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
+        let mut connector = HttpConnector::new_with_resolver(names);
+        connector.enforce_http(false);
+        let https = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
+        let connector = https.wrap_connector(connector);
         Ok(Https { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) })
     }
 

@@ -8,19 +8,24 @@
 //! no such domain, as the old service did it; not when the domain says that it takes no mail, and not when its mail
 //! would come back to us.
 //!
-//! Order and meaning of MX answers: [`relay::route::mx`]. Connecting: [`super::reach`].
+//! Each comes with the protection that the channel to it must have. A host that must not be used, because what its domain has
+//! published about TLS cannot be met, is none.
+//!
+//! Order and meaning of MX answers: [`relay::route::mx`]. Protection: [`crate::policy`]. Connecting: [`super::reach`].
 
 use super::ours::is_ours;
-use crate::dns::Resolver;
-use relay::config::HostPort;
+use crate::policy::Policies;
+use relay::config::{HostPort, Terms};
 use relay::envelope::{Failure, FailureKind};
-use relay::route::mx::{self, Exchanges};
+use relay::route::mx::{self, Addresses, Exchanges};
+use relay::route::protection::{Located, Protection};
 use relay::route::{Hosts, NextHop};
 use smtp::address::{Domain, Host};
 use smtp::reply::EnhancedStatus;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where to connect to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +33,8 @@ pub(super) struct Candidate {
     /// `name [address]:port`, for people.
     pub label: Box<str>,
     pub address: Address,
+    /// How the channel must be.
+    pub protection: Arc<Protection>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,16 +43,19 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
-/// Who we are, so that mail is not sent to ourselves.
+/// Who we are, so that mail is not sent to ourselves, and what we heed.
 #[derive(Debug)]
 pub(super) struct Own<'a> {
     pub fqdn: &'a Domain,
     pub listeners: &'a [SocketAddr],
+    /// What domains publish by MTA-STS.
+    pub mta_sts: bool,
 }
 
 /// See the module.
 pub(super) struct Candidates<'a> {
-    resolver: &'a Resolver,
+    policies: &'a Policies,
+    terms: &'a Arc<Terms>,
     own: Own<'a>,
     direct: Option<Direct<'a>>,
     listed: VecDeque<&'a HostPort>,
@@ -58,15 +68,16 @@ struct Direct<'a> {
     domain: &'a Domain,
     port: u16,
     /// `None` until the MX records have been asked for.
-    exchanges: Option<Exchanges>,
+    exchanges: Option<(Exchanges, Located)>,
     /// A host came out of it.
     tried: bool,
 }
 
 impl<'a> Candidates<'a> {
-    pub(super) fn of(hop: &'a NextHop, resolver: &'a Resolver, own: Own<'a>) -> Candidates<'a> {
+    pub(super) fn of(hop: &'a NextHop, policies: &'a Policies, own: Own<'a>) -> Candidates<'a> {
         let mut candidates = Candidates {
-            resolver,
+            policies,
+            terms: &hop.terms,
             own,
             direct: None,
             listed: VecDeque::new(),
@@ -82,7 +93,10 @@ impl<'a> Candidates<'a> {
             Hosts::Literal { ip, port } => candidates.literal(*ip, *port),
             Hosts::Unix(path) => {
                 let label = path.display().to_string().into();
-                candidates.ready.push_back(Candidate { label, address: Address::Unix(path.clone()) });
+                // A socket of this machine bears this machine's name.
+                let host = Host::Name(candidates.own.fqdn.clone());
+                let protection = Arc::new(Protection::of_terms(hop.terms.tls, &host));
+                candidates.ready.push_back(Candidate { label, address: Address::Unix(path.clone()), protection });
             }
         }
         candidates
@@ -107,7 +121,7 @@ impl<'a> Candidates<'a> {
     pub(super) fn has_more(&self) -> bool {
         !self.ready.is_empty()
             || !self.listed.is_empty()
-            || self.direct.as_ref().and_then(|d| d.exchanges.as_ref()).is_some_and(Exchanges::has_more)
+            || self.direct.as_ref().and_then(|d| d.exchanges.as_ref()).is_some_and(|(hosts, _)| hosts.has_more())
     }
 
     /// The last one did not do.
@@ -127,12 +141,12 @@ impl<'a> Candidates<'a> {
 
     async fn look_up_direct(&mut self) {
         let Some(mut direct) = self.direct.take() else { return };
-        let mut exchanges = match direct.exchanges.take() {
+        let (mut exchanges, located) = match direct.exchanges.take() {
             Some(exchanges) => exchanges,
             None => {
-                let (answer, _) = self.resolver.mx(direct.domain).await;
+                let (answer, located) = self.policies.resolver().mx(direct.domain).await;
                 match Exchanges::read(direct.domain, answer, self.own.fqdn, &mut |n| fastrand::usize(..n)) {
-                    Ok(exchanges) => exchanges,
+                    Ok(exchanges) => (exchanges, located),
                     Err(failure) => return self.give_up_direct(failure),
                 }
             }
@@ -143,26 +157,50 @@ impl<'a> Candidates<'a> {
             }
             return;
         };
-        let mut hosts = Vec::with_capacity(names.len());
-        let mut asked = tokio::task::JoinSet::new();
-        for (at, name) in names.into_iter().enumerate() {
-            let resolver = self.resolver.clone();
-            asked.spawn(async move { (at, resolver.addresses(&name).await) });
-        }
-        while let Some(answer) = asked.join_next().await {
-            hosts.extend(answer.ok());
-        }
-        hosts.sort_by_key(|(at, _)| *at);
-        let hosts = hosts.into_iter().map(|(_, addresses)| addresses).collect();
+        let (hosts, mut protections) = self.look_up_group(names, &located, direct.port).await;
         let (listeners, port) = (self.own.listeners, direct.port);
         for target in exchanges.found(hosts, &|ip| is_ours(listeners, SocketAddr::new(ip, port))) {
             direct.tried = true;
             let address = SocketAddr::new(target.ip, port);
-            self.ready
-                .push_back(Candidate { label: label(Some(&target.name), address), address: Address::Ip(address) });
+            match protections.get(&target.name) {
+                Some(Ok(protection)) => {
+                    let (label, protection) = (label(Some(&target.name), address), Arc::clone(protection));
+                    self.ready.push_back(Candidate { label, address: Address::Ip(address), protection });
+                }
+                // Said once, whatever the number of its addresses.
+                _ => self.failures.extend(protections.remove(&target.name).and_then(Result::err)),
+            }
         }
-        direct.exchanges = Some(exchanges);
+        direct.exchanges = Some((exchanges, located));
         self.direct = Some(direct);
+    }
+
+    /// The addresses of equally preferred hosts, and how each must be protected, all asked for at the same time.
+    async fn look_up_group(
+        &self,
+        names: Vec<Domain>,
+        located: &Located,
+        port: u16,
+    ) -> (Vec<Addresses>, HashMap<Domain, Result<Arc<Protection>, Failure>>) {
+        let mut hosts = Vec::with_capacity(names.len());
+        let mut asked = tokio::task::JoinSet::new();
+        for (at, name) in names.into_iter().enumerate() {
+            let (policies, terms, located) = (self.policies.clone(), Arc::clone(self.terms), located.clone());
+            let mta_sts = self.own.mta_sts;
+            asked.spawn(async move {
+                let host = Host::Name(name.clone());
+                let (addresses, protection) = tokio::join!(
+                    policies.resolver().addresses(&name),
+                    policies.protect(&terms, mta_sts, &located, &host, port)
+                );
+                (at, addresses, (name, protection.map(Arc::new)))
+            });
+        }
+        while let Some(answer) = asked.join_next().await {
+            hosts.extend(answer.ok());
+        }
+        hosts.sort_by_key(|(at, ..)| *at);
+        hosts.into_iter().map(|(_, addresses, protection)| (addresses, protection)).unzip()
     }
 
     fn give_up_direct(&mut self, failure: Failure) {
@@ -178,27 +216,36 @@ impl<'a> Candidates<'a> {
             Host::Literal(ip) => return self.literal(*ip, host.port),
             Host::Name(name) => name,
         };
-        let addresses = self.resolver.listed_addresses(name).await;
+        let (addresses, protection) = tokio::join!(
+            self.policies.resolver().listed_addresses(name),
+            self.policies.protect(self.terms, self.own.mta_sts, &Located::Settings, &host.host, host.port)
+        );
+        let protection = match protection {
+            Ok(protection) => Arc::new(protection),
+            Err(failure) => return self.failures.push(failure),
+        };
         let failure = mx::unresolved(&addresses);
         let ips = mx::interleave(addresses.v6.unwrap_or_default(), addresses.v4.unwrap_or_default());
         if ips.is_empty() {
             self.failures.push(failure);
         }
         for ip in ips.into_iter().take(mx::ADDRESSES_MAX) {
-            self.push(Some(name), SocketAddr::new(ip, host.port));
+            self.push(Some(name), SocketAddr::new(ip, host.port), &protection);
         }
     }
 
     fn literal(&mut self, ip: IpAddr, port: u16) {
-        self.push(None, SocketAddr::new(ip, port));
+        let protection = Arc::new(Protection::of_terms(self.terms.tls, &Host::Literal(ip)));
+        self.push(None, SocketAddr::new(ip, port), &protection);
     }
 
-    fn push(&mut self, name: Option<&Domain>, address: SocketAddr) {
+    fn push(&mut self, name: Option<&Domain>, address: SocketAddr, protection: &Arc<Protection>) {
         let label = label(name, address);
         if is_ours(self.own.listeners, address) {
             self.failures.push(loops(&label));
         } else if mx::is_usable(address.ip()) {
-            self.ready.push_back(Candidate { label, address: Address::Ip(address) });
+            let protection = Arc::clone(protection);
+            self.ready.push_back(Candidate { label, address: Address::Ip(address), protection });
         } else {
             self.failures.push(unusable(&label));
         }

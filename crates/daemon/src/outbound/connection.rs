@@ -81,9 +81,10 @@ pub(super) async fn run(
 async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<(Talk, Box<str>)> {
     let began = Instant::now();
     let listeners: Vec<SocketAddr> = shared.server.general.addresses().collect();
-    let own = Own { fqdn: &shared.server.delivery.fqdn, listeners: &listeners };
+    let delivery = &shared.server.delivery;
+    let own = Own { fqdn: &delivery.fqdn, listeners: &listeners, mta_sts: delivery.mta_sts };
     let settings = Arc::new(settings(shared, parcel.hop.protocol));
-    let mut candidates = Candidates::of(&parcel.hop, &shared.resolver, own);
+    let mut candidates = Candidates::of(&parcel.hop, &shared.policies, own);
     while let Some(candidate) = candidates.next().await {
         let host = &candidate.label;
         match first(shared, &settings, &candidate, candidates.has_more(), parcel).await {

@@ -35,7 +35,7 @@ mod words;
 pub use connection::IDLE_KEEP;
 
 use crate::clock::Clock;
-use crate::dns::Resolver;
+use crate::policy::Policies;
 use crate::store::Store;
 use connection::Command;
 use relay::config::VirtualServer;
@@ -61,7 +61,7 @@ pub struct Outbound {
 /// What every connection needs.
 struct Shared {
     server: Arc<VirtualServer>,
-    resolver: Resolver,
+    policies: Policies,
     store: Store,
     events: Sender<Event>,
     clock: Clock,
@@ -72,22 +72,22 @@ impl Outbound {
     #[must_use]
     pub fn new(
         server: Arc<VirtualServer>,
-        resolver: Resolver,
+        policies: Policies,
         store: Store,
         events: Sender<Event>,
         clock: Clock,
         runtime: Handle,
     ) -> Outbound {
-        let shared = Arc::new(Shared { server, resolver, store, events, clock });
+        let shared = Arc::new(Shared { server, policies, store, events, clock });
         Outbound { shared, runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
     /// New connections follow this configuration from now on; open ones keep theirs.
     pub fn configure(&mut self, server: Arc<VirtualServer>) {
-        let Shared { resolver, store, events, clock, .. } = &*self.shared;
-        let (resolver, store) = (resolver.clone(), store.clone());
+        let Shared { policies, store, events, clock, .. } = &*self.shared;
+        let (policies, store) = (policies.clone(), store.clone());
         let (events, clock) = (events.clone(), clock.clone());
-        self.shared = Arc::new(Shared { server, resolver, store, events, clock });
+        self.shared = Arc::new(Shared { server, policies, store, events, clock });
     }
 
     /// Opens a connection to the parcel's next hop, and tries the parcel over it.

@@ -16,11 +16,12 @@ use crate::clock::Clock;
 use crate::desk::{Desk, Premises, Reception};
 use crate::listen::{Inherited, Listeners, Sessions};
 use crate::log::Log;
+use crate::policy::MtaSts;
 use crate::runtime::{ServerRuntime, StartError};
 use relay::config::{Config, Dns, VirtualServer};
 use relay::record::Record;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -41,6 +42,8 @@ pub struct Servers {
     dns: Dns,
     /// Where ACME keeps what it obtained.
     state: PathBuf,
+    /// What domains publish about TLS; shared by all virtual servers.
+    mta_sts: MtaSts,
     passwords: Passwords,
     inherited: Inherited,
     files: u64,
@@ -96,6 +99,7 @@ impl Servers {
             running: Vec::new(),
             dns: Dns::default(),
             state: PathBuf::new(),
+            mta_sts: MtaSts::new(Path::new(""), log.clone(), clock.clone()),
             // One hash takes a core for a while, and memory.
             passwords: Passwords::new(std::thread::available_parallelism().map_or(1, usize::from)),
             inherited,
@@ -142,7 +146,11 @@ impl Servers {
         self.faults.clear();
         let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
         let restart_all = old_dns != config.dns;
-        self.state.clone_from(&config.state);
+        if self.state != config.state {
+            // Those that run go on with the old one until they are started anew.
+            self.mta_sts = MtaSts::new(&config.state, self.log.clone(), self.clock.clone());
+            self.state.clone_from(&config.state);
+        }
         let replaced = self.stop_outdated(config, restart_all).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
@@ -225,8 +233,8 @@ impl Servers {
 
     fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
         let (server, dns, clock, log) = (Arc::clone(server), dns.clone(), self.clock.clone(), log.clone());
-        let handle = Handle::current();
-        tokio::task::spawn_blocking(move || ServerRuntime::start(&server, &dns, &clock, &log, &handle))
+        let (mta_sts, handle) = (self.mta_sts.clone(), Handle::current());
+        tokio::task::spawn_blocking(move || ServerRuntime::start(&server, &dns, &mta_sts, &clock, &log, &handle))
     }
 
     /// Does it run now?

@@ -282,7 +282,7 @@ fn no_keys(host: &Domain, why: &str) -> Failure {
         "The mail host {host} may have published keys that mail to it must be encrypted with, but the DNS gives no proven answer \
          about them ({why}), so it is not used. Its DNSSEC or its name servers need to be mended."
     );
-    failure(FailureKind::Dns, EnhancedStatus(4, 7, 5), host, text)
+    no_tls(host, text)
 }
 
 fn not_in_policy(host: &Domain, located: &Located) -> Failure {
@@ -294,7 +294,7 @@ fn not_in_policy(host: &Domain, located: &Located) -> Failure {
         "The mail host {host} is not used: the MTA-STS policy of {domain} does not name it. Either the MX records are not what the \
          domain's owner wants, or the policy needs to be corrected."
     );
-    failure(FailureKind::Dns, EnhancedStatus(4, 7, 5), host, text)
+    no_tls(host, text)
 }
 
 /// RFC 8689 §4.2.1; for good, because it is the message that asks for more than there is.
@@ -318,7 +318,8 @@ fn not_for_require_tls(protection: &Protection) -> Failure {
     Failure { kind: FailureKind::Unsupported, status: EnhancedStatus(5, 7, 10), host, reply: None, text: text.into() }
 }
 
-fn failure(kind: FailureKind, status: EnhancedStatus, host: &Domain, text: String) -> Failure {
+fn no_tls(host: &Domain, text: String) -> Failure {
+    let (kind, status) = (FailureKind::Tls, EnhancedStatus(4, 7, 5));
     Failure { kind, status, host: Some(host.as_str().into()), reply: None, text: text.into() }
 }
 

@@ -289,7 +289,9 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
         let shared = &site.outbound.shared;
         let settings = Arc::new(connection::settings(shared, Protocol::Esmtp));
         let address = candidates::Address::Unix(peer.label().into());
-        let candidate = candidates::Candidate { label: "peer".into(), address };
+        let host = smtp::address::Host::parse("peer.test").unwrap();
+        let protection = relay::route::protection::Protection::of_terms(relay::config::TlsPolicy::None, &host);
+        let candidate = candidates::Candidate { label: "peer".into(), address, protection: protection.into() };
         let parcel = message("to@there.test", CONTENT, &peer.hop());
         let began = tokio::time::Instant::now();
         let Err(failure) = connection::first(shared, &settings, &candidate, has_others, &parcel).await else {

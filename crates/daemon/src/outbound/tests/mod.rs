@@ -7,7 +7,9 @@ mod peer;
 mod steps;
 
 use super::*;
+use crate::dns::Resolver;
 use crate::dns::fake::FakeDns;
+use crate::policy::MtaSts;
 use bytes::Bytes;
 use peer::Peer;
 use relay::config::{Config, HostPort};
@@ -135,7 +137,8 @@ impl Site {
         let (store, _) = Store::open(&server, sender).unwrap();
         let (sender, events) = mpsc::channel();
         let resolver = Resolver::new(dns).unwrap();
-        let outbound = Outbound::new(server, resolver, store, sender, Clock::start(), Handle::current());
+        let policies = Policies::new(resolver, MtaSts::reading(home.path(), Clock::start()));
+        let outbound = Outbound::new(server, policies, store, sender, Clock::start(), Handle::current());
         Site { outbound, events, _store: (of_store, home), closed: Vec::new() }
     }
 
