@@ -128,7 +128,7 @@ mod tests {
             }],
             attempts: Vec::new(),
         };
-        let kind = ReportKind::Delayed(vec![(0, None)]);
+        let kind = ReportKind::Delayed(vec![(0, None, Timestamp(0))]);
         reporter.report(ReportJob { id: QueueId(1), envelope: Arc::new(envelope), place: Place::File, kind });
         let told = tokio::task::spawn_blocking(move || {
             loop {

@@ -195,10 +195,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Will another attempt not help?
+    /// Will another attempt not help? (What the channel or the log-on lacks can be mended on either side: it never sends mail
+    /// back at once.)
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        self.status.0 == 5 || self.kind == FailureKind::Expired
+        let waits = matches!(self.kind, FailureKind::Tls | FailureKind::Auth);
+        (self.status.0 == 5 && !waits) || self.kind == FailureKind::Expired
     }
 }
 

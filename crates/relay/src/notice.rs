@@ -98,7 +98,7 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
         },
         arrived: about.arrived,
         envid: about.envid.clone(),
-        recipients: abouts(job, server),
+        recipients: abouts(job),
         original: if whole { Original::Full(original) } else { Original::Headers(original) },
         original_utf8: about.utf8,
         now,
@@ -140,8 +140,7 @@ fn kind(kind: &ReportKind) -> Kind {
     }
 }
 
-fn abouts(job: &ReportJob, server: &VirtualServer) -> Vec<About> {
-    let until = job.envelope.arrived.plus(server.delivery.expiry);
+fn abouts(job: &ReportJob) -> Vec<About> {
     let blank = |index: u32, status: EnhancedStatus, text: &str| {
         let recipient = job.envelope.recipients.get(index as usize)?;
         Some(About {
@@ -159,14 +158,14 @@ fn abouts(job: &ReportJob, server: &VirtualServer) -> Vec<About> {
         let about = blank(index, failure.status, &failure.text)?;
         Some(About { reply: failure.reply.clone(), host: failure.host.clone(), ..about })
     };
-    let late = |index: u32, failure: Option<&Failure>| {
+    let late = |index: u32, failure: Option<&Failure>, until: Timestamp| {
         let about = blank(index, EnhancedStatus(4, 4, 7), failure.map_or("", |f| &f.text))?;
         let (reply, host) = failure.map(|f| (f.reply.clone(), f.host.clone())).unwrap_or_default();
         Some(About { reply, host, retry_until: Some(until), ..about })
     };
     match &job.kind {
         ReportKind::Failed(who) => who.iter().filter_map(|(i, f)| failed(*i, f)).collect(),
-        ReportKind::Delayed(who) => who.iter().filter_map(|(i, f)| late(*i, f.as_ref())).collect(),
+        ReportKind::Delayed(who) => who.iter().filter_map(|(i, f, until)| late(*i, f.as_ref(), *until)).collect(),
         ReportKind::Relayed(who) => {
             who.iter().filter_map(|(i, said)| blank(*i, EnhancedStatus(2, 0, 0), said)).collect()
         }

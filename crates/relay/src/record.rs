@@ -227,6 +227,27 @@ pub enum Record {
         /// How many messages wait for it.
         waiting: usize,
     },
+    /// A destination wants less mail for a while: nothing goes to it until then.
+    DestinationPaused {
+        /// Which.
+        destination: Box<str>,
+        /// What it said.
+        failure: Box<Failure>,
+        /// Until when.
+        until: Timestamp,
+        /// How many messages wait for it.
+        waiting: usize,
+    },
+    /// An operator lets nothing go to a destination.
+    DestinationSuspended {
+        /// Which.
+        destination: Box<str>,
+    },
+    /// An operator lets mail go there again.
+    DestinationResumed {
+        /// Which.
+        destination: Box<str>,
+    },
     /// A destination answers again.
     DestinationUp {
         /// Which.
@@ -259,6 +280,8 @@ impl Record {
             | Record::Alarm { .. }
             | Record::Badmailed { .. }
             | Record::DestinationDown { .. }
+            | Record::DestinationSuspended { .. }
+            | Record::DestinationResumed { .. }
             | Record::DestinationUp { .. } => Level::Quiet,
             Record::Accepted { .. }
             | Record::PickedUp { .. }
@@ -270,7 +293,8 @@ impl Record {
             | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
-            | Record::Reported { .. } => Level::Info,
+            | Record::Reported { .. }
+            | Record::DestinationPaused { .. } => Level::Info,
             Record::Logon(logon) => logon.level(),
             Record::Connected { .. } | Record::Disconnected { .. } | Record::Secured { .. } => Level::Debug,
         }
@@ -297,9 +321,12 @@ impl Record {
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. }
-            | Record::Badmailed { .. }
-            | Record::DestinationDown { .. }
-            | Record::DestinationUp { .. } => self.print_delivery(out),
+            | Record::Badmailed { .. } => self.print_delivery(out),
+            Record::DestinationDown { .. }
+            | Record::DestinationPaused { .. }
+            | Record::DestinationSuspended { .. }
+            | Record::DestinationResumed { .. }
+            | Record::DestinationUp { .. } => self.print_destination(out),
         }
     }
 
@@ -391,6 +418,22 @@ impl Record {
             }
             Record::Badmailed { id, reason } => {
                 Line::new(out, "badmailed").field("id", id).field("reason", &badmail_word(*reason));
+            }
+            _ => {}
+        }
+    }
+
+    fn print_destination(&self, out: &mut String) {
+        match self {
+            Record::DestinationPaused { destination, failure, until, waiting } => {
+                let line = Line::new(out, "destination_paused").field("destination", destination).failure(failure);
+                line.field("until", &until.rfc3339()).field("waiting", waiting);
+            }
+            Record::DestinationSuspended { destination } => {
+                Line::new(out, "destination_suspended").field("destination", destination);
+            }
+            Record::DestinationResumed { destination } => {
+                Line::new(out, "destination_resumed").field("destination", destination);
             }
             Record::DestinationDown { destination, failure, until, waiting } => {
                 let line = Line::new(out, "destination_down").field("destination", destination).failure(failure);
@@ -649,6 +692,9 @@ mod tests {
             Record::Reported { id, recipients: 2 },
             Record::Badmailed { id, reason: BadmailReason::NdrOfDsn },
             Record::DestinationDown { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
+            Record::DestinationPaused { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
+            Record::DestinationSuspended { destination: text.into() },
+            Record::DestinationResumed { destination: text.into() },
             Record::DestinationUp { destination: text.into() },
         ]
     }

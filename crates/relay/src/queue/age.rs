@@ -1,6 +1,6 @@
 //! Delay notices, expiry, and the reports and Badmail entries about recipients that failed.
 
-use super::message::{Lane, LotState};
+use super::message::{Lane, Lot, LotState};
 use super::{Alarm, JOB_RETRY, Queue};
 use crate::badmail::BadmailJob;
 use crate::envelope::{Failure, Fate, QueueId};
@@ -8,21 +8,30 @@ use crate::notice;
 use crate::queue::{Effect, ReportKind};
 use crate::record::Record;
 use crate::retry::Patience;
+use crate::scheduler::{LotName, Target};
 use crate::settle;
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// A lot whose senders are to hear that it is late, why, and until when it is tried.
+struct Late {
+    lot: u32,
+    cause: Option<Failure>,
+    until: Timestamp,
+}
 
 impl Queue {
     /// Sets the alarm for the message's next look, once.
     pub(super) fn watch(&mut self, id: QueueId) {
-        let delivery = &self.server.delivery;
-        let Some(message) = self.messages.get_mut(&id) else { return };
-        if message.watched || message.lots.is_empty() {
-            return;
-        }
+        let (delivery, scheduler) = (&self.server.delivery, &self.scheduler);
+        let Some(message) = self.messages.get_mut(&id).filter(|m| !m.watched) else { return };
+        let look = |lot: &Lot| {
+            let terms = scheduler.target(lot.destination).and_then(Target::terms);
+            Patience::of(delivery, terms).next_look(message.arrived, lot.noticed)
+        };
+        let Some(at) = message.lots.iter().map(look).min() else { return };
         message.watched = true;
-        let patience = Patience::of(delivery, message.is_local());
-        let at = patience.next_look(message.arrived, message.noticed);
         self.alarms.push(Reverse((at, Alarm::Look(id))));
     }
 
@@ -63,12 +72,12 @@ impl Queue {
         let mut over = Vec::new();
         let mut late = Vec::new();
         for lot in message.lots.iter().filter(|l| l.state != LotState::Flying) {
-            let patience = Patience::of(&self.server.delivery, lot.local);
-            let cause = self.scheduler.down(lot.destination).map(|(_, failure)| failure.clone());
+            let patience = Patience::of(&self.server.delivery, self.terms_of(lot.destination));
             if patience.is_over(arrived, now) {
-                over.push((lot.name, cause));
-            } else if now >= arrived.plus(patience.delay_notice) {
-                late.push((lot.recipients.clone(), cause));
+                over.push((lot.name, self.cause_of_rest(lot.destination)));
+            } else if !lot.noticed && now >= arrived.plus(patience.delay_notice) {
+                let until = arrived.plus(patience.expiry);
+                late.push(Late { lot: lot.name, cause: self.cause_of_rest(lot.destination), until });
             }
         }
         self.delay_notice(id, late);
@@ -77,23 +86,24 @@ impl Queue {
         }
     }
 
-    fn delay_notice(&mut self, id: QueueId, late: Vec<(Vec<u32>, Option<Failure>)>) {
+    fn delay_notice(&mut self, id: QueueId, late: Vec<Late>) {
         let Some(message) = self.messages.get_mut(&id) else { return };
-        let Some(envelope) = message.envelope_mut() else { return };
         let mut tell = Vec::new();
         let mut changed = false;
-        for (recipients, cause) in late {
-            for index in notice::wants_delay_notice(envelope, &recipients) {
-                tell.push((index, cause.clone()));
+        for Late { lot, cause, until } in late {
+            let Some(lot) = message.lots.iter_mut().find(|l| l.name == lot) else { continue };
+            let Some(envelope) = message.envelope.as_mut().map(Arc::make_mut) else { return };
+            lot.noticed = true;
+            for index in notice::wants_delay_notice(envelope, &lot.recipients) {
+                tell.push((index, cause.clone(), until));
             }
-            for index in recipients {
-                if let Some(recipient) = envelope.recipients.get_mut(index as usize) {
+            for index in &lot.recipients {
+                if let Some(recipient) = envelope.recipients.get_mut(*index as usize) {
                     changed |= !recipient.delay_noticed;
                     recipient.delay_noticed = true;
                 }
             }
         }
-        message.noticed = true;
         if !tell.is_empty() {
             self.report(id, ReportKind::Delayed(tell));
         }
@@ -114,7 +124,7 @@ impl Queue {
         {
             failure.text = format!("{} The last attempt: {said}", failure.text).into();
         }
-        self.scheduler.discharge(lot.destination);
+        self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
         let failed = lot.recipients.into_iter().map(|index| (index, failure.clone())).collect();
         self.fail(id, failed, now);
         self.persist(id);

@@ -1,17 +1,15 @@
 //! Assign ready lots to connections, and settle what came of each attempt.
 
 use super::message::{Lane, LotState};
-use super::{Alarm, Queue, no_hop};
+use super::{Queue, no_hop};
 use crate::channel::Channel;
 use crate::envelope::{ATTEMPTS_KEPT, Attempt, Envelope, Failure, Fate, QueueId};
 use crate::parcel::{ConnectionId, Outcome, Parcel, Taken};
 use crate::queue::{Effect, ReportJob, ReportKind};
 use crate::record::Record;
-use crate::retry;
 use crate::scheduler::{DestinationId, LotName, Target, Way};
-use crate::settle::{self, Verdict};
+use crate::settle::{self, Concern, Verdict};
 use smtp::time::Timestamp;
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// What a ready lot needs before it can travel.
@@ -89,7 +87,7 @@ impl Queue {
         message.lots = staying;
         let mut recipients: Vec<u32> = Vec::new();
         for lot in resting {
-            self.scheduler.discharge(lot.destination);
+            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
             recipients.extend(lot.recipients);
         }
         recipients.sort_unstable();
@@ -97,7 +95,8 @@ impl Queue {
     }
 
     fn send(&mut self, destination: DestinationId, name: LotName, parcel: Parcel) {
-        match self.scheduler.assign(destination, name) {
+        let recipients = u32::try_from(parcel.recipients.len()).unwrap_or(u32::MAX);
+        match self.scheduler.assign(destination, name, recipients) {
             Some(Way::Drop) => self.effects.push(Effect::Drop(parcel)),
             Some(Way::Open(connection)) => self.effects.push(Effect::Connect { connection, parcel }),
             Some(Way::Reuse(connection)) => self.effects.push(Effect::Deliver { connection, parcel }),
@@ -109,7 +108,7 @@ impl Queue {
     pub(super) fn attempted(&mut self, connection: Option<ConnectionId>, outcome: Outcome, now: Timestamp) {
         let name = match connection {
             Some(connection) => self.connection_attempted(connection, &outcome, now),
-            None => self.drop_attempted(outcome.id),
+            None => self.drop_attempted(outcome.id, now),
         };
         let Some(name) = name else { return };
         if self.was_the_last(name, &outcome, now) {
@@ -150,33 +149,25 @@ impl Queue {
         let (destination, carried) = self.scheduler.carried_by(connection)?;
         let broken = outcome.results.iter().any(|(_, r)| r.as_ref().is_err_and(settle::ends_connection));
         let took = outcome.results.iter().any(|(_, r)| r.is_ok());
-        if self.scheduler.connection_done(connection, !broken, took) {
+        if self.scheduler.connection_done(connection, !broken, took, now) {
             self.effects.push(Effect::Quit { connection });
         }
-        // Whatever it said, it answered; what broke in mid-transaction concerns the one message.
-        if !broken {
-            self.destination_answered(destination, now);
+        let failures = outcome.results.iter().filter_map(|(_, result)| result.as_ref().err());
+        match failures.filter_map(|f| Some((settle::concern(f)?, f))).max_by_key(|(concern, _)| *concern) {
+            Some((concern, failure)) => self.destination_troubled(destination, concern, failure.clone(), now),
+            // Whatever it said, it answered; what broke in mid-transaction concerns the one message.
+            None if !broken => self.destination_answered(destination, now),
+            None => {}
         }
         carried.filter(|name| name.id == outcome.id)
     }
 
-    fn drop_attempted(&mut self, id: QueueId) -> Option<LotName> {
+    fn drop_attempted(&mut self, id: QueueId, now: Timestamp) -> Option<LotName> {
         let message = self.messages.get(&id)?;
         let lot = message.lots.iter().find(|l| l.local && l.state == LotState::Flying)?;
         let (name, destination) = (lot.name, lot.destination);
-        self.scheduler.drop_done(destination);
+        self.scheduler.drop_done(destination, now);
         Some(LotName { id, lot: name })
-    }
-
-    fn destination_answered(&mut self, destination: DestinationId, _now: Timestamp) {
-        if self.scheduler.answered(destination) {
-            let name = self.name_of(destination);
-            self.effects.push(Effect::Record(Record::DestinationUp { destination: name }));
-        }
-    }
-
-    pub(super) fn name_of(&self, destination: DestinationId) -> Box<str> {
-        self.scheduler.target(destination).map_or_else(|| "?".into(), |target| target.to_string().into())
     }
 
     /// Carries out the verdicts on one attempt.
@@ -184,7 +175,11 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&name.id) else { return };
         let Some(at) = message.lots.iter().position(|l| l.name == name.lot) else { return };
         let mut lot = message.lots.swap_remove(at);
-        lot.tries = lot.tries.saturating_add(1);
+        // What only made the whole destination wait is no step on the message's own ladder.
+        let own = |failure: &Failure| settle::concern(failure).is_none();
+        lot.tries =
+            lot.tries.saturating_add(u16::from(outcome.results.iter().any(|(_, r)| r.as_ref().is_err_and(own))));
+        let terms = self.scheduler.target(lot.destination).and_then(Target::terms);
         let arrived = message.arrived;
         let single = message.open == 1;
         let Some(envelope) = message.envelope_mut() else { return };
@@ -200,7 +195,7 @@ impl Queue {
                     again.push((index, now, failure));
                 }
                 Err(failure) => {
-                    match settle::failure(&failure, lot.tries, arrived, now, lot.local, &self.server.delivery) {
+                    match settle::failure(&failure, lot.tries, arrived, now, terms, &self.server.delivery) {
                         Verdict::Again(due) => again.push((index, due, failure)),
                         Verdict::Failed(failure) => failed.push((index, failure)),
                         Verdict::Delivered => {}
@@ -211,7 +206,7 @@ impl Queue {
         let changed = !(single && failed.is_empty() && again.is_empty());
         self.deliver(name.id, &delivered, &outcome.host, outcome.channel.as_ref(), now);
         self.put_off(name.id, &lot, again, now);
-        self.scheduler.discharge(lot.destination);
+        self.scheduler.discharge(lot.destination, name);
         if !failed.is_empty() {
             self.fail(name.id, failed, now);
         }
@@ -272,12 +267,13 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let Some(envelope) = message.envelope_mut() else { return };
         let mut recipients = Vec::with_capacity(again.len());
+        let rests = self.scheduler.rest(lot.destination).map_or(due, |rest| rest.until.max(due));
         for (index, _, failure) in again {
             Self::fate(envelope, index, Fate::Pending { tries: lot.tries, due });
             if let Some(recipient) = envelope.recipients.get(index as usize) {
                 let to = recipient.address.clone();
                 let failure = Box::new(failure);
-                self.effects.push(Effect::Record(Record::Deferred { id, to, failure, again: due }));
+                self.effects.push(Effect::Record(Record::Deferred { id, to, failure, again: rests }));
             }
             recipients.push(index);
         }
@@ -311,7 +307,8 @@ impl Queue {
     fn untried(&mut self, destination: DestinationId, name: LotName) {
         let Some(lot) = self.messages.get_mut(&name.id).and_then(|m| m.lot_mut(name.lot)) else { return };
         lot.state = LotState::Ready;
-        self.scheduler.ready_first(destination, name);
+        let recipients = lot.count();
+        self.scheduler.ready_first(destination, name, recipients);
     }
 
     /// No host of the destination could be reached.
@@ -324,24 +321,12 @@ impl Queue {
     ) {
         let lasting = failures.iter().find(|(_, f)| !f.is_permanent()).map(|(_, f)| f.clone());
         if let Some(failure) = lasting {
-            self.destination_down(destination, failure, now);
+            let concern = settle::concern(&failure).unwrap_or(Concern::Down);
+            self.destination_troubled(destination, concern, failure, now);
         }
         let host = self.name_of(destination);
         let results = failures.into_iter().map(|(index, failure)| (index, Err(failure))).collect();
         self.settle(name, Outcome { id: name.id, host, at: now, channel: None, results }, now);
-    }
-
-    fn destination_down(&mut self, destination: DestinationId, failure: Failure, now: Timestamp) {
-        let Some((failures, waiting)) = self.scheduler.unreachable(destination, now) else { return };
-        let until = now.plus(retry::wait(failures, &self.server.delivery));
-        self.scheduler.close_until(destination, until, failure.clone());
-        let alarm = self.next_alarm;
-        self.next_alarm = self.next_alarm.wrapping_add(1);
-        self.destination_alarms.insert(alarm, destination);
-        self.alarms.push(Reverse((until, Alarm::Destination(alarm))));
-        let destination = self.name_of(destination);
-        let failure = Box::new(failure);
-        self.effects.push(Effect::Record(Record::DestinationDown { destination, failure, until, waiting }));
     }
 
     pub(super) fn report(&mut self, id: QueueId, kind: ReportKind) {

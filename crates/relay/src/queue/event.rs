@@ -5,7 +5,9 @@ use crate::config::VirtualServer;
 use crate::envelope::{Envelope, Failure, QueueId};
 use crate::parcel::{ConnectionId, Outcome, Parcel, Place};
 use crate::record::Record;
+use crate::scheduler::Paced;
 use crate::spool::{Note, ParkJob, UpdateJob};
+use smtp::time::Timestamp;
 use std::io;
 use std::sync::Arc;
 
@@ -97,10 +99,26 @@ pub enum Event {
     },
     /// A new configuration holds from now on.
     Configured(Arc<VirtualServer>),
+    /// An operator's word about all destinations of this name, whether mail waits for them or not. What was suspended in an
+    /// earlier life is told again at start.
+    Destination(Box<str>, DestinationOrder),
+    /// What an earlier life had sent to those who have limits a day ([`super::Queue::paced`]).
+    Paced(Vec<Paced>),
     /// Time has passed.
     Tick,
     /// No new attempts from now on: the service is stopping.
     Drain,
+}
+
+/// What an operator wants of a destination.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum DestinationOrder {
+    /// Nothing goes there until it is resumed. What is under way comes to its end; what waits grows older.
+    Suspend,
+    /// Mail goes there again, and at once.
+    Resume,
+    /// All that waits for it, or for a time of its own, is tried now.
+    Retry,
 }
 
 /// What is to be done.
@@ -165,8 +183,8 @@ pub struct ReportJob {
 pub enum ReportKind {
     /// Failed for good.
     Failed(Vec<(u32, Failure)>),
-    /// Late; the last trouble, if there was one.
-    Delayed(Vec<(u32, Option<Failure>)>),
+    /// Late; the last trouble, if there was one, and until when it is tried.
+    Delayed(Vec<(u32, Option<Failure>, Timestamp)>),
     /// Handed to a host that makes no reports itself, by that host's words.
     Relayed(Vec<(u32, Box<str>)>),
     /// Written to Drop.
@@ -188,7 +206,7 @@ impl ReportKind {
     pub fn recipients(&self) -> Vec<u32> {
         match self {
             ReportKind::Failed(who) => who.iter().map(|(index, _)| *index).collect(),
-            ReportKind::Delayed(who) => who.iter().map(|(index, _)| *index).collect(),
+            ReportKind::Delayed(who) => who.iter().map(|(index, ..)| *index).collect(),
             ReportKind::Relayed(who) => who.iter().map(|(index, _)| *index).collect(),
             ReportKind::Delivered(who) => who.clone(),
         }

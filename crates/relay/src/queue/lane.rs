@@ -183,7 +183,7 @@ impl Queue {
     fn line_up_again(&mut self, id: QueueId) {
         let Some(message) = self.messages.get(&id) else { return };
         for lot in message.lots.iter().filter(|l| l.state == LotState::Ready) {
-            self.scheduler.ready(lot.destination, LotName { id, lot: lot.name });
+            self.scheduler.ready(lot.destination, LotName { id, lot: lot.name }, lot.count());
         }
     }
 
@@ -219,14 +219,14 @@ impl Queue {
         for lot in message.lots.iter_mut().filter(|l| l.state == LotState::Loading) {
             lot.state = LotState::Ready;
             self.scheduler.loaded(lot.destination);
-            waiting.push((lot.destination, lot.name));
+            waiting.push((lot.destination, lot.name, lot.count()));
         }
         for lot in drop_served(message) {
-            waiting.retain(|(_, name)| *name != lot.name);
-            self.scheduler.discharge(lot.destination);
+            waiting.retain(|(_, name, _)| *name != lot.name);
+            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
         }
-        for (destination, lot) in &waiting {
-            self.scheduler.ready_first(*destination, LotName { id, lot: *lot });
+        for (destination, lot, recipients) in &waiting {
+            self.scheduler.ready_first(*destination, LotName { id, lot: *lot }, *recipients);
         }
         self.make_lots(id, &unserved, now);
         if look {
@@ -260,7 +260,7 @@ impl Queue {
             if lot.state == LotState::Loading {
                 self.scheduler.loaded(lot.destination);
             }
-            self.scheduler.discharge(lot.destination);
+            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
         }
         self.effects.push(Effect::Lost(id));
         self.effects.push(Effect::Record(Record::Alarm {

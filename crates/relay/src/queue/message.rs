@@ -40,11 +40,20 @@ pub(super) struct Lot {
     pub name: u32,
     pub destination: DestinationId,
     pub local: bool,
+    /// Every sender who wants to hear of a delay of these has heard.
+    pub noticed: bool,
     pub recipients: Vec<u32>,
     pub tries: u16,
     pub state: LotState,
     /// The configuration it was routed by.
     pub epoch: u32,
+}
+
+impl Lot {
+    /// How many recipients.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.recipients.len()).unwrap_or(u32::MAX)
+    }
 }
 
 #[derive(Debug)]
@@ -78,8 +87,6 @@ pub(super) struct Message {
     pub unwritten: bool,
     /// An alarm for writing it again is set.
     pub write_set: bool,
-    /// Every sender who wants to hear of a delay has heard.
-    pub noticed: bool,
 }
 
 impl Message {
@@ -102,8 +109,10 @@ impl Message {
         self.envelope.as_mut().map(Arc::make_mut)
     }
 
-    /// Only local lots: the local ages count. Without lots (all under report) the remote ones.
-    pub(super) fn is_local(&self) -> bool {
-        !self.lots.is_empty() && self.lots.iter().all(|l| l.local)
+    /// Have the senders of all these been told of the delay? (Or do not want to be.)
+    pub(super) fn have_been_told(&self, recipients: &[u32]) -> bool {
+        let Some(envelope) = &self.envelope else { return false };
+        let told = |index: &u32| envelope.recipients.get(*index as usize).is_none_or(|r| r.delay_noticed);
+        recipients.iter().all(told)
     }
 }

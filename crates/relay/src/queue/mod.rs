@@ -8,25 +8,26 @@
 //! Queue folder) when an attempt fails for now, or when it is older than [`PARK_AFTER`] or [`YOUNG_MAX`] came after it; then its envelope leaves
 //! the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
 //!
-//! Rooms: `message` (what is kept), `attempt` (assign, settle), `lane` (park, load), `age` (delays, expiry,
-//! reports). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
+//! Rooms: `message` (what is kept), `attempt` (assign, settle), `destination` (rests, orders), `lane` (park, load), `age`
+//! (delays, expiry, reports). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
 //! [`crate::settle`].
 
 mod age;
 mod attempt;
+mod destination;
 mod event;
 mod lane;
 mod message;
 
-pub use event::{Accepted, Effect, Event, ReportJob, ReportKind};
+pub use event::{Accepted, DestinationOrder, Effect, Event, ReportJob, ReportKind};
 
 use crate::config::{CONNECTIONS_CEILING, VirtualServer};
 use crate::envelope::{Envelope, Failure, Fate, QueueId};
 use crate::parcel::Place;
 use crate::record::Record;
-use crate::retry;
+use crate::retry::Ladder;
 use crate::route::{self, Route};
-use crate::scheduler::{DestinationId, Limits, LotName, Scheduler, Target};
+use crate::scheduler::{Limits, LotName, Paced, Scheduler, Target};
 use crate::spool::UpdateJob;
 use message::{Lane, Lot, LotState, Message};
 use smtp::time::Timestamp;
@@ -57,8 +58,6 @@ const ALARMS_TIDY_MIN: usize = 1_024;
 enum Alarm {
     /// A lot's wait is over.
     Lot(QueueId, u32),
-    /// A destination's wait is over.
-    Destination(u32),
     /// A message has come to the age of a notice or of its end.
     Look(QueueId),
     /// Make the reports again for recipients that failed.
@@ -91,10 +90,7 @@ pub struct Queue {
     epoch: u32,
     messages: HashMap<QueueId, Message>,
     scheduler: Scheduler,
-    /// Names of destinations behind `Alarm::Destination`.
     alarms: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
-    destination_alarms: HashMap<u32, DestinationId>,
-    next_alarm: u32,
     /// At so many alarms, those of messages that are gone are taken out.
     tidy_alarms_at: usize,
     /// Messages in the journal, oldest first; may name some that are gone.
@@ -122,8 +118,6 @@ impl Queue {
             messages: HashMap::new(),
             scheduler: Scheduler::new(limits),
             alarms: BinaryHeap::new(),
-            destination_alarms: HashMap::new(),
-            next_alarm: 0,
             tidy_alarms_at: ALARMS_TIDY_MIN,
             young: VecDeque::new(),
             to_park: VecDeque::new(),
@@ -157,6 +151,18 @@ impl Queue {
         format!("{:?}", self.messages.get(&id))
     }
 
+    /// What went out on the terms of each owner that has limits: for the daemon to keep, and to tell the next life
+    /// ([`Event::Paced`]).
+    #[must_use]
+    pub fn paced(&self) -> Vec<Paced> {
+        self.scheduler.paced()
+    }
+
+    /// Names of suspended destinations, and since when: for the daemon to keep, and to tell the next life.
+    pub fn suspended(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.scheduler.suspended()
+    }
+
     /// Messages whose envelope is in memory: those in the journal, and those under way.
     #[must_use]
     pub fn envelopes_in_memory(&self) -> usize {
@@ -166,7 +172,7 @@ impl Queue {
     /// Alarms that are set, stale ones among them.
     #[must_use]
     pub fn alarms(&self) -> usize {
-        self.alarms.len()
+        self.alarms.len() + self.scheduler.wakes()
     }
 
     /// Is nothing under way? (While draining: all that was in flight has come to its end.)
@@ -187,10 +193,7 @@ impl Queue {
     pub fn next_due(&self) -> Option<Timestamp> {
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
         let young = self.young.front().map(|(arrived, _)| arrived.plus(PARK_AFTER));
-        match (alarm, young) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [alarm, young, self.scheduler.next_due()].into_iter().flatten().min()
     }
 
     /// Takes in what happened at `now`; what is to be done is appended to `effects`.
@@ -198,6 +201,7 @@ impl Queue {
         std::mem::swap(&mut self.effects, effects);
         self.take_in(event, now);
         self.alarms_due(now);
+        self.scheduler.wake(now);
         self.dispatch(now);
         self.park(now);
         self.tidy_alarms();
@@ -234,6 +238,8 @@ impl Queue {
             Event::ReportFailed { id, .. } | Event::BadmailFailed { id, .. } => self.job_failed(id, now),
             Event::Alarm(text) => self.effects.push(Effect::Record(crate::record::Record::Alarm { text: text.into() })),
             Event::Configured(server) => self.configure(server, now),
+            Event::Destination(name, order) => self.order_destination(&name, order, now),
+            Event::Paced(paced) => paced.iter().for_each(|paced| self.scheduler.resume_pace(paced)),
             Event::Drain => self.draining = true,
         }
     }
@@ -251,7 +257,6 @@ impl Queue {
             return;
         }
         let open = envelope.recipients.iter().filter(|r| !r.fate.is_final()).count();
-        let noticed = envelope.recipients.iter().all(|r| r.delay_noticed || r.fate.is_final());
         // A clock that was ahead in an earlier life must not keep a message for longer than its time.
         let arrived = envelope.arrived.min(now);
         let message = Message {
@@ -272,7 +277,6 @@ impl Queue {
             version: 0,
             unwritten: false,
             write_set: false,
-            noticed,
         };
         self.messages.insert(id, message);
         if lane == Lane::Journal {
@@ -308,11 +312,16 @@ impl Queue {
                     continue;
                 }
             };
-            // Those of one destination travel together; one that waits longer than the others does not hold them up.
-            // What is due by now is due now: each recipient of a session came a little later than the one before. And what
-            // is due in years was written down when the clock was wrong.
-            let due = due.clamp(now, now.plus(retry::longest_wait(&self.server.delivery) + DUE_SLACK));
-            match groups.iter_mut().find(|(t, _, n, d)| *t == target && *n == tries && *d == due) {
+            // Those of one destination travel together, as many as it takes at a time; one that waits longer than the others
+            // does not hold them up. What is due by now is due now: each recipient of a session came a little later than the
+            // one before. And what is due in years was written down when the clock was wrong.
+            let longest = Ladder::of(&self.server.delivery, target.terms()).longest();
+            let due = due.clamp(now, now.plus(longest + DUE_SLACK));
+            let most = target.recipients_max();
+            let fits = |group: &&mut (Target, Vec<u32>, u16, Timestamp)| {
+                group.0 == target && group.2 == tries && group.3 == due && group.1.len() < most
+            };
+            match groups.iter_mut().find(fits) {
                 Some((_, indexes, _, _)) => indexes.push(index),
                 None => groups.push((target, vec![index], tries, due)),
             }
@@ -335,16 +344,18 @@ impl Queue {
         due: Timestamp,
         now: Timestamp,
     ) {
-        let destination = self.scheduler.enrol(target);
         let Some(message) = self.messages.get_mut(&id) else { return };
         let name = message.next_lot;
+        let destination = self.scheduler.enrol(target, LotName { id, lot: name });
         message.next_lot = message.next_lot.wrapping_add(1);
         let ready = due <= now;
         let state = if ready { LotState::Ready } else { LotState::Waiting(due) };
         let (local, epoch) = (*target == Target::Drop, self.epoch);
-        message.lots.push(Lot { name, destination, local, recipients, tries, state, epoch });
+        let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+        let noticed = message.have_been_told(&recipients);
+        message.lots.push(Lot { name, destination, local, noticed, recipients, tries, state, epoch });
         if ready {
-            self.scheduler.ready(destination, LotName { id, lot: name });
+            self.scheduler.ready(destination, LotName { id, lot: name }, count);
         } else {
             self.alarms.push(Reverse((due, Alarm::Lot(id, name))));
         }
@@ -358,11 +369,6 @@ impl Queue {
             let Some(Reverse((_, alarm))) = self.alarms.pop() else { break };
             match alarm {
                 Alarm::Lot(id, lot) => self.lot_due(LotName { id, lot }, now),
-                Alarm::Destination(name) => {
-                    if let Some(destination) = self.destination_alarms.remove(&name) {
-                        self.scheduler.wake(destination);
-                    }
-                }
                 Alarm::Look(id) => self.look(id, now),
                 Alarm::Failed(id) => self.look_or_load(id, now),
                 Alarm::Write(id) => self.write_again(id),
@@ -382,7 +388,7 @@ impl Queue {
         let messages = &self.messages;
         self.alarms.retain(|Reverse((_, alarm))| match alarm {
             Alarm::Lot(id, _) | Alarm::Look(id) | Alarm::Failed(id) | Alarm::Write(id) => messages.contains_key(id),
-            Alarm::Destination(_) | Alarm::Park | Alarm::ParkNext | Alarm::Remove(_) => true,
+            Alarm::Park | Alarm::ParkNext | Alarm::Remove(_) => true,
         });
         self.tidy_alarms_at = ALARMS_TIDY_MIN + 2 * self.alarms.len();
         self.alarms.shrink_to(self.tidy_alarms_at);
@@ -394,8 +400,8 @@ impl Queue {
             && due <= now
         {
             lot.state = LotState::Ready;
-            let destination = lot.destination;
-            self.scheduler.ready(destination, name);
+            let (destination, recipients) = (lot.destination, lot.count());
+            self.scheduler.ready(destination, name, recipients);
         }
     }
 
@@ -430,7 +436,7 @@ impl Queue {
     fn forget(&mut self, id: QueueId) {
         let Some(message) = self.messages.remove(&id) else { return };
         for lot in &message.lots {
-            self.scheduler.discharge(lot.destination);
+            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
         }
         self.effects.push(match message.lane {
             Lane::Folder => Effect::Remove(id),

@@ -1,6 +1,7 @@
 //! Stories about the queue: what it asks for when this and that happens. No disk, no network; the clock is moved by hand.
 
 mod fair;
+mod pace;
 mod trouble;
 mod world;
 

@@ -42,8 +42,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(more: &str) -> World {
+        World::with(server(more))
+    }
+
+    pub(super) fn with(server: Arc<VirtualServer>) -> World {
         World {
-            queue: Queue::new(server(more)),
+            queue: Queue::new(server),
             now: Timestamp(1_800_000_000_000),
             next_id: 1,
             folder: HashMap::new(),

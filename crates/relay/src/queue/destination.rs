@@ -1,0 +1,105 @@
+//! What the queue learns about whole destinations, and what an operator wants of them.
+
+use super::message::LotState;
+use super::{DestinationOrder, Effect, Queue};
+use crate::config::Terms;
+use crate::envelope::Failure;
+use crate::record::Record;
+use crate::retry::Ladder;
+use crate::scheduler::{DestinationId, Rest};
+use crate::settle::{self, Concern};
+use smtp::time::Timestamp;
+
+impl Queue {
+    pub(super) fn name_of(&self, destination: DestinationId) -> Box<str> {
+        self.scheduler.target(destination).map_or_else(|| "?".into(), |target| target.to_string().into())
+    }
+
+    /// The terms on which mail goes there; `None`: to Drop.
+    pub(super) fn terms_of(&self, destination: DestinationId) -> Option<&Terms> {
+        self.scheduler.target(destination).and_then(|target| target.terms())
+    }
+
+    /// Why nothing goes to the destination at present, if that is so.
+    pub(super) fn cause_of_rest(&self, destination: DestinationId) -> Option<Failure> {
+        if self.scheduler.is_suspended(destination) {
+            return Some(settle::suspended(&self.name_of(destination)));
+        }
+        self.scheduler.rest(destination).map(|rest| rest.failure.clone())
+    }
+
+    pub(super) fn destination_answered(&mut self, destination: DestinationId, now: Timestamp) {
+        if self.scheduler.answered(destination, now) {
+            let name = self.name_of(destination);
+            self.effects.push(Effect::Record(Record::DestinationUp { destination: name }));
+        }
+    }
+
+    /// What an attempt brought concerns the whole destination: it rests. (Or, where it only has too many of our connections, it
+    /// gets no more of them.)
+    pub(super) fn destination_troubled(
+        &mut self,
+        destination: DestinationId,
+        concern: Concern,
+        failure: Failure,
+        now: Timestamp,
+    ) {
+        let concern = match concern {
+            Concern::Crowded if self.scheduler.crowded(destination, now) => return,
+            Concern::Crowded => Concern::Down,
+            other => other,
+        };
+        let Some(troubled) = self.scheduler.troubled(destination, concern, &failure, now) else { return };
+        let terms = self.terms_of(destination);
+        let ladder = Ladder::of(&self.server.delivery, terms);
+        let wait = match (concern, terms) {
+            (Concern::SlowDown, Some(terms)) => settle::slow_down(terms),
+            // Each wrong log-on may count towards a lock-out.
+            (Concern::Auth, _) => ladder.without_glitches().wait(troubled.failures),
+            _ => ladder.wait(troubled.failures),
+        };
+        let until = now.plus(wait);
+        self.scheduler.rest_until(destination, Rest { until, concern, failure: failure.clone() });
+        let destination = self.name_of(destination);
+        if matches!(concern, Concern::Tls | Concern::Auth) && troubled.is_news {
+            let text = format!("mail for {destination} waits until this is mended: {}", failure.text);
+            self.effects.push(Effect::Record(Record::Alarm { text: text.into() }));
+        }
+        let (failure, waiting) = (Box::new(failure), troubled.waiting);
+        self.effects.push(Effect::Record(if concern == Concern::SlowDown {
+            Record::DestinationPaused { destination, failure, until, waiting }
+        } else {
+            Record::DestinationDown { destination, failure, until, waiting }
+        }));
+    }
+
+    /// An operator's word about a destination.
+    pub(super) fn order_destination(&mut self, name: &str, order: DestinationOrder, now: Timestamp) {
+        let destination: Box<str> = name.into();
+        match order {
+            DestinationOrder::Suspend => {
+                if self.scheduler.suspend(name, now) {
+                    self.effects.push(Effect::Record(Record::DestinationSuspended { destination }));
+                }
+            }
+            DestinationOrder::Resume => {
+                if self.scheduler.resume(name, now) {
+                    self.effects.push(Effect::Record(Record::DestinationResumed { destination }));
+                }
+            }
+            DestinationOrder::Retry => {
+                for id in self.scheduler.named(name) {
+                    self.scheduler.end_rest(id, now);
+                    for lot in self.scheduler.lots_of(id) {
+                        let waits = self.messages.get_mut(&lot.id).and_then(|m| m.lot_mut(lot.lot));
+                        if let Some(waits) = waits.filter(|l| matches!(l.state, LotState::Waiting(_))) {
+                            waits.state = LotState::Ready;
+                            let recipients = waits.count();
+                            self.scheduler.ready(id, lot, recipients);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
