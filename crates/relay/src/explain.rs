@@ -10,12 +10,13 @@ use crate::account::{Account, Refusal};
 use crate::config::{ListenerTls, VirtualServer};
 use crate::gate::{self, Client, Identity, PeerName, Verdict};
 use crate::reason::{Reason, Value};
-use crate::route::{self, Route};
+use crate::route::{self, NextHop, Route};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{Command, CommandError};
 use smtp::extension::Extensions;
 use smtp::reply::Reply;
 use smtp::sasl::Mechanism;
+use std::sync::Arc;
 
 /// A session as it is imagined.
 #[derive(Clone, Debug)]
@@ -307,19 +308,26 @@ impl<'s> Told<'s> {
     }
 
     fn route(&mut self, recipient: &Mailbox) -> Result<(), Refused> {
-        let (route, because) = route::decide(self.server, recipient);
-        let outcome = match route {
-            Route::Drop => Ok(format!("goes to {}", self.server.default_domain.drop.display())),
-            Route::Hop(hop) => Ok(format!("goes to {hop}")),
-            Route::Refuse(failure) => {
-                let reply = failure.reply.clone();
-                Err(reply.unwrap_or_else(|| Reply::plain(550, failure.text.to_string())))
-            }
-        };
-        let is_ok = outcome.is_ok();
-        self.decisions.push(Decision::new(Stage::Route, format!("<{recipient}>"), outcome, &because));
+        let (decision, _) = route_of(self.server, recipient);
+        let is_ok = decision.outcome.is_ok();
+        self.decisions.push(decision);
         if is_ok { Ok(()) } else { Err(Refused) }
     }
+}
+
+/// Where mail for a recipient goes, and what decides; the next hop, if it goes to one.
+#[must_use]
+pub fn route_of(server: &VirtualServer, recipient: &Mailbox) -> (Decision, Option<Arc<NextHop>>) {
+    let (route, because) = route::decide(server, recipient);
+    let (outcome, hop) = match route {
+        Route::Drop => (Ok(format!("goes to {}", server.default_domain.drop.display())), None),
+        Route::Hop(hop) => (Ok(format!("goes to {hop}")), Some(hop)),
+        Route::Refuse(failure) => {
+            let reply = failure.reply.clone();
+            (Err(reply.unwrap_or_else(|| Reply::plain(550, failure.text.to_string()))), None)
+        }
+    };
+    (Decision::new(Stage::Route, format!("<{recipient}>"), outcome, &because), hop)
 }
 
 /// Can this account, or somebody without one, pass by this method at all?

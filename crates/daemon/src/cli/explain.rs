@@ -22,12 +22,13 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Where the configuration lies when nobody says.
-const USUAL_CONFIGURATION: &str = "/etc/mailroot/mailroot.toml";
+pub(super) const USUAL_CONFIGURATION: &str = "/etc/mailroot/mailroot.toml";
 
 /// The question could not be answered.
-const UNANSWERED: u8 = 2;
+pub(super) const UNANSWERED: u8 = 2;
 
 #[derive(Args, Debug)]
 pub(super) struct Question {
@@ -139,24 +140,14 @@ fn answer(question: &Question) -> Result<Vec<Decision>, String> {
 }
 
 fn virtual_server<'a>(config: &'a Config, question: &Question) -> Result<&'a VirtualServer, String> {
-    let mut servers = config.servers.iter().map(|server| &**server);
-    let has_port = |server: &VirtualServer| {
-        question.port.is_none_or(|port| server.general.addresses().any(|address| address.port() == port))
-    };
-    match (&question.server, config.servers.len()) {
-        (Some(name), _) => servers
-            .find(|server| server.name.trim().eq_ignore_ascii_case(name.trim()))
-            .ok_or_else(|| format!("There is no virtual server {name:?}; there are: {}", names(config))),
-        (None, 1) => servers.next().ok_or_else(|| "There is no virtual server.".to_owned()),
-        (None, _) if question.port.is_some() => {
-            servers.find(|server| has_port(server)).ok_or_else(|| "No virtual server listens on that port.".to_owned())
-        }
-        (None, _) => Err(format!("Say which virtual server is meant: --server NAME, one of {}", names(config))),
+    if question.server.is_none() && config.servers.len() > 1 && question.port.is_some() {
+        let has_port = |server: &&Arc<VirtualServer>| {
+            question.port.is_none_or(|port| server.general.addresses().any(|address| address.port() == port))
+        };
+        let found = config.servers.iter().find(has_port).map(|server| &**server);
+        return found.ok_or_else(|| "No virtual server listens on that port.".to_owned());
     }
-}
-
-fn names(config: &Config) -> String {
-    config.servers.iter().map(|server| format!("{:?}", server.name)).collect::<Vec<_>>().join(", ")
+    super::virtual_server(config, question.server.as_deref()).map(|server| &**server)
 }
 
 /// Where the client comes in.

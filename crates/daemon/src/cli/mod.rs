@@ -1,4 +1,4 @@
-//! The command line: `mailroot try`, `serve`, `check`, `explain` and `version`.
+//! The command line: `mailroot try`, `serve`, `check`, `explain`, `route` and `version`.
 //!
 //! Exit codes: 0 fine, 1 something is wrong (it is said on standard error, in sentences that say what to do), 2 the command
 //! line itself is wrong. What the program has to say about mail goes to the log, on standard error; what was asked
@@ -8,6 +8,7 @@ mod account;
 mod certificate;
 mod explain;
 mod new;
+mod route;
 mod trial;
 
 use crate::auth;
@@ -15,10 +16,12 @@ use crate::clock::Clock;
 use crate::log::Log;
 use crate::service::{self, ConfigFile, Loaded, Servers, Service};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use relay::config::{Config, VirtualServer};
 use relay::record::Level;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 const AFTER_HELP: &str = "\
 To begin: mailroot try
@@ -66,6 +69,8 @@ enum Command {
     New(new::Wanted),
     /// Say whether a mail would be taken, and which settings decide
     Explain(Box<explain::Question>),
+    /// Say which hosts would take the mail of a recipient, in order, and how the channel to each must be protected
+    Route(route::Question),
     /// Accounts for authentication: add, passwd, remove, list, disable, enable
     #[command(subcommand)]
     Account(account::Account),
@@ -111,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&ConfigFile::new(&config)),
         Command::Certificate(command) => certificate::run(&command),
         Command::Explain(question) => explain::run(&question),
+        Command::Route(question) => route::run(&question),
         Command::New(wanted) => new::run(&wanted),
         Command::Account(command) => account::run(&command),
         Command::Version => {
@@ -187,6 +193,19 @@ fn not_started(faults: &[String], configuration: &Path) -> String {
     text
 }
 
+/// The virtual server of this name, or the only one.
+fn virtual_server<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Arc<VirtualServer>, String> {
+    let names = || config.servers.iter().map(|server| format!("{:?}", server.name)).collect::<Vec<_>>().join(", ");
+    match (name, config.servers.as_slice()) {
+        (Some(name), servers) => servers
+            .iter()
+            .find(|server| server.name.trim().eq_ignore_ascii_case(name.trim()))
+            .ok_or_else(|| format!("There is no virtual server {name:?}; there are: {}", names())),
+        (None, [server]) => Ok(server),
+        (None, _) => Err(format!("Say which virtual server is meant: --server NAME, one of {}", names())),
+    }
+}
+
 /// To standard output. Whoever does not read it (`mailroot check | head`) is no reason to fail.
 fn say(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
@@ -226,6 +245,7 @@ mod tests {
         let question =
             "mailroot explain --from 192.0.2.1 --auth anna --tls --helo x --sender a@b --rcpt c@d --server One";
         assert!(matches!(command(question), Command::Explain(_)));
+        assert!(matches!(command("mailroot route anna@x.test --server One --json"), Command::Route(_)));
         assert!(matches!(command("mailroot new --recipe inbound-dmz"), Command::New(_)));
         assert!(matches!(command("mailroot version"), Command::Version));
     }
@@ -242,6 +262,8 @@ mod tests {
             "mailroot serve --config a --threads 0",
             "mailroot version now",
             "mailroot explain",
+            "mailroot route",
+            "mailroot route anna",
             "mailroot new",
             "mailroot new --recipe other",
             "mailroot explain --from here --sender a@b --rcpt c@d",

@@ -32,6 +32,8 @@ use std::sync::Arc;
 pub(super) struct Candidate {
     /// `name [address]:port`, for people.
     pub label: Box<str>,
+    /// The host's name; `None` if it is known by its address alone.
+    pub name: Option<Domain>,
     pub address: Address,
     /// How the channel must be.
     pub protection: Arc<Protection>,
@@ -96,7 +98,8 @@ impl<'a> Candidates<'a> {
                 // A socket of this machine bears this machine's name.
                 let host = Host::Name(candidates.own.fqdn.clone());
                 let protection = Arc::new(Protection::of_terms(hop.terms.tls, &host));
-                candidates.ready.push_back(Candidate { label, address: Address::Unix(path.clone()), protection });
+                let address = Address::Unix(path.clone());
+                candidates.ready.push_back(Candidate { label, name: None, address, protection });
             }
         }
         candidates
@@ -127,6 +130,11 @@ impl<'a> Candidates<'a> {
     /// The last one did not do.
     pub(super) fn failed(&mut self, failure: Failure) {
         self.failures.push(failure);
+    }
+
+    /// Why each of those did not do that did not.
+    pub(super) fn failures(self) -> Vec<Failure> {
+        self.failures
     }
 
     /// Why nobody was reached.
@@ -165,7 +173,8 @@ impl<'a> Candidates<'a> {
             match protections.get(&target.name) {
                 Some(Ok(protection)) => {
                     let (label, protection) = (label(Some(&target.name), address), Arc::clone(protection));
-                    self.ready.push_back(Candidate { label, address: Address::Ip(address), protection });
+                    let (name, address) = (Some(target.name), Address::Ip(address));
+                    self.ready.push_back(Candidate { label, name, address, protection });
                 }
                 // Said once, whatever the number of its addresses.
                 _ => self.failures.extend(protections.remove(&target.name).and_then(Result::err)),
@@ -244,8 +253,8 @@ impl<'a> Candidates<'a> {
         if is_ours(self.own.listeners, address) {
             self.failures.push(loops(&label));
         } else if mx::is_usable(address.ip()) {
-            let protection = Arc::clone(protection);
-            self.ready.push_back(Candidate { label, address: Address::Ip(address), protection });
+            let (name, address, protection) = (name.cloned(), Address::Ip(address), Arc::clone(protection));
+            self.ready.push_back(Candidate { label, name, address, protection });
         } else {
             self.failures.push(unusable(&label));
         }

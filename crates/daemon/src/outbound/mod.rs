@@ -26,6 +26,7 @@ mod message;
 mod ours;
 mod reach;
 mod report;
+pub mod survey;
 mod talk;
 #[cfg(test)]
 mod tests;

@@ -277,6 +277,34 @@ impl Protection {
     }
 }
 
+impl std::fmt::Display for Protection {
+    /// For people: what is demanded, and why.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.channel {
+            Channel::Clear => f.write_str("clear text")?,
+            Channel::Opportunistic => f.write_str("TLS with anybody if it is offered, else clear text")?,
+            Channel::Encrypted => f.write_str("TLS with anybody")?,
+            Channel::Authority { name } => write!(f, "TLS, and an authority's certificate for {name}")?,
+            Channel::Dane(_) => f.write_str("TLS, and a certificate that fits its TLSA records")?,
+        }
+        if self.implicit {
+            f.write_str(", from the first octet")?;
+        }
+        f.write_str(match self.because {
+            Because::Terms => ": as the settings have it",
+            Because::Dane => ": its TLSA records are signed (DANE)",
+            Because::DaneUnusable => ": its TLSA records are signed (DANE), but none of them is of use for mail",
+            Because::MtaSts => ": its domain's MTA-STS policy wants it so",
+            Because::RequireTls => ": the message demands it (REQUIRETLS)",
+        })?;
+        match self.testing {
+            None => Ok(()),
+            Some(true) => f.write_str(" (its domain tries an MTA-STS policy out, which names it)"),
+            Some(false) => f.write_str(" (its domain tries an MTA-STS policy out, which does not name it)"),
+        }
+    }
+}
+
 fn no_keys(host: &Domain, why: &str) -> Failure {
     let text = format!(
         "The mail host {host} may have published keys that mail to it must be encrypted with, but the DNS gives no proven answer \

@@ -291,7 +291,8 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
         let address = candidates::Address::Unix(peer.label().into());
         let host = smtp::address::Host::parse("peer.test").unwrap();
         let protection = relay::route::protection::Protection::of_terms(relay::config::TlsPolicy::None, &host);
-        let candidate = candidates::Candidate { label: "peer".into(), address, protection: protection.into() };
+        let candidate =
+            candidates::Candidate { label: "peer".into(), name: None, address, protection: protection.into() };
         let parcel = message("to@there.test", CONTENT, &peer.hop());
         let began = tokio::time::Instant::now();
         let Err(failure) = connection::first(shared, &settings, &candidate, has_others, &parcel).await else {
