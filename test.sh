@@ -87,7 +87,7 @@ if ! perl -MNet::SSLeay -e1 2>/dev/null; then
 fi
 need with_openssl "keys, certificates and TLS as OpenSSL makes them" openssl
 need with_pebble "certificates obtained by ACME" pebble pebble-challtestsrv
-# A client of NTLM, in a Python of its own unless the machine's has it.
+# NTLM as others wrote it, in a Python of its own unless the machine's has it.
 export MAILROOT_TEST_PYTHON=${MAILROOT_TEST_PYTHON:-python3}
 if ! "$MAILROOT_TEST_PYTHON" -c 'import spnego' 2>/dev/null; then
   MAILROOT_TEST_PYTHON=$PWD/target/test-python/bin/python

@@ -1,6 +1,7 @@
-//! NTLM as a client that others wrote speaks it (pyspnego): raw and wrapped in SPNEGO, with and without a channel.
+//! NTLM as others wrote it (pyspnego): their client against our server, raw and wrapped in SPNEGO, and our client against their
+//! server, with and without a channel.
 //!
-//! The client runs in a Python of its own (`MAILROOT_TEST_PYTHON`, or `python3`) and hands its tokens over in base64; they go
+//! Theirs runs in a Python of its own (`MAILROOT_TEST_PYTHON`, or `python3`) and hands its tokens over in base64; they go
 //! straight into an exchange, as the session would hand them.
 
 use daemon::auth::{self, Authenticator, ChannelFacts, Passwords, Plan, Verdict};
@@ -9,7 +10,9 @@ use daemon::log::Log;
 use daemon::tls::{TlsFacts, TlsVersion};
 use relay::account::lockout::LockoutRule;
 use relay::account::{Account, Accounts, NtHash};
-use smtp::sasl::{Mechanism, base64, ntlm};
+use smtp::sasl::client::{self, ClientExchange, Fresh};
+use smtp::sasl::scram::Bindings;
+use smtp::sasl::{Mechanism, Secret, base64, ntlm};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
@@ -36,7 +39,25 @@ while token:
     token = client.step(base64.b64decode(line))
 "#;
 
-/// The client, ended with the test.
+const SERVER: &str = r#"
+import base64, sys, spnego
+from spnego.channel_bindings import GssChannelBindings
+end_point = sys.argv[1]
+bindings = None
+if end_point:
+    bindings = GssChannelBindings(application_data=b"tls-server-end-point:" + base64.b64decode(end_point))
+server = spnego.server(hostname="mx.example.com", service="smtp", protocol="ntlm", channel_bindings=bindings)
+try:
+    while not server.complete:
+        token = server.step(base64.b64decode(sys.stdin.readline()))
+        if token:
+            print(base64.b64encode(token).decode(), flush=True)
+    print("welcome", server.client_principal, flush=True)
+except spnego.exceptions.SpnegoError as error:
+    print("refused", type(error).__name__, flush=True)
+"#;
+
+/// The other side, ended with the test.
 struct Client(Child);
 
 impl Drop for Client {
@@ -106,6 +127,52 @@ async fn log_on(arguments: [&str; 3], seen: Option<&[u8]>, ours: Option<&[u8]>) 
             Verdict::Refused(reply) => return Err(reply.one_line()),
         }
     }
+}
+
+/// What their server says in the end to our client.
+fn log_on_there(name: &str, password: &str, seen: Option<&[u8]>, theirs: Option<&[u8]>) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    std::fs::write(&users, "CORP:alice:s3cret pä$$\n").unwrap();
+    let python = std::env::var("MAILROOT_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let child = Command::new(python)
+        .args(["-c", SERVER])
+        .arg(theirs.map(base64::encode).unwrap_or_default())
+        .env("NTLM_USER_FILE", &users)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut server = Client(child);
+    let mut says = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    let mut hears = server.0.stdin.take().unwrap();
+    let password = Secret::new(password.as_bytes().to_vec());
+    let account = client::Account { name, domain: None, password: &password };
+    let bindings = Bindings { exporter: None, server_end_point: seen };
+    let channel = client::Channel { host: "mx.example.com", bindings, plus_offered: false };
+    let fresh = Fresh { chance: *b"twenty-four octets of it", filetime: 0 };
+    let mut exchange = ClientExchange::by_password(Mechanism::Ntlm, account, channel, &fresh).unwrap();
+    let mut token = exchange.start().unwrap();
+    loop {
+        writeln!(hears, "{}", base64::encode(&token)).unwrap();
+        let line = says.next().expect("the server says no more").unwrap();
+        match base64::decode(line.as_bytes()) {
+            Some(challenge) => token = exchange.respond(&challenge).unwrap(),
+            None => return line,
+        }
+    }
+}
+
+#[test]
+fn our_client_is_believed_with_the_right_password_alone() {
+    for end_point in [None, Some(&END_POINT[..])] {
+        let said = log_on_there("CORP\\alice", "s3cret pä$$", end_point, end_point);
+        assert_eq!(said, "welcome CORP\\alice");
+        assert!(log_on_there("CORP\\alice", "s3cret", end_point, end_point).starts_with("refused"));
+    }
+    // Somebody sits in between.
+    let said = log_on_there("CORP\\alice", "s3cret pä$$", Some(b"another"), Some(END_POINT));
+    assert_eq!(said, "refused BadBindingsError");
 }
 
 #[tokio::test]

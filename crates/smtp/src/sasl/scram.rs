@@ -67,7 +67,7 @@ impl Keys {
 }
 
 /// Hi(password, salt, i): PBKDF2 with one block.
-fn salted(password: &Secret, salt: &[u8], iterations: u32) -> Zeroizing<[u8; 32]> {
+pub(super) fn salted(password: &Secret, salt: &[u8], iterations: u32) -> Zeroizing<[u8; 32]> {
     let keyed = Keyed::<Sha256>::new(password.reveal());
     let mut last: [u8; 32] = keyed.code(&[salt, &1u32.to_be_bytes()]).into();
     let mut sum = Zeroizing::new(last);
@@ -187,12 +187,12 @@ fn saslname(text: &str) -> Option<Box<str>> {
     name(plain.as_bytes()).ok()
 }
 
-fn is_nonce(text: &str) -> bool {
+pub(super) fn is_nonce(text: &str) -> bool {
     !text.is_empty() && text.len() <= NONCE_MAX && text.bytes().all(|b| matches!(b, 0x21..=0x7e) && b != b',')
 }
 
 /// `x=value`
-fn is_extension(field: &str) -> bool {
+pub(super) fn is_extension(field: &str) -> bool {
     matches!(field.as_bytes(), [letter, b'=', _, ..] if letter.is_ascii_alphabetic() && *letter != b'm')
 }
 

@@ -12,7 +12,7 @@
 //! [MS-NLMP] §2.2, §3.2.5, §3.3.2, §3.4; [MS-SMTPNTLM]; RFC 4178 (SPNEGO). The NT hash is as good as the password.
 
 mod spnego;
-mod wire;
+pub(super) mod wire;
 
 use super::Secret;
 use super::clear::{ACCOUNT_NAME_MAX, Malformed};
@@ -28,40 +28,41 @@ use zeroize::Zeroizing;
 /// Octets of a message of NTLM.
 pub const MESSAGE_MAX: usize = 8_192;
 
-const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
+pub(super) const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 
-mod flag {
-    pub(super) const UNICODE: u32 = 0x1;
-    pub(super) const OEM: u32 = 0x2;
-    pub(super) const REQUEST_TARGET: u32 = 0x4;
-    pub(super) const SIGN: u32 = 0x10;
-    pub(super) const NTLM: u32 = 0x200;
-    pub(super) const ALWAYS_SIGN: u32 = 0x8000;
-    pub(super) const TARGET_SERVER: u32 = 0x2_0000;
-    pub(super) const EXTENDED_SECURITY: u32 = 0x8_0000;
-    pub(super) const TARGET_INFO: u32 = 0x80_0000;
-    pub(super) const VERSION: u32 = 0x200_0000;
-    pub(super) const KEYS_128: u32 = 0x2000_0000;
-    pub(super) const KEY_EXCHANGE: u32 = 0x4000_0000;
-    pub(super) const KEYS_56: u32 = 0x8000_0000;
+pub(super) mod flag {
+    pub(in crate::sasl) const UNICODE: u32 = 0x1;
+    pub(in crate::sasl) const OEM: u32 = 0x2;
+    pub(in crate::sasl) const REQUEST_TARGET: u32 = 0x4;
+    pub(in crate::sasl) const SIGN: u32 = 0x10;
+    pub(in crate::sasl) const NTLM: u32 = 0x200;
+    pub(in crate::sasl) const ALWAYS_SIGN: u32 = 0x8000;
+    pub(in crate::sasl) const TARGET_SERVER: u32 = 0x2_0000;
+    pub(in crate::sasl) const EXTENDED_SECURITY: u32 = 0x8_0000;
+    pub(in crate::sasl) const TARGET_INFO: u32 = 0x80_0000;
+    pub(in crate::sasl) const VERSION: u32 = 0x200_0000;
+    pub(in crate::sasl) const KEYS_128: u32 = 0x2000_0000;
+    pub(in crate::sasl) const KEY_EXCHANGE: u32 = 0x4000_0000;
+    pub(in crate::sasl) const KEYS_56: u32 = 0x8000_0000;
 }
 
 /// Kinds of attribute-value pairs ([MS-NLMP] §2.2.2.1).
-mod pair {
-    pub(super) const END: u16 = 0;
-    pub(super) const COMPUTER: u16 = 1;
-    pub(super) const DOMAIN: u16 = 2;
-    pub(super) const DNS_COMPUTER: u16 = 3;
-    pub(super) const DNS_DOMAIN: u16 = 4;
-    pub(super) const FLAGS: u16 = 6;
-    pub(super) const TIMESTAMP: u16 = 7;
-    pub(super) const CHANNEL: u16 = 10;
+pub(super) mod pair {
+    pub(in crate::sasl) const END: u16 = 0;
+    pub(in crate::sasl) const COMPUTER: u16 = 1;
+    pub(in crate::sasl) const DOMAIN: u16 = 2;
+    pub(in crate::sasl) const DNS_COMPUTER: u16 = 3;
+    pub(in crate::sasl) const DNS_DOMAIN: u16 = 4;
+    pub(in crate::sasl) const FLAGS: u16 = 6;
+    pub(in crate::sasl) const TIMESTAMP: u16 = 7;
+    pub(in crate::sasl) const TARGET_NAME: u16 = 9;
+    pub(in crate::sasl) const CHANNEL: u16 = 10;
 }
 
 /// The client says that its last message carries an integrity code.
-const HAS_CODE: u32 = 0x2;
+pub(super) const HAS_CODE: u32 = 0x2;
 /// Where the integrity code stands in the last message.
-const CODE: std::ops::Range<usize> = 72..88;
+pub(super) const CODE: std::ops::Range<usize> = 72..88;
 
 /// The NT hash of a password: MD4 over its UTF-16.
 #[must_use]
@@ -270,7 +271,7 @@ impl Claim {
 }
 
 /// Upper case as Windows has it: one unit for one.
-fn upper(c: char) -> char {
+pub(super) fn upper(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
         (Some(one), None) => one,
@@ -279,7 +280,7 @@ fn upper(c: char) -> char {
 }
 
 /// MD5 over `gss_channel_bindings_struct` with no addresses (RFC 2743 §1.1.6, RFC 5929 §4).
-fn channel_name(end_point: &[u8]) -> [u8; 16] {
+pub(super) fn channel_name(end_point: &[u8]) -> [u8; 16] {
     const PREFIX: &[u8] = b"tls-server-end-point:";
     let length = u32::try_from(PREFIX.len() + end_point.len()).unwrap_or(u32::MAX);
     Md5::new()
@@ -291,8 +292,8 @@ fn channel_name(end_point: &[u8]) -> [u8; 16] {
         .into()
 }
 
-/// RC4: only to unwrap the session key, as the protocol has it.
-fn rc4(key: &[u8; 16], octets: &mut [u8]) {
+/// RC4: only to wrap and unwrap the session key, as the protocol has it.
+pub(super) fn rc4(key: &[u8; 16], octets: &mut [u8]) {
     let mut state: [u8; 256] = std::array::from_fn(|i| i.to_le_bytes()[0]);
     let mut j = 0u8;
     for i in 0..256 {

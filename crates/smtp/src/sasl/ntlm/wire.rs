@@ -3,32 +3,36 @@
 
 /// A message whose signature and kind are right.
 #[derive(Copy, Clone)]
-pub(super) struct Fields<'m>(&'m [u8]);
+pub(in crate::sasl) struct Fields<'m> {
+    message: &'m [u8],
+    /// Octets before the first that a field may point to.
+    fixed: usize,
+}
 
 impl<'m> Fields<'m> {
-    pub(super) fn read(message: &'m [u8], kind: u32) -> Option<Fields<'m>> {
-        let fields = Fields(message.strip_prefix(super::SIGNATURE).map(|_| message)?);
+    pub(in crate::sasl) fn read(message: &'m [u8], kind: u32) -> Option<Fields<'m>> {
+        let fixed = if kind == 2 { 48 } else { 64 };
+        let fields = Fields { message: message.strip_prefix(super::SIGNATURE).map(|_| message)?, fixed };
         (fields.u32(8)? == kind).then_some(fields)
     }
 
-    pub(super) fn u32(self, at: usize) -> Option<u32> {
-        Some(u32::from_le_bytes(self.0.get(at..at + 4)?.try_into().ok()?))
+    pub(in crate::sasl) fn u32(self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(self.message.get(at..at + 4)?.try_into().ok()?))
     }
 
     /// What the field at `at` (length, room, offset) points to.
-    pub(super) fn payload(self, at: usize) -> Option<&'m [u8]> {
-        let length = usize::from(u16::from_le_bytes(self.0.get(at..at + 2)?.try_into().ok()?));
+    pub(in crate::sasl) fn payload(self, at: usize) -> Option<&'m [u8]> {
+        let length = usize::from(u16::from_le_bytes(self.message.get(at..at + 2)?.try_into().ok()?));
         if length == 0 {
             return Some(&[]);
         }
         let offset = usize::try_from(self.u32(at + 4)?).ok()?;
-        // Nothing lies within the fixed part.
-        (offset >= 64).then(|| self.0.get(offset..offset.checked_add(length)?)).flatten()
+        (offset >= self.fixed).then(|| self.message.get(offset..offset.checked_add(length)?)).flatten()
     }
 }
 
 /// Appends a field: length, room, offset.
-pub(super) fn put_field(out: &mut Vec<u8>, length: usize, offset: usize) {
+pub(in crate::sasl) fn put_field(out: &mut Vec<u8>, length: usize, offset: usize) {
     let length = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
     out.extend(length);
     out.extend(length);
@@ -36,14 +40,14 @@ pub(super) fn put_field(out: &mut Vec<u8>, length: usize, offset: usize) {
 }
 
 /// Appends an attribute-value pair.
-pub(super) fn put_pair(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(in crate::sasl) fn put_pair(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.extend(kind.to_le_bytes());
     out.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend_from_slice(value);
 }
 
 /// The pairs up to the one that ends them; `None` if they do not end, or one of a kind comes twice.
-pub(super) fn pairs(mut octets: &[u8]) -> Option<Vec<(u16, &[u8])>> {
+pub(in crate::sasl) fn pairs(mut octets: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     let mut found: Vec<(u16, &[u8])> = Vec::new();
     loop {
         let (head, rest) = octets.split_at_checked(4)?;
@@ -61,27 +65,27 @@ pub(super) fn pairs(mut octets: &[u8]) -> Option<Vec<(u16, &[u8])>> {
 }
 
 /// UTF-16, little endian.
-pub(super) fn utf16(text: &str) -> Vec<u8> {
+pub(in crate::sasl) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
 /// How names are written in messages, by what the client can read.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Letters {
+pub(in crate::sasl) enum Letters {
     Utf16,
     /// The client knows only the code page of its machine: of that, what all code pages have in common.
     Ascii,
 }
 
 impl Letters {
-    pub(super) fn write(self, text: &str) -> Vec<u8> {
+    pub(in crate::sasl) fn write(self, text: &str) -> Vec<u8> {
         match self {
             Letters::Utf16 => utf16(text),
             Letters::Ascii => text.bytes().map(|octet| if octet.is_ascii() { octet } else { b'?' }).collect(),
         }
     }
 
-    pub(super) fn read(self, octets: &[u8]) -> Option<String> {
+    pub(in crate::sasl) fn read(self, octets: &[u8]) -> Option<String> {
         match self {
             Letters::Ascii => octets.is_ascii().then(|| String::from_utf8(octets.to_vec()).ok()).flatten(),
             Letters::Utf16 if !octets.len().is_multiple_of(2) => None,
