@@ -165,8 +165,8 @@ impl Store {
             }
         })?;
         let found = recover(&disk, options(&server.queue)).map_err(|error| StoreError::Spool(root, error))?;
-        let recovery =
-            Recovery { journal: found.messages.len(), folder: found.scan.left(), troubles: found.troubles.clone() };
+        let troubles = found.troubles.iter().chain(&found.doubts).cloned().collect();
+        let recovery = Recovery { journal: found.messages.len(), folder: found.scan.left(), troubles };
         let shared = Arc::new(Shared {
             disk,
             folder: found.folder,

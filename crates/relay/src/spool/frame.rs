@@ -120,6 +120,11 @@ pub(super) struct Frame<'a> {
     pub text: &'a str,
 }
 
+/// The segment that the first frame says it is of; its check is not looked at.
+pub(super) fn segment_of(octets: &[u8]) -> Option<u32> {
+    octets.get(12..16)?.try_into().ok().map(u32::from_le_bytes)
+}
+
 /// The frame at `offset` of a segment, if a whole one of that segment stands there.
 pub(super) fn parse(octets: &[u8], offset: usize, segment: u32, salt: Option<u64>) -> Option<Frame<'_>> {
     let rest = octets.get(offset..)?;

@@ -41,6 +41,8 @@ pub struct Recovered<D: Disk> {
     pub known: Vec<QueueId>,
     /// What the operator must know: damage, and where it was put.
     pub troubles: Vec<String>,
+    /// The same of what may be damage, or what a power cut left of a write that was promised to nobody: there is no telling.
+    pub doubts: Vec<String>,
 }
 
 /// Why the spool cannot be used.
@@ -81,11 +83,12 @@ struct Found {
 struct JournalFound {
     messages: HashMap<QueueId, Found>,
     segments: Vec<FoundSegment>,
-    /// Files without a frame: made ahead, never used.
+    /// Files without a frame that look so: made ahead, never used.
     unused: Vec<(u32, u64)>,
     highest: QueueId,
     known: Vec<QueueId>,
     troubles: Vec<String>,
+    doubts: Vec<String>,
 }
 
 /// Reads what is there and puts it in order.
@@ -98,6 +101,7 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
     settle(disk, &found)?;
     let folder = Folder::new(disk.clone());
     let mut troubles = std::mem::take(&mut found.troubles);
+    let doubts = std::mem::take(&mut found.doubts);
     let mut known = std::mem::take(&mut found.known);
     known.sort_unstable();
     known.dedup();
@@ -130,7 +134,7 @@ pub fn recover<D: Disk>(disk: &D, options: Options) -> Result<Recovered<D>, Spoo
     }
     let scan =
         listing.sweep(disk, |id| messages.binary_search_by_key(&id, |m| m.id).is_ok_and(|i| is_file(&messages[i])));
-    Ok(Recovered { journal, folder, messages, scan, highest, known, troubles })
+    Ok(Recovered { journal, folder, messages, scan, highest, known, troubles, doubts })
 }
 
 /// Makes durable what was read: after a kill without a power cut it may only be in the system's memory yet. What this
@@ -230,7 +234,17 @@ fn read_journal<D: Disk>(disk: &D) -> Result<JournalFound, SpoolError> {
 /// Follows what a segment tells, frame by frame; up to `durable` it was so in an earlier life already.
 fn take_segment(read: segment::Read, durable: u64, found: &mut JournalFound) {
     if read.frames.is_empty() && read.damage.is_empty() {
-        found.unused.push((read.number, read.len));
+        if read.begins_unused {
+            found.unused.push((read.number, read.len));
+            return;
+        }
+        found.doubts.push(format!(
+            "{} has no record that can be read: the first write into it was cut, or it is damaged, and then what was accepted \
+             there is lost; the file will be kept in damaged/",
+            segment::name(read.number)
+        ));
+        let (number, octets) = (read.number, read.len);
+        found.segments.push(FoundSegment { number, octets, damaged: true, settled: true });
         return;
     }
     for hole in &read.damage {

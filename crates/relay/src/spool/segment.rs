@@ -23,8 +23,10 @@ pub(super) struct Read {
     pub len: u64,
     /// Its frames in order, without those behind a torn tail.
     pub frames: Vec<(Head, Box<str>)>,
-    /// Holes in what had been durable.
+    /// Holes in what had been durable, and what the disk could not read.
     pub damage: Vec<Range<u64>>,
+    /// It begins as one that was never written to does: with nothing, or with a record of the life before.
+    pub begins_unused: bool,
     /// A write was torn here: the rest was promised to nobody.
     pub torn_at: Option<u64>,
 }
@@ -60,21 +62,38 @@ pub(super) fn begin<D: Disk>(disk: &D, number: u32) -> io::Result<Option<Head>> 
 }
 
 /// Reads a segment, which was durable up to `durable` at least, as the next one's first frame says. `octets` is a buffer
-/// to use again. No frame at all: the segment has not been used yet.
+/// to use again. No frame at all: the segment has not been used yet, if it looks like that ([`Read::begins_unused`]).
 pub(super) fn read<D: Disk>(disk: &D, number: u32, durable: u64, octets: &mut Vec<u8>) -> io::Result<Read> {
     let file = disk.open(&name(number))?;
     let len = disk.len(&file)?;
     octets.clear();
     octets.resize(usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
-    if disk.read_at(&file, 0, octets).is_err() {
-        octets.fill(0);
-        for (i, piece) in octets.chunks_mut(PIECE).enumerate() {
-            if disk.read_at(&file, (i * PIECE) as u64, piece).is_err() {
-                piece.fill(0);
-            }
+    let unreadable = match disk.read_at(&file, 0, octets) {
+        Ok(_) => Vec::new(),
+        Err(_) => read_pieces(octets, |offset, piece| disk.read_at(&file, offset, piece)),
+    };
+    let mut read = sort_out(number, durable, octets);
+    read.damage.extend(unreadable);
+    Ok(read)
+}
+
+/// Reads piece by piece; what cannot be read is left as zeros. Says where that is.
+fn read_pieces(octets: &mut [u8], read: impl Fn(u64, &mut [u8]) -> io::Result<usize>) -> Vec<Range<u64>> {
+    let mut unreadable: Vec<Range<u64>> = Vec::new();
+    octets.fill(0);
+    for (i, piece) in octets.chunks_mut(PIECE).enumerate() {
+        let start = (i * PIECE) as u64;
+        if read(start, piece).is_ok() {
+            continue;
+        }
+        piece.fill(0);
+        let end = start + piece.len() as u64;
+        match unreadable.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => unreadable.push(start..end),
         }
     }
-    Ok(sort_out(number, durable, octets))
+    unreadable
 }
 
 /// A place where the frames do not follow each other.
@@ -106,7 +125,8 @@ fn sort_out(number: u32, durable: u64, octets: &[u8]) -> Read {
         at = usize::try_from(end).unwrap_or(octets.len());
     }
     let durable = frames.iter().map(|(head, _)| u64::from(head.synced)).fold(durable, u64::max);
-    let mut read = Read { number, len: octets.len() as u64, frames, damage: Vec::new(), torn_at: None };
+    let begins_unused = begins_unused(octets);
+    let mut read = Read { number, len: octets.len() as u64, frames, damage: Vec::new(), begins_unused, torn_at: None };
     for gap in gaps {
         if gap.at.start < durable {
             read.damage.push(gap.at);
@@ -117,6 +137,14 @@ fn sort_out(number: u32, durable: u64, octets: &[u8]) -> Read {
         }
     }
     read
+}
+
+/// Nothing has been written where the first frame goes: it is empty, or has the first frame of the segment whose file it was
+/// before.
+fn begins_unused(octets: &[u8]) -> bool {
+    let first = octets.get(..frame::BARE).unwrap_or(octets);
+    first.iter().all(|octet| *octet == 0)
+        || frame::segment_of(octets).is_some_and(|n| frame::parse(octets, 0, n, None).is_some())
 }
 
 /// When a sync begins the writer leaves the rest of the block, whatever comes of the sync; the next frame's sequence says
@@ -140,5 +168,23 @@ fn next_frame<'a>(
         }
         let rest = octets.get(at + 1..)?;
         at += 1 + finder.find(rest)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_cannot_read_is_damage_and_costs_only_itself() {
+        let mut octets = vec![1; 5 * PIECE + 7];
+        let bad = [1, 2, 5].map(|n| n * PIECE as u64);
+        let unreadable = read_pieces(&mut octets, |offset, piece| {
+            piece.fill(2);
+            if bad.contains(&offset) { Err(io::ErrorKind::Other.into()) } else { Ok(piece.len()) }
+        });
+        assert_eq!(unreadable, [PIECE as u64..3 * PIECE as u64, 5 * PIECE as u64..5 * PIECE as u64 + 7]);
+        let read = |piece: usize| octets[piece * PIECE];
+        assert_eq!([0, 1, 2, 3, 4, 5].map(read), [2, 0, 0, 2, 2, 0]);
     }
 }

@@ -92,6 +92,25 @@ fn a_damaged_segment_is_kept_for_the_operator() {
     assert!(messages.is_empty() && troubles.is_empty(), "{troubles:?}");
 }
 
+/// Not one record of a segment can be read: it is not taken for one that was never used, but told of and kept.
+#[test]
+fn a_segment_without_a_readable_record_is_kept_for_the_operator() {
+    let life = Life::live(SimDisk::new(), &[Do::Accept(&[(1, 50)]), Do::Accept(&[(2, 60)])]);
+    for (what, octets) in [("garbage", vec![0x5a; 8_192]), ("a foreign file", b"not a journal\n".repeat(10))] {
+        let disk = copy(&life.disk);
+        put(&disk, SEGMENT, &octets);
+        let mut recovered = recover(&disk, options()).unwrap();
+        assert!(recovered.messages.is_empty());
+        assert_eq!(recovered.doubts.len(), 1, "{what}: {:?}", recovered.doubts);
+        assert!(recovered.doubts[0].contains("00000001.log") && recovered.doubts[0].contains("damaged/"), "{what}");
+        while let Some(chore) = recovered.journal.chore() {
+            recovered.journal.chore_done(chore.run(&disk)).unwrap();
+        }
+        assert_eq!(disk.contents().get("damaged/00000001.log").map(|kept| kept.to_vec()), Some(octets), "{what}");
+        assert!(recover(&disk, options()).unwrap().doubts.is_empty(), "{what}: told of once");
+    }
+}
+
 /// Somebody who knows the form of the journal sends a message with a frame in it. When the frame around it rots, the
 /// forged one must not be taken: it lacks the salt.
 #[test]
