@@ -15,7 +15,7 @@ say() { printf '\n== %s\n' "$*"; }
 # --- peers -----------------------------------------------------------------------------------------------------------
 # program (looked for with the system folders in PATH) and the Debian package that brings it
 peers='postfix=postfix dovecot=dovecot-core doveadm=dovecot-core /usr/lib/dovecot/lmtp=dovecot-lmtpd
-/usr/lib/dovecot/pop3=dovecot-pop3d named=bind9 swaks=swaks curl=curl fetchmail=fetchmail python3=python3
+/usr/lib/dovecot/pop3=dovecot-pop3d named=bind9 dnssec-signzone=bind9-utils swaks=swaks curl=curl fetchmail=fetchmail python3=python3
 unshare=util-linux mount=mount openssl=openssl pebble=pebble
 krb5kdc=krb5-kdc kadmin.local=krb5-admin-server kinit=krb5-user krb5-config=libkrb5-dev'
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -107,7 +107,7 @@ for program in krb5kdc kdb5_util kadmin.local kinit krb5-config curl; do
 done
 [ -n "$(libclang)" ] && /usr/bin/python3 -c 'import gssapi' 2>/dev/null || kerberos=no
 [ "$kerberos" = yes ] || unable+=("with_kerberos: GSSAPI with an MIT key distribution centre (it, libkrb5-dev, libclang-dev or python3-gssapi is missing)")
-need with_bind "hosts found through a real name server" named named-checkconf
+need with_bind "hosts found through a real name server" named named-checkconf dnssec-keygen dnssec-signzone
 if [ "$(id -u)" = 0 ]; then
   need with_postfix "a real Postfix as next hop and as client" postfix swaks curl python3 named
   need with_dovecot "LMTP into a real Dovecot, downloaded over POP3" dovecot curl fetchmail swaks python3 \

@@ -18,6 +18,7 @@ mod life;
 mod process;
 mod recipes;
 mod retry;
+mod route;
 mod with_bind;
 mod with_clients;
 mod with_dovecot;

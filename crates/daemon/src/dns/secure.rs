@@ -135,15 +135,20 @@ impl Secure {
                 Err(error) => match none(&error) {
                     Some((fault, secure)) => Proven { secure, ..not_answered(&at, fault) },
                     // The library takes "an alias of something without such records" for a lie: look for oneself.
-                    None if is_bogus(&error) => match self.alias(&at).await {
-                        Some((target, proven)) => {
+                    None if is_bogus(&error) => {
+                        if let Some((target, proven)) = self.alias(&at).await {
                             secure_alias |= proven && at == *name;
                             secure &= proven;
                             at = target;
                             continue;
                         }
-                        None => not_answered(&at, unanswered("DNSSEC: the answer is bogus")),
-                    },
+                        match self.by_wildcard(&at, kind).await {
+                            Some(lookup) => {
+                                Proven { name: at.clone(), ..read(lookup.query().name(), lookup.answers(), kind, pick) }
+                            }
+                            None => not_answered(&at, unanswered("DNSSEC: the answer is bogus")),
+                        }
+                    }
                     None => not_answered(&at, fault(&error)),
                 },
             };
@@ -152,6 +157,23 @@ impl Secure {
             return proven;
         }
         not_answered(name, unanswered("an alias, CNAME, that leads nowhere"))
+    }
+
+    /// The library takes an answer from a wildcard for a lie if the proof that there is no better one is the wildcard's own
+    /// NSEC record. That proof comes with other questions, too: what the wildcard has, then, is what the name has.
+    async fn by_wildcard(&self, name: &Name, kind: RecordType) -> Option<Lookup> {
+        let wildcard = name.base_name().prepend_label("*").ok()?;
+        let other = self.ask(name, RecordType::HINFO).await.err()?;
+        let NetError::Dns(DnsError::NoRecordsFound(none)) = other else { return None };
+        let is_wild = none.authorities.iter().flat_map(|records| records.iter()).any(|record| match &record.data {
+            RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
+                let next = nsec.next_domain_name();
+                let is_last = *next <= record.name && next.zone_of(name);
+                record.proof.is_secure() && record.name == wildcard && *name > wildcard && (name < next || is_last)
+            }
+            _ => false,
+        });
+        if is_wild { self.ask(&wildcard, kind).await.ok() } else { None }
     }
 
     /// What the name is an alias of, and whether that is proven.
@@ -179,9 +201,14 @@ impl Secure {
             }
             _ => return Keys::Insecure,
         };
-        let bases = match &addresses {
-            Proven { secure: true, name, .. } if *name != host => vec![name.clone(), host],
-            Proven { secure: true, .. } | Proven { secure_alias: true, .. } => vec![host],
+        // A resolver that is believed says only whether all of an answer is proven, not how far.
+        let is_proven_alias = addresses.name != host && !addresses.secure && {
+            addresses.secure_alias || self.alias(&host).await.is_some_and(|(_, proven)| proven)
+        };
+        let bases = match addresses {
+            Proven { secure: true, name, .. } if name != host => vec![name, host],
+            Proven { secure: true, .. } => vec![host],
+            _ if is_proven_alias => vec![host],
             _ => return Keys::Insecure,
         };
         let mut none = Keys::None;

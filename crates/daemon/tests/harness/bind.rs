@@ -45,6 +45,11 @@ impl Bind {
             at.port(),
             at.ip()
         );
+        Bind::run(at, folder, &text)
+    }
+
+    /// Runs with this configuration, in this folder.
+    pub fn run(at: SocketAddr, folder: PathBuf, text: &str) -> Bind {
         let conf = folder.join("named.conf");
         fs::write(&conf, text).unwrap();
         run_well(Command::new("named-checkconf").arg("-z").arg(&conf));
@@ -57,7 +62,7 @@ impl Bind {
 
     /// Does it answer a question (SOA of `test`) over UDP?
     fn answers(&self) -> bool {
-        let question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04test\x00\x00\x06\x00\x01";
+        let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04test\x00\x00\x06\x00\x01";
         let Ok(socket) = UdpSocket::bind((self.at.ip(), 0)) else { return false };
         let _ = socket.set_read_timeout(Some(Duration::from_millis(300)));
         let mut answer = [0; 512];
@@ -71,7 +76,7 @@ impl Bind {
 }
 
 /// BIND listens only at addresses that an interface bears, so it cannot have one of the site's.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = tcp.local_addr().unwrap();

@@ -11,6 +11,7 @@ pub mod mail;
 pub mod peer;
 pub mod postfix;
 pub mod relay;
+pub mod signed;
 pub mod tools;
 
 use std::fs;

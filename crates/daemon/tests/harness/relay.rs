@@ -17,6 +17,8 @@ pub struct Settings {
     /// Addresses, or tables; the first is an address.
     pub listen: Vec<String>,
     pub dns: Option<SocketAddr>,
+    /// Further lines of `[dns]`.
+    pub dns_more: Vec<String>,
     /// Lines of the tables; a key here replaces the default line of the same key.
     pub general: Vec<String>,
     pub access: Vec<String>,
@@ -37,6 +39,7 @@ impl Settings {
             listen: vec![site.at(1, 2525).to_string()],
             // Nobody listens there: a test that needs names starts a server.
             dns: Some(site.at(250, 5353)),
+            dns_more: Vec::new(),
             general: Vec::new(),
             access: lines(&["relay = { only = [\"127.0.0.0/8\"] }"]),
             messages: Vec::new(),
@@ -59,6 +62,11 @@ impl Settings {
 
     pub fn dns(mut self, at: SocketAddr) -> Settings {
         self.dns = Some(at);
+        self
+    }
+
+    pub fn dns_more(mut self, line: &str) -> Settings {
+        set(&mut self.dns_more, line);
         self
     }
 
@@ -107,7 +115,7 @@ impl Settings {
     pub fn text(&self, home: &Path) -> String {
         let mut text = String::new();
         if let Some(dns) = self.dns {
-            let _ = writeln!(text, "[dns]\nservers = [\"{dns}\"]\n");
+            let _ = writeln!(text, "[dns]\nservers = [\"{dns}\"]\n{}\n", self.dns_more.join("\n"));
         }
         let _ = writeln!(text, "[[virtual_server]]\nname = \"Test\"\nhome = \"{}\"", home.display());
         let value = |at: &String| if at.starts_with('{') { at.clone() } else { format!("\"{at}\"") };
