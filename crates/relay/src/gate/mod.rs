@@ -48,9 +48,10 @@ pub fn needs_name(server: &VirtualServer) -> bool {
 pub fn connect<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict<'a> {
     let list = &server.access.connection;
     let found = trust::find(list, client);
+    let unknown = trust::is_unknown(list, client);
     let (setting, is_in) = match list {
         AccessList::Only(_) => ("access.connection.only", found.is_some()),
-        AccessList::AllExcept(_) => ("access.connection.all_except", found.is_none()),
+        AccessList::AllExcept(_) => ("access.connection.all_except", found.is_none() && !unknown),
     };
     let because = match found {
         Some((index, entry)) => {
@@ -63,6 +64,7 @@ pub fn connect<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict<'a
         }
         None => {
             let words = match (list.entries().is_empty(), is_in) {
+                _ if unknown => "the list has a domain, and the client's name is not known",
                 (true, true) => "everybody may connect",
                 (false, true) => "all may connect but those on the list, and the client is not on it",
                 (_, false) => "the client is not on the list of those who may connect",
@@ -73,7 +75,7 @@ pub fn connect<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict<'a
     if is_in {
         return Verdict::yes(because);
     }
-    if found.is_none() && list.needs_name() && *client.name == PeerName::Unanswered {
+    if unknown {
         let text = "The DNS did not answer; try again later";
         return Verdict::no(Reply::new(421, 7, 1, text), because);
     }
@@ -285,7 +287,7 @@ pub fn recipient<'a>(server: &'a VirtualServer, client: &Client<'_>, mailbox: &M
 }
 
 fn no_relay(server: &VirtualServer, client: &Client<'_>, mailbox: &Mailbox) -> Reply {
-    if server.access.relay.list.needs_name() && *client.name == PeerName::Unanswered {
+    if trust::is_unknown(&server.access.relay.list, client) {
         let text = format!("Unable to relay for {mailbox} now: the DNS did not answer; try again later");
         return Reply::new(450, 7, 1, text);
     }

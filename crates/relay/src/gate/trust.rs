@@ -1,9 +1,9 @@
 //! Who is on a list.
 //!
 //! An address matches whatever clothes it comes in (IPv4 within IPv6 is IPv4). A domain matches a name that reverse DNS has
-//! confirmed, a certificate one that was verified; what is not known matches nothing.
+//! confirmed, a certificate one that was verified; what is not known matches nothing, and nobody gets in by being unknown.
 
-use super::Client;
+use super::{Client, PeerName};
 use crate::config::{AccessList, Entry, VirtualServer};
 use crate::reason::{Reason, Value};
 
@@ -21,6 +21,12 @@ pub(super) fn find<'a>(list: &'a AccessList, client: &Client<'_>) -> Option<(usi
     })
 }
 
+/// Might the client be on the list, if only its name were known?
+pub(super) fn is_unknown(list: &AccessList, client: &Client<'_>) -> bool {
+    let nameless = matches!(client.name, PeerName::NotAsked | PeerName::Unanswered);
+    nameless && list.needs_name() && find(list, client).is_none()
+}
+
 /// May this client relay to any domain? Either way, what decided.
 pub(super) fn relay<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Result<Reason<'a>, Reason<'a>> {
     let rule = &server.access.relay;
@@ -35,6 +41,10 @@ pub(super) fn relay<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Resul
         }
         (AccessList::Only(_), None) => {
             Err(whole("access.relay.only", "the client is not on the list of those who may relay"))
+        }
+        // As long as it is not known, it may be one of those on the list.
+        (AccessList::AllExcept(_), None) if is_unknown(&rule.list, client) => {
+            Err(whole("access.relay.all_except", "the list has a domain, and the client's name is not known"))
         }
         (AccessList::AllExcept(_), None) => {
             Ok(whole("access.relay.all_except", "all may relay but those on the list, and the client is not on it"))

@@ -6,7 +6,7 @@ use crate::script::play;
 use relay::account::{Account, PasswordHash, SenderPattern};
 use relay::config::VirtualServer;
 use relay::explain::{Inquiry, Logon, explain};
-use relay::gate::{CertificateIdentity, Client, PeerName, TlsIdentity};
+use relay::gate::{self, CertificateIdentity, Client, PeerName, TlsIdentity};
 use smtp::address::Domain;
 use smtp::sasl::Mechanism;
 
@@ -21,8 +21,9 @@ fn scripts() {
 fn answer(server: &VirtualServer, line: &str) -> String {
     let mut words = line.strip_prefix("explain ").unwrap().split(' ').peekable();
     let address = words.next().unwrap().parse().unwrap();
-    let (mut listener, mut name, mut tls, mut names, mut auth, mut by) =
-        (0, PeerName::NotAsked, false, None, None, None);
+    // Where that matters it has been asked for, and there is none.
+    let nameless = if gate::needs_name(server) { PeerName::None } else { PeerName::NotAsked };
+    let (mut listener, mut name, mut tls, mut names, mut auth, mut by) = (0, nameless, false, None, None, None);
     while let Some(word) = words.peek().copied() {
         let mut value = || words.nth(1).unwrap();
         match word {

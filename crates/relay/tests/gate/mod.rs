@@ -1,6 +1,6 @@
 //! Plays the scripts of `tests/gate`.
 //!
-//! `connect ADDRESS [at N] [with N open] [named NAME|unconfirmed|none|unanswered]` names the client and the listener (the first is 0), `tls`
+//! `connect ADDRESS [at N] [with N open] [named NAME|unconfirmed|none|unanswered|unasked]` names the client (it has no name in DNS where that matters) and the listener (the first is 0), `tls`
 //! encrypts, `certificate NAME` shows one of that name whose fingerprint is that of the name's octets, `logon [SENDERS]` makes it one who has
 //! proved who it is. `why` adds to each verdict what decided. `AUTH METHOD`, and a `MAIL` or `RCPT` line, which is read by the real grammar, are
 //! judged by the gate. `␀` in a line stands for NUL. Of the grammar's refusals only the codes are kept: its words are tested
@@ -96,7 +96,8 @@ fn answer(server: &VirtualServer, peer: &mut Peer, line: &str) -> Option<String>
 
 fn connect(server: &VirtualServer, peer: &mut Peer, rest: &str) -> String {
     let mut words = rest.split_whitespace();
-    *peer = Peer { address: words.next().unwrap().parse().unwrap(), why: peer.why, ..Peer::default() };
+    let name = if gate::needs_name(server) { PeerName::None } else { PeerName::NotAsked };
+    *peer = Peer { address: words.next().unwrap().parse().unwrap(), name, why: peer.why, ..Peer::default() };
     let mut open = 0;
     while let Some(word) = words.next() {
         match word {
@@ -108,6 +109,7 @@ fn connect(server: &VirtualServer, peer: &mut Peer, rest: &str) -> String {
                     "unconfirmed" => PeerName::Unconfirmed,
                     "none" => PeerName::None,
                     "unanswered" => PeerName::Unanswered,
+                    "unasked" => PeerName::NotAsked,
                     name => PeerName::Confirmed(Domain::parse(name).unwrap()),
                 }
             }
