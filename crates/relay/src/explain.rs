@@ -4,11 +4,11 @@
 //! Decides nothing itself. It asks what real sessions and deliveries ask: command inspection lets lines through
 //! ([`smtp::server::Inspection`]), the grammar completes the addresses ([`smtp::command`]), [`crate::gate`] judges, [`crate::route`] rewrites and routes. It ends at the first refusal, as
 //! a session would. What depends on the moment (how many are connected, how often somebody came, whether a password is right, what
-//! MX records say) is not asked; [`Inquiry`] says what is taken for granted.
+//! MX records say, which version of TLS is agreed upon) is not asked; [`Inquiry`] says what is taken for granted.
 
-use crate::account::{Account, Refusal};
+use crate::account::{Account, Accounts, Refusal};
 use crate::config::{ListenerTls, VirtualServer};
-use crate::gate::{self, Client, Identity, PeerName, Verdict};
+use crate::gate::{self, Client, Identity, Means, PeerName, Verdict};
 use crate::reason::{Reason, Value};
 use crate::route::{self, NextHop, Route};
 use smtp::address::{Mailbox, ReversePath};
@@ -16,6 +16,7 @@ use smtp::command::{Command, CommandError};
 use smtp::extension::Extensions;
 use smtp::reply::Reply;
 use smtp::sasl::Mechanism;
+use smtp::server::replies;
 use std::sync::Arc;
 
 /// A session as it is imagined.
@@ -23,6 +24,8 @@ use std::sync::Arc;
 pub struct Inquiry<'a> {
     /// The client before it has authenticated.
     pub client: Client<'a>,
+    /// What the methods of AUTH have to work with.
+    pub means: Means,
     /// Its account, whose password is taken to be right.
     pub logon: Option<Logon<'a>>,
     /// What stands after `MAIL FROM:`, in brackets or not.
@@ -36,8 +39,8 @@ pub struct Inquiry<'a> {
 pub struct Logon<'a> {
     /// The name that it gives.
     pub name: &'a str,
-    /// The account of that name, if there is one.
-    pub account: Option<&'a Account>,
+    /// The accounts among which it is looked for.
+    pub accounts: &'a Accounts,
     /// By this method; `None`: the strongest that it is offered.
     pub mechanism: Option<Mechanism>,
 }
@@ -145,11 +148,12 @@ impl<'s> Told<'s> {
             asked.push_str(&format!(", calls itself {helo} (nobody is believed for that)"));
         }
         self.add(Stage::Connection, asked, "may connect", &gate::connect(server, &client))?;
-        self.inspected_tls(&client)?;
+        self.greeting(&client, inquiry.means)?;
+        self.inspected_tls(&client, inquiry.means)?;
         let with = if client.tls.is_some() { "with TLS" } else { "without TLS" };
         let asked = format!("{with}, on {}", client.listener);
         self.add(Stage::Tls, asked, "may go on", &gate::secure(server, &client))?;
-        let identity = self.logon(&client, inquiry.logon.as_ref())?;
+        let identity = self.logon(&client, inquiry)?;
         let client = Client { identity: identity.as_ref(), ..client };
         let asked = match &identity {
             Some(identity) => format!("as {}, by {}", identity.account, identity.mechanism),
@@ -170,32 +174,45 @@ impl<'s> Told<'s> {
         if is_yes { Ok(()) } else { Err(Refused) }
     }
 
+    /// Does its EHLO pass?
+    fn greeting(&mut self, client: &Client<'_>, means: Means) -> Result<(), Refused> {
+        let Some(helo) = client.helo else { return Ok(()) };
+        let line = format!("EHLO {helo}");
+        let offered = self.offered(client, means);
+        self.inspected(Stage::Connection, &line, &offered)?;
+        match Command::parse_offered(line.as_bytes(), &self.server.default_domain.name, &offered) {
+            Ok(Command::Hello { .. }) => Ok(()),
+            Ok(_) => Err(self.misread(Stage::Connection, line, Reply::plain(500, "This is no name"))),
+            Err(error) => Err(self.misread(Stage::Connection, line, error.reply())),
+        }
+    }
+
     /// Who the client has proved to be.
-    fn logon(&mut self, client: &Client<'_>, logon: Option<&Logon<'_>>) -> Result<Option<Identity>, Refused> {
-        let Some(logon) = logon else { return Ok(None) };
-        let server = self.server;
-        let offered = gate::mechanisms(server, client);
+    fn logon(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<Option<Identity>, Refused> {
+        let Some(logon) = &inquiry.logon else { return Ok(None) };
+        let (server, means) = (self.server, inquiry.means);
+        let account = logon.accounts.find(logon.name);
+        let offered = gate::offered(server, means, client).now;
         // With nothing to choose from, the first that is on says why it is not offered.
         let on = &server.access.authentication.methods;
-        let strongest = offered.iter().copied().find(|mechanism| holds(logon.account, *mechanism));
+        let strongest = offered.iter().copied().find(|mechanism| lacks(logon, client, *mechanism).is_none());
         let mechanism = logon.mechanism.or(strongest).or(offered.first().copied()).or(on.first().copied());
         let asked = |by: &str| format!("AUTH as {}{by}", logon.name);
         let Some(mechanism) = mechanism else {
             let because =
                 Reason::setting(server, "access.authentication.methods", Value::Methods(on), "no method is on");
-            let decision = Decision::new(Stage::Authentication, asked(""), Err(Refusal::Unusable.reply()), &because);
+            let decision = Decision::new(Stage::Authentication, asked(""), Err(replies::not_offered()), &because);
             self.decisions.push(decision);
             return Err(Refused);
         };
         let by = format!(", by {mechanism}");
         let line = format!("AUTH {mechanism}");
-        self.inspected(Stage::Authentication, &line, &self.offered(client))?;
-        self.add(Stage::Authentication, asked(&by), "may try", &gate::auth(server, client, mechanism))?;
-        let words = match logon.account {
-            Some(account) if account.disabled => "the account is disabled",
-            account if !holds(account, mechanism) && account.is_some() => "the account has nothing for this method",
-            None if !holds(None, mechanism) => "there is no such account",
-            account => {
+        self.inspected(Stage::Authentication, &line, &self.offered(client, means))?;
+        self.add(Stage::Authentication, asked(&by), "may try", &gate::auth(server, means, client, mechanism))?;
+        let words = match (account, lacks(logon, client, mechanism)) {
+            (Some(account), _) if account.disabled => "the account is disabled",
+            (_, Some(words)) => words,
+            (account, None) => {
                 let named = account.map_or(logon.name, |account| &account.name).into();
                 let may_send_as = account.map(|account| account.may_send_as.clone()).unwrap_or_default();
                 return Ok(Some(Identity { account: named, mechanism, may_send_as }));
@@ -209,7 +226,7 @@ impl<'s> Told<'s> {
     fn sender(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<ReversePath, Refused> {
         let utf8 = if inquiry.sender.is_ascii() && inquiry.recipient.is_ascii() { "" } else { " SMTPUTF8" };
         let line = format!("MAIL FROM:{}{utf8}", bracketed(inquiry.sender));
-        let offered = self.offered(client);
+        let offered = self.offered(client, inquiry.means);
         self.inspected(Stage::Sender, &line, &offered)?;
         match Command::parse_offered(line.as_bytes(), &self.server.default_domain.name, &offered) {
             Ok(Command::Mail(mail)) => {
@@ -232,7 +249,7 @@ impl<'s> Told<'s> {
 
     fn recipient(&mut self, client: &Client<'_>, inquiry: &Inquiry<'_>) -> Result<Mailbox, Refused> {
         let line = format!("RCPT TO:{}", bracketed(inquiry.recipient));
-        let offered = self.offered(client);
+        let offered = self.offered(client, inquiry.means);
         self.inspected(Stage::Recipient, &line, &offered)?;
         match Command::parse_offered(line.as_bytes(), &self.server.default_domain.name, &offered) {
             Ok(Command::Rcpt(rcpt)) => {
@@ -247,21 +264,21 @@ impl<'s> Told<'s> {
     }
 
     /// What EHLO offers this client, command inspection heeded.
-    fn offered(&self, client: &Client<'_>) -> Extensions {
+    fn offered(&self, client: &Client<'_>, means: Means) -> Extensions {
         let by_upgrade = matches!(client.listener.tls, ListenerTls::StartTls | ListenerTls::StartTlsRequired);
         self.server.access.inspection.rules().limit(Extensions {
             starttls: by_upgrade,
-            auth: !self.server.access.authentication.methods.is_empty(),
+            auth: gate::offered(self.server, means, client) != gate::Offered::default(),
             ..Extensions::ours(self.server.messages.size_max)
         })
     }
 
     /// Does command inspection let STARTTLS through, if the client needs it for its TLS?
-    fn inspected_tls(&mut self, client: &Client<'_>) -> Result<(), Refused> {
+    fn inspected_tls(&mut self, client: &Client<'_>, means: Means) -> Result<(), Refused> {
         if client.tls.is_none() || matches!(client.listener.tls, ListenerTls::Implicit | ListenerTls::Plain) {
             return Ok(());
         }
-        self.inspected(Stage::Tls, "STARTTLS", &self.offered(client))
+        self.inspected(Stage::Tls, "STARTTLS", &self.offered(client, means))
     }
 
     /// Does command inspection let this line through?
@@ -330,17 +347,32 @@ pub fn route_of(server: &VirtualServer, recipient: &Mailbox) -> (Decision, Optio
     (Decision::new(Stage::Route, format!("<{recipient}>"), outcome, &because), hop)
 }
 
-/// Can this account, or somebody without one, pass by this method at all?
-fn holds(account: Option<&Account>, mechanism: Mechanism) -> bool {
+/// Why nobody can pass by this method as this account, whatever he knows.
+fn lacks(logon: &Logon<'_>, client: &Client<'_>, mechanism: Mechanism) -> Option<&'static str> {
+    // The issuer says who it is, and needs no account here.
+    if mechanism.is_token() {
+        return None;
+    }
+    let Some(account) = logon.accounts.find(logon.name) else { return Some("there is no such account") };
+    if mechanism == Mechanism::External {
+        let shown = client.tls.and_then(|tls| tls.certificate).map(|shown| shown.names).unwrap_or_default();
+        let key = logon.accounts.key(&account.name);
+        let is_named = shown.iter().any(|name| logon.accounts.key(name) == key);
+        return (!is_named).then_some("the client's certificate does not have the account's name");
+    }
+    (!has_key(account, mechanism)).then_some("the account has nothing for this method")
+}
+
+/// Does the account keep what this method's proofs are checked with?
+fn has_key(account: &Account, mechanism: Mechanism) -> bool {
     match mechanism {
-        // The issuer says who it is, and needs no account here.
-        Mechanism::Xoauth2 | Mechanism::OauthBearer => true,
-        Mechanism::Plain | Mechanism::Login => account.is_some_and(|account| account.password.is_some()),
-        Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => account.is_some_and(|account| account.scram.is_some()),
-        Mechanism::Ntlm => account.is_some_and(|account| account.nt_hash.is_some()),
-        Mechanism::Gssapi | Mechanism::External => account.is_some(),
-        // Ours has it not.
+        Mechanism::Plain | Mechanism::Login => account.password.is_some(),
+        Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => account.scram.is_some(),
+        Mechanism::Ntlm => account.nt_hash.is_some(),
+        // Passwords that can be read are not kept.
         Mechanism::CramMd5 => false,
+        // Nothing is kept here: others vouch.
+        Mechanism::Gssapi | Mechanism::External | Mechanism::Xoauth2 | Mechanism::OauthBearer => true,
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Roll {
 
 impl Roll {
     fn new(accounts: Accounts, salt_key: Secret) -> Option<Roll> {
-        let has_nt_hashes = accounts.iter().any(|account| account.nt_hash.is_some());
+        let has_nt_hashes = accounts.have_nt_hashes();
         Some(Roll { nobodys: passwords::nobodys(&accounts)?, has_nt_hashes, accounts, salt_key })
     }
 

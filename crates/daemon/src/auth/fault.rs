@@ -78,6 +78,17 @@ pub enum KeytabFault {
     },
 }
 
+impl AuthFault {
+    /// Does nobody authenticate by any method? Otherwise only GSSAPI is missing.
+    #[must_use]
+    pub fn is_total(&self) -> bool {
+        !matches!(
+            self,
+            AuthFault::NoKerberos | AuthFault::NoKeytab | AuthFault::OtherKeytab { .. } | AuthFault::Keytab { .. }
+        )
+    }
+}
+
 impl fmt::Display for AuthFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,7 +6,9 @@ use super::accounts_file::read_accounts;
 use super::fault::AuthFault;
 use super::kerberos::kerberos_faults;
 use super::oauth::Issuer;
+use relay::account::Accounts;
 use relay::config::{Config, VirtualServer};
+use relay::gate::Means;
 use smtp::sasl::Mechanism;
 
 /// Why a method that is on cannot work, each with its virtual server.
@@ -36,6 +38,17 @@ fn issuer_fault(server: &VirtualServer) -> Option<AuthFault> {
     let wanted = authentication.oauth.as_ref()?;
     let takes_tokens = authentication.methods.iter().any(|method| method.is_token());
     takes_tokens.then(|| Issuer::look(wanted).err()).flatten().map(AuthFault::Issuer)
+}
+
+/// What the methods of this virtual server would have to work with.
+#[must_use]
+pub fn means(config: &Config, server: &VirtualServer, accounts: &Accounts) -> Means {
+    let has = |method: Mechanism| server.access.authentication.methods.contains(&method);
+    Means {
+        nt_hashes: accounts.have_nt_hashes(),
+        tickets: has(Mechanism::Gssapi) && !kerberos_faults(config).iter().any(|(name, _)| *name == server.name),
+        tokens: server.access.authentication.oauth.is_some() && issuer_fault(server).is_none(),
+    }
 }
 
 /// What the operator should know of this virtual server's accounts, though nothing is wrong.

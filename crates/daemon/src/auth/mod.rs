@@ -5,7 +5,7 @@
 //! sends and gives a [`Verdict`]: a challenge, an identity or a refusal. It promises: no difference, in words or in cost,
 //! between a wrong password and a name that nobody has; no more guesses than the lock-out allows, counted over all
 //! connections; and nothing of a password, key or token in a log or an error. It does not decide what an identity may do
-//! ([`relay::gate`]) and knows nothing of base64 and lines ([`smtp::server`]).
+//! or by which methods it may prove itself ([`relay::gate`]), and knows nothing of base64 and lines ([`smtp::server`]).
 //!
 //! RFC 4954; IIS: Access tab, Authentication.
 
@@ -24,7 +24,7 @@ mod passwords;
 pub use accounts_file::{AccountsLock, fresh_salt_key, read_accounts, write_accounts};
 pub use exchange::{Exchange, Verdict};
 pub use fault::{AuthFault, KeytabFault};
-pub use foresight::{faults, notes};
+pub use foresight::{faults, means, notes};
 pub use kerberos::prepare_kerberos;
 pub use oauth::{CLOCK_SKEW_MAX, Issuer, IssuerFault, KEYS_KEPT_MAX, TokenFault};
 pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, hash};
@@ -35,7 +35,8 @@ use crate::tls::TlsFacts;
 use accounts_file::{AccountsFile, Roll};
 use kerberos::Kerberos;
 use relay::account::lockout::{Lockout, LockoutRule};
-use relay::config::{Network, OAuth, VirtualServer};
+use relay::config::{OAuth, VirtualServer};
+use relay::gate::Means;
 use smtp::sasl::Mechanism;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -53,8 +54,6 @@ pub struct ChannelFacts {
 pub struct Plan {
     /// The methods that are on.
     pub methods: Vec<Mechanism>,
-    /// Where passwords are taken without TLS.
-    pub clear_text_from: Vec<Network>,
     /// Completes bare names.
     pub default_domain: Option<Box<str>>,
     /// The accounts file.
@@ -93,7 +92,6 @@ impl Plan {
         let wanted = &server.access.authentication;
         Plan {
             methods: wanted.methods.clone(),
-            clear_text_from: wanted.clear_text_from.clone(),
             default_domain: wanted.default_logon_domain.clone(),
             accounts: server.access.accounts.clone(),
             keytab: wanted.keytab.clone(),
@@ -146,41 +144,26 @@ impl Authenticator {
         self.fault.as_ref()
     }
 
-    /// The methods that this client can use now, in the order in which EHLO lists them: none that would show a password
-    /// to whoever reads the line, none that lacks what it needs.
+    /// What the methods have to work with now.
     #[must_use]
-    pub fn usable(&self, peer: IpAddr, channel: &ChannelFacts) -> Vec<Mechanism> {
-        Mechanism::SERVED.into_iter().filter(|mechanism| self.is_usable(*mechanism, peer, channel)).collect()
-    }
-
-    /// May this client send its password as it is? Otherwise such a method is refused before the password is read.
-    #[must_use]
-    pub fn clear_text(&self, peer: IpAddr, channel: &ChannelFacts) -> bool {
-        channel.tls.is_some() || self.plan.clear_text_from.iter().any(|network| network.contains(peer))
-    }
-
-    fn is_usable(&self, mechanism: Mechanism, peer: IpAddr, channel: &ChannelFacts) -> bool {
-        if !self.plan.methods.contains(&mechanism) || mechanism.is_clear_text() && !self.clear_text(peer, channel) {
-            return false;
-        }
-        match mechanism {
-            Mechanism::Plain | Mechanism::Login | Mechanism::ScramSha256 => true,
-            // Clients bind with the exporter, which TLS 1.2 has not.
-            Mechanism::ScramSha256Plus => channel.tls.as_ref().is_some_and(|tls| tls.exporter.is_some()),
-            Mechanism::External => channel.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()),
-            Mechanism::Xoauth2 | Mechanism::OauthBearer => self.issuer.is_some(),
-            Mechanism::Ntlm => self.accounts.as_ref().is_some_and(|file| file.last_read().has_nt_hashes),
-            Mechanism::Gssapi => self.kerberos.is_some(),
-            // It needs passwords that are kept readable.
-            Mechanism::CramMd5 => false,
+    pub fn means(&self) -> Means {
+        Means {
+            nt_hashes: self.accounts.as_ref().is_some_and(|file| file.last_read().has_nt_hashes),
+            tickets: self.kerberos.is_some(),
+            tokens: self.issuer.is_some(),
         }
     }
 
-    /// Begins an exchange for one AUTH command.
+    /// Begins an exchange for one AUTH command. Nothing comes of it if its method is not among those that the client is `offered`.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, mechanism: Mechanism, peer: IpAddr, channel: &ChannelFacts) -> Exchange {
-        let usable = self.is_usable(mechanism, peer, channel);
-        Exchange::new(Arc::clone(self), mechanism, usable, peer, channel.clone())
+    pub fn begin(
+        self: &Arc<Self>,
+        mechanism: Mechanism,
+        offered: &[Mechanism],
+        peer: IpAddr,
+        channel: &ChannelFacts,
+    ) -> Exchange {
+        Exchange::new(Arc::clone(self), mechanism, offered, peer, channel.clone())
     }
 
     fn lockout(&self) -> MutexGuard<'_, Lockout> {

@@ -8,7 +8,7 @@
 //! configuration, an account file that cannot be read).
 
 use super::{complain, say};
-use crate::auth::{AuthFault, read_accounts};
+use crate::auth::{self, AuthFault};
 use crate::dns::Resolver;
 use crate::service::{ConfigFile, Unusable};
 use clap::Args;
@@ -106,7 +106,7 @@ fn answer(question: &Question) -> Result<Vec<Decision>, String> {
     let loaded = ConfigFile::new(&question.config).load().map_err(|unusable: Unusable| unusable.render())?;
     let server = virtual_server(&loaded.config, question)?;
     let listener = listener(server, question)?;
-    let accounts = accounts(server, question)?;
+    let accounts = accounts(&loaded.config, server, question)?;
     let name = match &question.name {
         Some(name) => PeerName::Confirmed(name.clone()),
         None if gate::needs_name(server) || server.access.reverse_dns => ask(&loaded.config, question.from)?,
@@ -124,15 +124,12 @@ fn answer(question: &Question) -> Result<Vec<Decision>, String> {
             address: question.from,
             listener,
             name: &name,
-            tls: uses_tls.then_some(TlsIdentity { certificate }),
+            tls: uses_tls.then_some(TlsIdentity { certificate, exporter: true }),
             identity: None,
             helo: question.helo.as_deref(),
         },
-        logon: question.auth.as_deref().map(|name| Logon {
-            name,
-            account: accounts.as_ref().and_then(|accounts| accounts.find(name)),
-            mechanism: question.method,
-        }),
+        means: auth::means(&loaded.config, server, &accounts),
+        logon: question.auth.as_deref().map(|name| Logon { name, accounts: &accounts, mechanism: question.method }),
         sender: &question.sender,
         recipient: &question.rcpt,
     };
@@ -162,16 +159,20 @@ fn listener(server: &VirtualServer, question: &Question) -> Result<Listener, Str
     with_tls.or_else(|| all.next()).ok_or_else(|| format!("{:?} listens nowhere.", server.name))
 }
 
-/// The accounts, if the question is about one and there is a file of them.
-fn accounts(server: &VirtualServer, question: &Question) -> Result<Option<Accounts>, String> {
+/// The accounts, if the question is about one. Whatever leaves a service without authentication leaves this without an answer.
+fn accounts(config: &Config, server: &VirtualServer, question: &Question) -> Result<Accounts, String> {
     let authentication = &server.access.authentication;
+    let domain = authentication.default_logon_domain.as_deref();
     if question.auth.is_none() || authentication.methods.is_empty() {
-        return Ok(None);
+        return Ok(Accounts::new(domain));
     }
-    let read = read_accounts(&server.access.accounts, authentication.default_logon_domain.as_deref());
-    match read {
-        Err(AuthFault::Missing { .. }) if !authentication.needs_accounts() => Ok(None),
-        read => read.map(Some).map_err(|fault| fault.to_string()),
+    let faults = auth::faults(config).into_iter().filter(|(name, fault)| *name == server.name && fault.is_total());
+    if let Some((_, fault)) = faults.into_iter().next() {
+        return Err(fault.to_string());
+    }
+    match auth::read_accounts(&server.access.accounts, domain) {
+        Err(AuthFault::Missing { .. }) => Ok(Accounts::new(domain)),
+        read => read.map_err(|fault| fault.to_string()),
     }
 }
 

@@ -13,7 +13,7 @@ mod turnstile;
 pub use reception::{Premises, Reception};
 pub use turnstile::{Turn, Turnstile};
 
-use crate::auth::{Authenticator, ChannelFacts};
+use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::log::Log;
@@ -182,26 +182,12 @@ impl Desk {
 
     /// What this client is offered now.
     #[must_use]
-    pub fn offer(&self, client: &Client<'_>, channel: &ChannelFacts) -> Arc<Offer> {
+    pub fn offer(&self, client: &Client<'_>) -> Arc<Offer> {
         let door = &self.doors[self.door(client.listener.address).0];
-        let is_secured = client.tls.is_some();
-        let Some(authenticator) = self.authenticator() else {
-            return Arc::clone(&door.plain[usize::from(is_secured)]);
-        };
-        let methods = &self.server.access.authentication.methods;
-        let is_wanted = !door.plain[0].tls_required || is_secured;
-        let mut mechanisms = gate::mechanisms(&self.server, client);
-        let usable = authenticator.usable(client.address, channel);
-        mechanisms.retain(|mechanism| is_wanted && usable.contains(mechanism));
-        let needs_tls = |reply: &Reply| reply.code == 538;
-        let under_tls = methods.iter().copied().filter(|method| {
-            !is_secured
-                && (!is_wanted
-                    || gate::auth(&self.server, client, *method).outcome.is_err_and(|reply| needs_tls(&reply)))
-        });
-        let offer =
-            Offer { mechanisms, under_tls: under_tls.collect(), ..Offer::clone(&door.plain[usize::from(is_secured)]) };
-        Arc::new(offer)
+        let plain = &door.plain[usize::from(client.tls.is_some())];
+        let Some(authenticator) = self.authenticator() else { return Arc::clone(plain) };
+        let gate::Offered { now, under_tls } = gate::offered(&self.server, authenticator.means(), client);
+        Arc::new(Offer { mechanisms: now, under_tls, ..Offer::clone(plain) })
     }
 
     /// May this sender send?

@@ -107,6 +107,7 @@ impl Guest {
                 names: &shown.names,
                 subject: &shown.subject,
             }),
+            exporter: facts.exporter.is_some(),
         });
         Client {
             address: self.peer(),
@@ -120,7 +121,7 @@ impl Guest {
 
     /// What it is offered now.
     pub(super) fn offer(&self) -> Arc<Offer> {
-        self.desk.offer(&self.client(), &ChannelFacts { tls: self.tls.clone() })
+        self.desk.offer(&self.client())
     }
 
     /// Its session, at the point of our greeting.
@@ -159,7 +160,8 @@ impl Guest {
             Question::Auth { mechanism, initial } => {
                 let Some(authenticator) = self.desk.authenticator() else { return Answer::Refuse(out_of_order()) };
                 let channel = ChannelFacts { tls: self.tls.clone() };
-                self.exchange = Some(Box::new(authenticator.begin(mechanism, self.peer(), &channel)));
+                let offered = &self.offer().mechanisms;
+                self.exchange = Some(Box::new(authenticator.begin(mechanism, offered, self.peer(), &channel)));
                 initial
             }
             Question::AuthResponse(response) => Some(response),

@@ -5,6 +5,7 @@ use super::{explain, refusal};
 use crate::harness::relay::{Relay, Settings};
 use crate::harness::{Site, run_well};
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -127,4 +128,121 @@ fn whoever_is_turned_away_is_told_what_explain_says() {
         let asked = ["--json", "--from", from, "--sender", "a@apps.test", "--rcpt", "v@local.test"];
         assert_eq!(refusal(&explain(&relay.config, &asked)), Some(said.clone()));
     }
+}
+
+/// Says these lines one after the other, TLS begun by `STARTTLS`; the first reply that refuses.
+fn python(site: &Site, at: SocketAddr, shows: Option<&str>, lines: &[&str]) -> Option<String> {
+    let lines: Vec<String> = lines.iter().map(|line| format!("{line:?}")).collect();
+    let certificate = shows.map(|name| {
+        let file = |end: &str| site.folder.join(format!("{name}.{end}")).display().to_string();
+        format!("tls.load_cert_chain({:?}, {:?})", file("pem"), file("key"))
+    });
+    let text = format!(
+        "import socket, ssl\ntls = ssl.create_default_context()\ntls.check_hostname = False\ntls.verify_mode = ssl.CERT_NONE\n{}\n\
+         s = socket.create_connection(({:?}, {}), 30)\n\
+         def told():\n    text = b''\n    while not text.endswith(b'\\r\\n') or text[text[:-2].rfind(b'\\n') + 1:][3:4] == b'-':\n\
+         \x20       more = s.recv(4096)\n        if not more: break\n        text += more\n    return text.decode().strip()\n\
+         said = told()\nfor line in [{}]:\n    if said[:1] not in '23': break\n\
+         \x20   s.sendall(line.encode() + b'\\r\\n')\n    said = told()\n\
+         \x20   if line == 'STARTTLS' and said[:1] == '2': s = tls.wrap_socket(s)\n\
+         if said[:1] not in '23': print(said, end='')\n",
+        certificate.unwrap_or_default(),
+        at.ip().to_string(),
+        at.port(),
+        lines.join(", ")
+    );
+    let program = site.folder.write("lines.py", text);
+    let said = String::from_utf8(run_well(Command::new("python3").arg(program))).unwrap();
+    (!said.is_empty()).then_some(said)
+}
+
+/// A relay on which every method lacks something at times, and its address for submission.
+fn choosy(site: &Site) -> (Relay, SocketAddr) {
+    certificate(site, "relay.test", None);
+    certificate(site, "clients", None);
+    certificate(site, "app.test", Some("clients"));
+    certificate(site, "stranger.test", Some("clients"));
+    let accounts = site.folder.write("accounts.toml", format!("{ACCOUNTS}[[account]]\nname = \"app.test\"\n"));
+    fs::set_permissions(accounts, fs::Permissions::from_mode(0o600)).unwrap();
+    let submission = site.at(1, 2587);
+    let methods = "[\"EXTERNAL\", \"NTLM\", \"GSSAPI\", \"PLAIN\"]";
+    let mut settings = Settings::new(site)
+        .access("relay = { only = [] }")
+        .access("certificate = { file = \"relay.test.pem\", key = \"relay.test.key\" }")
+        .access("client_certificate = { authority = \"clients.pem\" }")
+        .access(&format!("authentication = {{ methods = {methods}, keytab = \"none.keytab\" }}"));
+    let tls = "tls = \"starttls_required\", authentication_required = true";
+    settings.listen.push(format!("{{ address = \"{submission}\", {tls} }}"));
+    (Relay::start(site, &settings), submission)
+}
+
+/// What explain is told of the log-on, the certificate that the client shows, what it says after EHLO, the code that it gets.
+type Attempt<'a> = (&'a [&'a str], Option<&'a str>, &'a [&'a str], Option<&'a str>);
+
+const PLAIN: &str = "AUTH PLAIN AGFsaWNlAHMzY3JldC1Xb3Jk";
+const NTLM: &str = "AUTH NTLM TlRMTVNTUAABAAAABwIIAAAAAAAAAAAAAAAAAAAAAAA=";
+const FROM: &str = "MAIL FROM:<alice@local.test>";
+const TO: &str = "RCPT TO:<v@elsewhere.test>";
+
+/// Explain comes to what the session comes to, word for word.
+fn assert_agreed(site: &Site, relay: &Relay, at: SocketAddr, attempts: &[Attempt<'_>]) {
+    for (words, shows, lines, code) in attempts {
+        let said = python(site, at, *shows, lines);
+        let port = at.port().to_string();
+        let asked = ["--json", "--from", "127.0.0.1", "--port", &port];
+        let mail = ["--sender", "alice@local.test", "--rcpt", "v@elsewhere.test"];
+        let explained = refusal(&explain(&relay.config, &[&asked[..], &mail, words].concat()));
+        assert_eq!(explained, said, "{lines:?} {words:?}");
+        assert_eq!(said.as_deref().map(|said| &said[..3]), *code, "{lines:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_method_that_lacks_something_is_refused_in_the_same_words() {
+    let site = Site::new();
+    let (relay, _) = choosy(&site);
+    let hello = "EHLO a.test";
+    let external = |account: &'static str, name: &'static str| {
+        ["--certificate-name", name, "--auth", account, "--method", "EXTERNAL"]
+    };
+    let by = |method: &'static str, account: &'static str| ["--tls", "--auth", account, "--method", method];
+    let tls = |auth: &'static str| [hello, "STARTTLS", hello, auth, FROM, TO];
+    let attempts: &[Attempt<'_>] = &[
+        (&external("app.test", "app.test"), Some("app.test"), &tls("AUTH EXTERNAL ="), None),
+        (&external("alice", "app.test"), Some("app.test"), &tls("AUTH EXTERNAL YWxpY2U="), Some("535")),
+        (&external("stranger.test", "stranger.test"), Some("stranger.test"), &tls("AUTH EXTERNAL ="), Some("535")),
+        (&by("EXTERNAL", "app.test"), None, &tls("AUTH EXTERNAL ="), Some("504")),
+        (&by("NTLM", "alice"), None, &tls(NTLM), Some("504")),
+        (&by("GSSAPI", "alice"), None, &tls("AUTH GSSAPI YQ=="), Some("504")),
+        (&by("SCRAM-SHA-256", "alice"), None, &tls("AUTH SCRAM-SHA-256"), Some("504")),
+        (&["--tls", "--auth", "alice"], None, &tls(PLAIN), None),
+        (&["--auth", "alice", "--method", "PLAIN"], None, &[hello, PLAIN], Some("538")),
+    ];
+    assert_agreed(&site, &relay, relay.at, attempts);
+}
+
+#[test]
+fn what_comes_without_tls_account_or_name_is_refused_in_the_same_words() {
+    let site = Site::new();
+    let (relay, submission) = choosy(&site);
+    let hello = "EHLO a.test";
+    let attempts: &[Attempt<'_>] = &[
+        (&[], None, &[hello, FROM], Some("530")),
+        (&["--tls"], None, &[hello, "STARTTLS", hello, FROM], Some("530")),
+        (&["--tls", "--auth", "alice"], None, &[hello, "STARTTLS", hello, PLAIN, FROM, TO], None),
+    ];
+    assert_agreed(&site, &relay, submission, attempts);
+    let long = "a".repeat(300);
+    let attempts: &[Attempt<'_>] = &[(&["--helo", &long], None, &[&format!("EHLO {long}")], Some("501"))];
+    assert_agreed(&site, &relay, relay.at, attempts);
+}
+
+#[test]
+fn where_no_method_is_on_there_is_no_auth() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let said = python(&site, relay.at, None, &["EHLO a.test", "AUTH PLAIN AGFsaWNlAHMzY3JldC1Xb3Jk"]);
+    let words = ["--json", "--from", "127.0.0.1", "--sender", "a@b.test", "--rcpt", "v@local.test", "--auth", "alice"];
+    assert_eq!(refusal(&explain(&relay.config, &words)), said);
+    assert!(said.unwrap().starts_with("502 5.5.1"));
 }

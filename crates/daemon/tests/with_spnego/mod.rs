@@ -78,7 +78,6 @@ fn authenticator(folder: &std::path::Path) -> Arc<Authenticator> {
     auth::write_accounts(&path, &accounts.print()).unwrap();
     let plan = Plan {
         methods: vec![Mechanism::Ntlm],
-        clear_text_from: Vec::new(),
         default_domain: None,
         accounts: path,
         keytab: None,
@@ -118,7 +117,7 @@ async fn log_on(arguments: [&str; 3], seen: Option<&[u8]>, ours: Option<&[u8]>) 
     let mut client = Client(child);
     let mut says = BufReader::new(client.0.stdout.take().unwrap()).lines();
     let mut hears = client.0.stdin.take().unwrap();
-    let mut exchange = authenticator(folder.path()).begin(Mechanism::Ntlm, PEER, &channel(ours));
+    let mut exchange = authenticator(folder.path()).begin(Mechanism::Ntlm, &[Mechanism::Ntlm], PEER, &channel(ours));
     loop {
         let token = says.next().expect("the client says no more").unwrap();
         match exchange.step(base64::decode(token.as_bytes())).await {

@@ -100,6 +100,12 @@ impl Accounts {
         self.list.iter()
     }
 
+    /// Has some account an NT hash?
+    #[must_use]
+    pub fn have_nt_hashes(&self) -> bool {
+        self.list.iter().any(|account| account.nt_hash.is_some())
+    }
+
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {

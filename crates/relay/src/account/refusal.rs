@@ -4,6 +4,7 @@
 //! RFC 4954 §4, §6.
 
 use smtp::reply::Reply;
+use smtp::server::replies;
 
 /// Why a client does not get in, as far as it is told.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -33,7 +34,7 @@ impl Refusal {
                 Reply::new(454, 7, 0, "Authentication cannot be checked at the moment; try again in some minutes")
             }
             Refusal::Malformed => Reply::new(501, 5, 2, "The response does not belong to this authentication method"),
-            Refusal::Unusable => Reply::new(504, 5, 4, "This authentication method is not offered here"),
+            Refusal::Unusable => replies::mechanism_unknown(),
         }
     }
 }

@@ -35,6 +35,8 @@ impl<'a> Client<'a> {
 pub struct TlsIdentity<'a> {
     /// The certificate that it showed, if it was verified.
     pub certificate: Option<CertificateIdentity<'a>>,
+    /// The channel has an exporter (RFC 9266), as in TLS 1.3, by which a proof can be bound to it.
+    pub exporter: bool,
 }
 
 /// A client certificate of an authority that the operator trusts.

@@ -11,19 +11,21 @@
 //! RFC 5321 §7.1, RFC 3463 §3.8, RFC 4954 §6; IIS: Access tab.
 
 mod client;
+mod method;
 mod trust;
 mod verdict;
 
 pub use crate::account::Identity;
 pub use crate::reason::{Reason, Value};
 pub use client::{CertificateIdentity, Client, PeerName, TlsIdentity};
+pub use method::{Means, Offered, auth, offered};
 pub use verdict::Verdict;
 
 use crate::config::{AccessList, CONNECTIONS_CEILING, ListenerTls, VirtualServer};
 use crate::domain::Place;
 use smtp::address::{Host, Mailbox, ReversePath};
 use smtp::reply::Reply;
-use smtp::sasl::Mechanism;
+use smtp::server::replies;
 
 /// May one more connection be served beside the `connections` that are open? 421 4.3.2: too many.
 #[must_use]
@@ -101,15 +103,12 @@ pub fn secure<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict<'a>
     let tls = client.listener.tls;
     let because = |words| by_listener(server, client, "general.listen.tls", Value::Word(word(tls)), words);
     match (client.tls, tls) {
-        (Some(_), ListenerTls::Plain) => {
-            Verdict::no(Reply::new(502, 5, 1, "There is no TLS here"), because("this listener has no TLS"))
-        }
+        (Some(_), ListenerTls::Plain) => Verdict::no(replies::not_offered(), because("this listener has no TLS")),
         (Some(_), _) => Verdict::yes(because("the connection is encrypted")),
         (None, ListenerTls::Plain) => Verdict::yes(because("this listener has no TLS")),
         (None, ListenerTls::StartTls) => Verdict::yes(because("TLS is offered here and not asked for")),
         (None, ListenerTls::StartTlsRequired | ListenerTls::Implicit) => {
-            let reply = Reply::new(530, 7, 0, "Say STARTTLS first: no mail is taken here without it");
-            Verdict::no(reply, because("nothing is taken here without TLS"))
+            Verdict::no(replies::tls_first(), because("nothing is taken here without TLS"))
         }
     }
 }
@@ -135,56 +134,6 @@ fn word(tls: ListenerTls) -> &'static str {
     }
 }
 
-/// May this client authenticate so? 504 5.5.4: there is no such method here, or not for this client. 538 5.7.11: it shows
-/// the password to whoever listens.
-#[must_use]
-pub fn auth<'a>(server: &'a VirtualServer, client: &Client<'_>, mechanism: Mechanism) -> Verdict<'a> {
-    let authentication = &server.access.authentication;
-    let methods = |words| {
-        Reason::setting(server, "access.authentication.methods", Value::Methods(&authentication.methods), words)
-    };
-    let unknown = || Reply::new(504, 5, 4, "There is no such way to authenticate here");
-    if !authentication.methods.contains(&mechanism) {
-        return Verdict::no(unknown(), methods("the method is not on"));
-    }
-    let has_certificate = client.tls.is_some_and(|tls| tls.certificate.is_some());
-    match mechanism {
-        Mechanism::External if !has_certificate => {
-            return Verdict::no(unknown(), methods("EXTERNAL needs a client certificate, and there is none"));
-        }
-        Mechanism::ScramSha256Plus if client.tls.is_none() => {
-            return Verdict::no(unknown(), methods("the method is bound to TLS, and there is none"));
-        }
-        _ => {}
-    }
-    if client.tls.is_some() || !mechanism.is_clear_text() {
-        return Verdict::yes(methods("the method is on"));
-    }
-    // A token goes through other hands than the operator's, so no network is trusted with it.
-    let allowed = &authentication.clear_text_from;
-    let is_password = matches!(mechanism, Mechanism::Plain | Mechanism::Login);
-    let network = allowed.iter().enumerate().find(|(_, network)| is_password && network.contains(client.address));
-    let setting = "access.authentication.clear_text_from";
-    match network {
-        Some((index, network)) => {
-            let words = "from this network passwords are taken without TLS";
-            Verdict::yes(Reason::setting(server, setting, Value::Network(network), words).item(index))
-        }
-        None => {
-            let text = "Encryption is needed for this way to authenticate: say STARTTLS first";
-            let words = "the method shows the password, and the connection is not encrypted";
-            let because = Reason::setting(server, setting, Value::Networks(allowed), words);
-            Verdict::no(Reply::new(538, 7, 11, text), because)
-        }
-    }
-}
-
-/// The methods by which this client may authenticate now, strongest first.
-#[must_use]
-pub fn mechanisms(server: &VirtualServer, client: &Client<'_>) -> Vec<Mechanism> {
-    Mechanism::SERVED.into_iter().filter(|mechanism| auth(server, client, *mechanism).is_yes()).collect()
-}
-
 /// Must this client authenticate before it may send? 530 5.7.0, if it has not.
 #[must_use]
 pub fn identified<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict<'a> {
@@ -205,8 +154,7 @@ pub fn identified<'a>(server: &'a VirtualServer, client: &Client<'_>) -> Verdict
     if anonymous && !client.listener.authentication_required {
         return Verdict::yes(by_setting("nobody needs to authenticate to send to us"));
     }
-    let reply = Reply::new(530, 7, 0, "Authentication is needed to send mail here");
-    Verdict::no(reply, because("nobody may send here without having authenticated"))
+    Verdict::no(replies::auth_first(), because("nobody may send here without having authenticated"))
 }
 
 /// May this client name this sender? The name gives no rights; but an account may be bound to its own names, and a name

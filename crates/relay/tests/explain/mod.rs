@@ -3,10 +3,10 @@
 //! and no keys, who may send as `anna@local.test`; `carl` is disabled.
 
 use crate::script::play;
-use relay::account::{Account, PasswordHash, SenderPattern};
+use relay::account::{Account, Accounts, PasswordHash, SenderPattern};
 use relay::config::VirtualServer;
 use relay::explain::{Inquiry, Logon, explain};
-use relay::gate::{self, CertificateIdentity, Client, PeerName, TlsIdentity};
+use relay::gate::{self, CertificateIdentity, Client, Means, PeerName, TlsIdentity};
 use smtp::address::Domain;
 use smtp::sasl::Mechanism;
 
@@ -45,18 +45,16 @@ fn answer(server: &VirtualServer, line: &str) -> String {
         ..Account::new("anna")
     };
     let carl = Account { disabled: true, ..Account::new("carl") };
-    let account = match auth {
-        Some("anna") => Some(&anna),
-        Some("carl") => Some(&carl),
-        _ => None,
-    };
+    let mut accounts = Accounts::new(None);
+    [anna, carl].into_iter().for_each(|account| accounts.put(account));
     let certificate =
         names.as_ref().map(|names| CertificateIdentity { sha256: &[7; 32], names, subject: "CN=somebody" });
-    let tls = (tls || certificate.is_some()).then_some(TlsIdentity { certificate });
+    let tls = (tls || certificate.is_some()).then_some(TlsIdentity { certificate, exporter: true });
     let stranger = Client::stranger(address, server.general.listen[listener]);
     let inquiry = Inquiry {
         client: Client { name: &name, tls, ..stranger },
-        logon: auth.map(|name| Logon { name, account, mechanism: by }),
+        means: Means { tickets: true, tokens: true, nt_hashes: false },
+        logon: auth.map(|name| Logon { name, accounts: &accounts, mechanism: by }),
         sender: words.next().unwrap(),
         recipient: words.next().unwrap(),
     };

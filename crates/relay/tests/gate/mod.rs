@@ -1,7 +1,7 @@
 //! Plays the scripts of `tests/gate`.
 //!
-//! `connect ADDRESS [at N] [with N open] [named NAME|unconfirmed|none|unanswered|unasked]` names the client (it has no name in DNS where that matters) and the listener (the first is 0), `tls`
-//! encrypts, `certificate NAME` shows one of that name whose fingerprint is that of the name's octets, `logon [SENDERS]` makes it one who has
+//! `connect ADDRESS [at N] [with N open] [named NAME|unconfirmed|none|unanswered|unasked]` names the client (it has no name in DNS where that matters) and the listener (the first is 0), `tls [1.2]`
+//! encrypts, `means [hashes] [tickets] [tokens]` says what the methods have to work with (all, if not said), `certificate NAME` shows one of that name whose fingerprint is that of the name's octets, `logon [SENDERS]` makes it one who has
 //! proved who it is. `why` adds to each verdict what decided. `AUTH METHOD`, and a `MAIL` or `RCPT` line, which is read by the real grammar, are
 //! judged by the gate. `␀` in a line stands for NUL. Of the grammar's refusals only the codes are kept: its words are tested
 //! where they are made.
@@ -9,7 +9,7 @@
 use crate::script::play;
 use relay::account::{Identity, SenderPattern};
 use relay::config::{Listener, ListenerTls, VirtualServer};
-use relay::gate::{self, CertificateIdentity, Client, PeerName, TlsIdentity, Verdict};
+use relay::gate::{self, CertificateIdentity, Client, Means, PeerName, TlsIdentity, Verdict};
 use smtp::address::Domain;
 use smtp::command::Command;
 use smtp::reply::Reply;
@@ -21,6 +21,8 @@ struct Peer {
     listener: usize,
     name: PeerName,
     tls: bool,
+    old_tls: bool,
+    means: Means,
     certificate: Option<([u8; 32], Vec<Box<str>>)>,
     identity: Option<Identity>,
     why: bool,
@@ -33,6 +35,8 @@ impl Default for Peer {
             listener: 0,
             name: PeerName::NotAsked,
             tls: false,
+            old_tls: false,
+            means: Means { nt_hashes: true, tickets: true, tokens: true },
             certificate: None,
             identity: None,
             why: false,
@@ -53,7 +57,7 @@ impl Peer {
             address: self.address,
             listener: server.general.listen.get(self.listener).copied().unwrap_or(anywhere),
             name: &self.name,
-            tls: self.tls.then_some(TlsIdentity { certificate }),
+            tls: self.tls.then_some(TlsIdentity { certificate, exporter: !self.old_tls }),
             identity: self.identity.as_ref(),
             helo: None,
         }
@@ -70,7 +74,11 @@ fn answer(server: &VirtualServer, peer: &mut Peer, line: &str) -> Option<String>
     match word {
         "connect" => return Some(connect(server, peer, rest)),
         "why" => peer.why = true,
-        "tls" => peer.tls = true,
+        "tls" => (peer.tls, peer.old_tls) = (true, rest == "1.2"),
+        "means" => {
+            let has = |word: &str| rest.split(' ').any(|has| has == word);
+            peer.means = Means { nt_hashes: has("hashes"), tickets: has("tickets"), tokens: has("tokens") };
+        }
         "certificate" => {
             let mut sha256 = [0; 32];
             sha256[..rest.len()].copy_from_slice(rest.as_bytes());
@@ -83,11 +91,12 @@ fn answer(server: &VirtualServer, peer: &mut Peer, line: &str) -> Option<String>
         }
         "AUTH" => {
             let mechanism = Mechanism::parse(rest).unwrap();
-            return Some(told(&gate::auth(server, &peer.client(server), mechanism), peer.why));
+            return Some(told(&gate::auth(server, peer.means, &peer.client(server), mechanism), peer.why));
         }
         "EHLO" => {
-            let offered = gate::mechanisms(server, &peer.client(server));
-            return Some(offered.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            let offered = gate::offered(server, peer.means, &peer.client(server));
+            let list = |list: &[Mechanism]| list.iter().map(|method| format!(" {method}")).collect::<String>();
+            return Some(format!("now:{}; under TLS:{}", list(&offered.now), list(&offered.under_tls)));
         }
         _ => return Some(address(server, peer, line)),
     }

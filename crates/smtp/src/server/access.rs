@@ -66,7 +66,7 @@ impl Session {
             Some(mechanism) if offer.mechanisms.contains(&mechanism) => {
                 return self.begin_auth(mechanism, auth.initial.as_ref());
             }
-            Some(mechanism) if offer.under_tls.contains(&mechanism) => replies::auth_needs_tls(offer),
+            Some(mechanism) if offer.under_tls.contains(&mechanism) => replies::auth_needs_tls(offer.starttls),
             _ if offer.wants_tls() => replies::tls_first(),
             _ => replies::mechanism_unknown(),
         };

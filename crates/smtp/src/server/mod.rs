@@ -28,7 +28,7 @@ mod content;
 mod inspection;
 mod offer;
 mod question;
-mod replies;
+pub mod replies;
 mod settings;
 
 pub use inspection::Inspection;

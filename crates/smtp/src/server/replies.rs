@@ -1,7 +1,8 @@
 //! Every reply that the session itself gives: the code says what happened, the text what to do.
 //!
 //! Codes are those of the service that we succeed where it had fitting ones; the words are ours. Errors in the form
-//! of a command have theirs in [`crate::command`], refusals by policy come with the driver's answer.
+//! of a command have theirs in [`crate::command`], refusals by policy come with the driver's answer. Those that are public are
+//! given by others too, who foresee what the session will say.
 //!
 //! RFC 5321 §4.2, RFC 2034, RFC 3463; IIS: section 4.3 of its protocol.
 
@@ -92,7 +93,9 @@ pub(super) fn tls_in_transaction() -> Reply {
     Reply::new(503, 5, 1, "STARTTLS comes before MAIL; RSET takes a sender back")
 }
 
-pub(super) fn tls_first() -> Reply {
+/// Nothing is taken without TLS.
+#[must_use]
+pub fn tls_first() -> Reply {
     Reply::new(530, 7, 0, "Say STARTTLS first")
 }
 
@@ -100,7 +103,9 @@ pub(super) fn authenticated() -> Reply {
     Reply::new(235, 7, 0, "Authentication successful")
 }
 
-pub(super) fn auth_first() -> Reply {
+/// Nothing is taken from a stranger.
+#[must_use]
+pub fn auth_first() -> Reply {
     Reply::new(530, 7, 0, "Authentication required: say AUTH first")
 }
 
@@ -112,12 +117,16 @@ pub(super) fn auth_in_transaction() -> Reply {
     Reply::new(503, 5, 1, "AUTH comes before MAIL; RSET takes a sender back")
 }
 
-pub(super) fn auth_needs_tls(offer: &Offer) -> Reply {
-    let how = if offer.starttls { "say STARTTLS first" } else { "connect to a port with TLS" };
+/// The method would show a secret. Is TLS to be had on this connection, by STARTTLS?
+#[must_use]
+pub fn auth_needs_tls(starttls: bool) -> Reply {
+    let how = if starttls { "say STARTTLS first" } else { "connect to a port with TLS" };
     Reply::new(538, 7, 11, format!("Encryption is required for this method: {how}"))
 }
 
-pub(super) fn mechanism_unknown() -> Reply {
+/// There is AUTH, but not by this method.
+#[must_use]
+pub fn mechanism_unknown() -> Reply {
     Reply::new(504, 5, 4, "This method of AUTH is not offered; EHLO lists those that are")
 }
 
@@ -220,7 +229,9 @@ pub(super) fn unrecognized() -> Reply {
     Reply::new(500, 3, 3, "Unrecognized command; HELP lists those understood")
 }
 
-pub(super) fn not_offered() -> Reply {
+/// There is no such command here, though others have it.
+#[must_use]
+pub fn not_offered() -> Reply {
     Reply::new(502, 5, 1, "Command not offered here")
 }
 

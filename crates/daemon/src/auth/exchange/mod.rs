@@ -40,6 +40,8 @@ pub struct Exchange {
     mechanism: Mechanism,
     peer: IpAddr,
     channel: ChannelFacts,
+    /// The client was offered the form of SCRAM that is bound to the channel.
+    plus_offered: bool,
     state: State,
 }
 
@@ -71,12 +73,13 @@ impl Exchange {
     pub(super) fn new(
         authenticator: Arc<Authenticator>,
         mechanism: Mechanism,
-        usable: bool,
+        offered: &[Mechanism],
         peer: IpAddr,
         channel: ChannelFacts,
     ) -> Exchange {
-        let state = if usable { State::Begun } else { State::Done };
-        Exchange { authenticator, mechanism, peer, channel, state }
+        let state = if offered.contains(&mechanism) { State::Begun } else { State::Done };
+        let plus_offered = offered.contains(&Mechanism::ScramSha256Plus);
+        Exchange { authenticator, mechanism, peer, channel, plus_offered, state }
     }
 
     /// Takes the initial response first (`None` if AUTH had none), then each answer to a challenge. May take seconds: a wrong

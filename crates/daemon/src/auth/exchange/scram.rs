@@ -79,10 +79,9 @@ impl Exchange {
     }
 
     fn form(&self) -> Form {
-        let plus_offered = || self.authenticator.is_usable(Mechanism::ScramSha256Plus, self.peer, &self.channel);
         match self.mechanism {
             Mechanism::ScramSha256Plus => Form::Plus,
-            _ if plus_offered() => Form::PlainWithPlusOffered,
+            _ if self.plus_offered => Form::PlainWithPlusOffered,
             _ => Form::Plain,
         }
     }

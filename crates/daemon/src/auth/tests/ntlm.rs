@@ -42,10 +42,9 @@ async fn the_challenge_names_us_and_is_fresh() {
 
 #[test]
 fn it_is_offered_where_an_account_has_what_it_needs() {
-    let channel = ChannelFacts::default();
-    assert_eq!(ntlm_world().authenticator.usable(PEER, &channel), [Mechanism::Ntlm]);
+    assert!(ntlm_world().authenticator.means().nt_hashes);
     let without = World::with(&accounts(), |plan| plan.methods = vec![Mechanism::Ntlm]);
-    assert!(without.authenticator.usable(PEER, &channel).is_empty());
+    assert!(!without.authenticator.means().nt_hashes);
 }
 
 /// A second message with a proof that proves nothing.
@@ -79,7 +78,8 @@ async fn a_lock_does_not_tell_which_names_there_are() {
     for name in ["alice", "erin", "nobody"] {
         let world = World::with(&accounts, |plan| plan.methods = vec![Mechanism::Ntlm]);
         let attempt = async |from: IpAddr, domain: &str| {
-            let mut exchange = world.authenticator.begin(Mechanism::Ntlm, from, &ChannelFacts::default());
+            let mut exchange =
+                world.authenticator.begin(Mechanism::Ntlm, &[Mechanism::Ntlm], from, &ChannelFacts::default());
             challenge(exchange.step(Some(negotiate())).await);
             refused(exchange.step(Some(guess(name, domain))).await)
         };

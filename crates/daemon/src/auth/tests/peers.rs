@@ -151,7 +151,7 @@ async fn scram_with_the_channel_bound_in() {
         (("tls-server-end-point", b"another end"), false),
     ] {
         let world = scram_world();
-        let exchange = world.authenticator.begin(mechanism, PEER, &tls(None));
+        let exchange = world.begin_over(mechanism, &tls(None));
         let verdict = talk(exchange, mechanism, &Knows { binding: Some(binding), ..ALICE }).await.unwrap();
         if right {
             assert_eq!(accepted(verdict).mechanism, mechanism);
@@ -162,7 +162,7 @@ async fn scram_with_the_channel_bound_in() {
     }
     // The client would have bound the channel, and was shown a list without the PLUS form.
     let world = scram_world();
-    let exchange = world.authenticator.begin(Mechanism::ScramSha256, PEER, &tls(None));
+    let exchange = world.begin_over(Mechanism::ScramSha256, &tls(None));
     let binds = Knows { binding: Some(("tls-exporter", &[7; 32])), ..ALICE };
     assert_eq!(refused(talk(exchange, Mechanism::ScramSha256, &binds).await.unwrap()), WRONG);
 }
@@ -178,14 +178,6 @@ async fn a_name_without_an_account_is_shown_the_same_salt_each_time() {
     assert_eq!(salt("nobody").await, salt("NOBODY").await);
     assert_ne!(salt("nobody").await, salt("somebody").await);
     assert_eq!(salt("carol").await, salt("carol").await);
-}
-
-#[test]
-fn the_plus_form_is_offered_under_tls_alone() {
-    let world = scram_world();
-    let usable = |channel: &ChannelFacts| world.authenticator.usable(PEER, channel);
-    assert_eq!(usable(&ChannelFacts::default()), [Mechanism::ScramSha256]);
-    assert_eq!(usable(&tls(None)), [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
 }
 
 fn certificate(names: &[&str]) -> ChannelFacts {
@@ -208,7 +200,7 @@ async fn external_is_the_account_that_the_certificate_names() {
     ] {
         let world = World::with(&accounts(), |plan| plan.methods = vec![Mechanism::External]);
         let channel = certificate(names);
-        let mut exchange = world.authenticator.begin(Mechanism::External, PEER, &channel);
+        let mut exchange = world.begin_over(Mechanism::External, &channel);
         assert_eq!(challenge(exchange.step(None).await), b"");
         let verdict = exchange.step(Some(act_as.as_bytes().to_vec())).await;
         match outcome {
@@ -223,14 +215,8 @@ async fn external_is_the_account_that_the_certificate_names() {
 }
 
 #[tokio::test]
-async fn external_is_offered_to_those_who_have_a_certificate() {
+async fn external_takes_text_alone() {
     let world = World::with(&accounts(), |plan| plan.methods = vec![Mechanism::External]);
-    assert_eq!(world.authenticator.usable(PEER, &certificate(&["alice"])), [Mechanism::External]);
-    for channel in [ChannelFacts::default(), tls(None)] {
-        assert!(world.authenticator.usable(PEER, &channel).is_empty());
-        let mut exchange = world.authenticator.begin(Mechanism::External, PEER, &channel);
-        assert!(refused(exchange.step(Some(Vec::new())).await).starts_with("504 5.5.4"));
-    }
-    let mut exchange = world.authenticator.begin(Mechanism::External, PEER, &certificate(&["alice"]));
+    let mut exchange = world.begin_over(Mechanism::External, &certificate(&["alice"]));
     assert!(refused(exchange.step(Some(b"a\0b".to_vec())).await).starts_with("501 5.5.2"));
 }
