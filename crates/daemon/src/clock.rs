@@ -104,6 +104,12 @@ impl Clock {
         Drift::Small(ahead)
     }
 
+    /// As if so much time had passed.
+    #[cfg(test)]
+    pub(crate) fn jump(&self, by: Duration) {
+        self.shared.offset.fetch_add(millis(by), Ordering::Release);
+    }
+
     fn elapsed_ms(&self) -> i64 {
         millis(self.shared.started.elapsed())
     }

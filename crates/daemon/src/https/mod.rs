@@ -4,6 +4,8 @@
 //! the system's authorities or those of a file. Each question has a connection of its own; nothing is kept and nothing is
 //! tried again. What an answer means is the caller's to say: any status comes back.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod names;
 
 use crate::dns::Resolver;
@@ -19,6 +21,7 @@ use names::Names;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use smtp::time::Timestamp;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +80,8 @@ pub struct Answer {
     pub media_type: Box<str>,
     /// The seconds of Retry-After, if that is a number (RFC 9110 §10.2.3).
     pub retry_after: Option<Duration>,
+    /// What time it is by the other side's clock.
+    pub date: Option<Timestamp>,
     /// The body.
     pub body: Bytes,
 }
@@ -162,9 +167,11 @@ impl Https {
             let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let media_type = text("content-type").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let retry_after = text("retry-after").trim().parse().ok().map(Duration::from_secs);
+            let date =
+                jiff::fmt::rfc2822::parse(text("date")).ok().map(|date| Timestamp(date.timestamp().as_millisecond()));
             let body = Limited::new(body, bounds.octets).collect().await;
             let body = body.map_err(|error| format!("the answer is cut or too long: {error}"))?.to_bytes();
-            Ok(Answer { status: head.status.as_u16(), media_type: media_type.into(), retry_after, body })
+            Ok(Answer { status: head.status.as_u16(), media_type: media_type.into(), retry_after, date, body })
         };
         match tokio::time::timeout(bounds.time, asked).await {
             Ok(outcome) => outcome.map_err(|why: String| format!("{address}: {why}")),
@@ -235,6 +242,7 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, HttpsFault> {
 
 #[cfg(test)]
 mod tests {
+    use super::fixture::{Says, Website};
     use super::*;
 
     #[test]
@@ -254,6 +262,58 @@ mod tests {
             let why = https.get(address, bounds).await.unwrap_err();
             assert!(why.starts_with(address) && !why.contains("refused"), "{why}");
         }
+    }
+
+    #[tokio::test]
+    async fn any_answer_comes_back_within_its_bounds_and_no_redirection_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = Website::start(|asked| {
+            let html = |status, head: &str| Some(Says { head: head.to_owned(), ..Says::html(status) });
+            match &*asked.path {
+                "/moved" => html(302, "Location: /gone\r\n"),
+                "/busy" => html(
+                    503,
+                    "Retry-After: 120\r\nDate: Sun, 22 Nov 2026 07:00:00 GMT\r\nContent-Type: Text/HTML; charset=x\r\n",
+                ),
+                "/large" => Some(Says { body: "x".repeat(1_001), ..Says::html(200) }),
+                "/cut" => None,
+                _ => Some(Says { body: asked.body.clone(), ..Says::html(200) }),
+            }
+        });
+        let https = Https::new(Some(&site.authority(folder.path()))).unwrap();
+        let bounds = Bounds { time: Duration::from_secs(20), octets: 1_000 };
+        let get = |path: &str| {
+            let address = format!("{}{path}", site.address);
+            let https = &https;
+            async move { https.get(&address, bounds).await }
+        };
+        assert_eq!(get("/moved").await.unwrap().status, 302);
+        let busy = get("/busy").await.unwrap();
+        assert_eq!((busy.status, &*busy.media_type), (503, "text/html"));
+        assert_eq!(busy.retry_after, Some(Duration::from_secs(120)));
+        assert_eq!(busy.date.unwrap().rfc3339(), "2026-11-22T07:00:00.000Z");
+        assert!(get("/large").await.unwrap_err().contains("cut or too long"));
+        assert!(get("/cut").await.is_err());
+        let posted = https.post(&format!("{}/form", site.address), &[("a", "b c")], bounds).await.unwrap();
+        assert_eq!(&posted.body[..], b"a=b+c");
+        assert_eq!(site.asked().len(), 5, "nobody asked for /gone");
+        // Another authority's site is not believed.
+        let other = Website::start(|_| None);
+        let why = https.get(&format!("{}/", other.address), bounds).await.unwrap_err();
+        assert!(why.contains("UnknownIssuer") && other.asked().is_empty(), "{why}");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = Website::start(|_| {
+            std::thread::park();
+            None
+        });
+        let https = Https::new(Some(&site.authority(folder.path()))).unwrap();
+        let bounds = Bounds { time: Duration::from_millis(300), octets: 1_000 };
+        let why = https.get(&format!("{}/", site.address), bounds).await.unwrap_err();
+        assert!(why.contains("no answer within"), "{why}");
     }
 
     #[test]

@@ -7,9 +7,10 @@
 
 use super::plan::RETRY_AFTER_MAX;
 use crate::https::{Answer, Bounds, Https};
-use relay::advice;
+use relay::advice::{self, Remedy};
 use serde_json::Value;
 use smtp::sasl::Secret;
+use smtp::time::Timestamp;
 use std::time::Duration;
 use zeroize::Zeroize;
 
@@ -25,6 +26,8 @@ pub(super) struct Granted {
     pub(super) access: Secret,
     /// How long it lives, if the provider says so.
     pub(super) life: Option<Duration>,
+    /// What to ask with the next time, if it is new.
+    pub(super) refresh: Option<Secret>,
 }
 
 /// Why none was given.
@@ -34,21 +37,25 @@ pub(super) struct NotGranted {
     pub(super) error: Box<str>,
     /// What went wrong, a sentence.
     pub(super) why: Box<str>,
-    /// What to do, a sentence; `None`: to wait.
-    pub(super) advice: Option<Box<str>>,
+    /// What helps.
+    pub(super) remedy: Remedy,
     /// The pause that it asked for.
     pub(super) pause: Option<Duration>,
+    /// What time it is by its clock.
+    pub(super) date: Option<Timestamp>,
+    /// It was not the provider who said so, and it costs nobody anything to try again soon.
+    pub(super) is_ours: bool,
 }
 
 impl NotGranted {
     /// Something that passes by itself.
     pub(super) fn passing(why: String) -> NotGranted {
-        NotGranted { error: "".into(), why: why.into(), advice: None, pause: None }
+        NotGranted { error: "".into(), why: why.into(), remedy: Remedy::Wait, pause: None, date: None, is_ours: false }
     }
 
-    /// Something that stays until somebody does this.
-    pub(super) fn lasting(why: String, advice: &str) -> NotGranted {
-        NotGranted { error: "".into(), why: why.into(), advice: Some(advice.into()), pause: None }
+    /// Something on our side that stays until somebody does this.
+    pub(super) fn lasting(why: String, advice: &'static str) -> NotGranted {
+        NotGranted { remedy: Remedy::Mend(advice), is_ours: true, ..NotGranted::passing(why) }
     }
 }
 
@@ -77,8 +84,9 @@ fn granted(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -> Result<Gra
         Some(Value::String(token)) => Some(Secret::new(token.into_bytes())),
         _ => None,
     };
-    match take("access_token") {
-        Some(access) if is_token(&access) => Ok(Granted { access, life }),
+    let (access, refresh) = (take("access_token"), take("refresh_token").filter(is_token));
+    match access {
+        Some(access) if is_token(&access) => Ok(Granted { access, life, refresh }),
         Some(_) => Err(unusable("gives a token that is empty, too long, or has characters that no token has")),
         None => Err(unusable("answers without a token")),
     }
@@ -97,14 +105,16 @@ pub(super) fn document(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -
             Err(refusal(endpoint, answer, &error, &description))
         }
         (200, _) => Err(NotGranted::passing(format!("{endpoint} answers with {}, not with JSON.", what_it_is(answer)))),
-        (status @ 300..400, _) => Err(NotGranted::lasting(
-            format!("{endpoint} answers {status}: it sends us elsewhere, and redirections are not followed."),
-            "Write the address that it means as token_endpoint.",
-        )),
-        (404, _) => Err(NotGranted::lasting(
-            format!("{endpoint} answers 404: there is nothing at this address."),
-            "Check token_endpoint, and the tenant.",
-        )),
+        (status @ 300..400, _) => Err(NotGranted {
+            remedy: Remedy::Mend("Write the address that it means as token_endpoint."),
+            ..NotGranted::passing(format!(
+                "{endpoint} answers {status}, to send us elsewhere; redirections are not followed."
+            ))
+        }),
+        (404, _) => Err(NotGranted {
+            remedy: Remedy::Mend("Check token_endpoint, and the tenant."),
+            ..NotGranted::passing(format!("{endpoint} answers 404: there is nothing at this address."))
+        }),
         (status, _) => {
             let why = format!("{endpoint} answers {status} with {}.", what_it_is(answer));
             Err(NotGranted { pause: answer.retry_after, ..NotGranted::passing(why) })
@@ -114,15 +124,17 @@ pub(super) fn document(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -
 
 /// What the provider says against it.
 fn refusal(endpoint: &str, answer: &Answer, error: &str, description: &str) -> NotGranted {
-    let said = advice::cleaned(if description.is_empty() { error } else { description });
-    let why = format!("{endpoint} says: {}", advice::sentence(&said));
+    // What Microsoft adds is other each time.
+    let words = description.split("Trace ID:").next().unwrap_or_default().trim();
+    let said = advice::cleaned(if words.is_empty() { error } else { words });
     let passing = answer.status >= 500 || answer.status == 429;
-    let advice = if passing { None } else { advice::token_refusal(error, description) };
     NotGranted {
         error: advice::cleaned(error).into(),
-        why: why.into(),
-        advice: advice.map(Into::into),
+        why: format!("{endpoint} says: {}", advice::sentence(&said)).into(),
+        remedy: if passing { Remedy::Wait } else { advice::token_refusal(error, description) },
         pause: answer.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX)),
+        date: answer.date,
+        is_ours: false,
     }
 }
 
@@ -136,13 +148,13 @@ fn what_it_is(answer: &Answer) -> &'static str {
 }
 
 /// A number, or one that is written as a text, as some have it.
-fn seconds(value: &Value) -> Option<Duration> {
+pub(super) fn seconds(value: &Value) -> Option<Duration> {
     let number = value.as_u64().or_else(|| value.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64));
     number.or_else(|| value.as_str()?.trim().parse().ok()).map(Duration::from_secs)
 }
 
 /// Visible ASCII (RFC 6749 appendix A.12), and no more than a line can carry.
-fn is_token(token: &Secret) -> bool {
+pub(super) fn is_token(token: &Secret) -> bool {
     let octets = token.reveal();
     (1..=TOKEN_MAX).contains(&octets.len()) && octets.iter().all(u8::is_ascii_graphic)
 }
