@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::local::Local;
 use crate::log::Log;
+use crate::oauth::Tokens;
 use crate::outbound::Outbound;
 use crate::policy::{MtaSts, Policies};
 use crate::queue_thread::{self, Glance, Hands};
@@ -54,11 +55,14 @@ impl ServerRuntime {
         server: &Arc<VirtualServer>,
         dns: &Dns,
         mta_sts: &MtaSts,
+        tokens: &Tokens,
         clock: &Clock,
         log: &Log,
         runtime: &Handle,
     ) -> Result<ServerRuntime, StartError> {
         let (events, inbox) = mpsc::channel();
+        let mended = events.clone();
+        tokens.tell(move |owner| mended.send(Event::Mended(owner.clone())).is_ok());
         let (store, recovery) = Store::open(server, events.clone()).map_err(|e| StartError(e.to_string()))?;
         for trouble in recovery.troubles {
             log.alarm(trouble);
@@ -72,6 +76,7 @@ impl ServerRuntime {
         let outbound = Outbound::new(
             server.clone(),
             Policies::new(resolver.clone(), mta_sts.clone()),
+            tokens.clone(),
             store.clone(),
             events.clone(),
             clock.clone(),

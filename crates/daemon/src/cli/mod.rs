@@ -8,6 +8,7 @@ mod account;
 mod certificate;
 mod explain;
 mod new;
+mod oauth;
 mod route;
 mod trial;
 
@@ -74,6 +75,9 @@ enum Command {
     /// Accounts for authentication: add, passwd, remove, list, disable, enable
     #[command(subcommand)]
     Account(account::Account),
+    /// Tokens for smart hosts that want OAuth: list, login, logout, test
+    #[command(subcommand, name = "oauth")]
+    OAuth(oauth::OAuth),
     /// Print the version
     Version,
 }
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Route(question) => route::run(&question),
         Command::New(wanted) => new::run(&wanted),
         Command::Account(command) => account::run(&command),
+        Command::OAuth(command) => oauth::run(&command),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -247,6 +252,8 @@ mod tests {
         assert!(matches!(command(question), Command::Explain(_)));
         assert!(matches!(command("mailroot route anna@x.test --server One --json"), Command::Route(_)));
         assert!(matches!(command("mailroot new --recipe inbound-dmz"), Command::New(_)));
+        assert!(matches!(command("mailroot oauth list --json --config a.toml"), Command::OAuth(_)));
+        assert!(matches!(command("mailroot oauth login office --config a.toml"), Command::OAuth(_)));
         assert!(matches!(command("mailroot version"), Command::Version));
     }
 
@@ -266,6 +273,9 @@ mod tests {
             "mailroot route anna",
             "mailroot new",
             "mailroot new --recipe other",
+            "mailroot oauth",
+            "mailroot oauth login --config a.toml",
+            "mailroot oauth test office",
             "mailroot explain --from here --sender a@b --rcpt c@d",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");

@@ -25,6 +25,8 @@ pub(super) async fn keep(shared: Weak<Shared>) {
 
 /// One look at all slots.
 pub(super) async fn look(shared: &Arc<Shared>) {
+    let again = std::mem::take(&mut *super::lock(&shared.again));
+    again.iter().for_each(|owner| shared.tell(owner));
     let (slots, state) = (shared.slots(), shared.folder());
     let files: Vec<_> = slots.iter().map(|slot| slot.files(&state)).collect();
     let stamped = move || files.iter().map(|files| files.iter().map(|file| kept::stamp(file)).collect()).collect();

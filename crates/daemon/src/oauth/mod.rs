@@ -37,7 +37,8 @@ pub use status::{Status, facts, log_out, status};
 
 use crate::clock::Clock;
 use crate::log::Log;
-use relay::config::terms::{OAuthClient, Owner};
+use relay::config::terms::{OAuthClient, Owner, Terms};
+use relay::config::{ClientAuth, Config};
 use slot::{Landing, Slot};
 use smtp::sasl::Secret;
 use smtp::time::Timestamp;
@@ -73,10 +74,33 @@ pub struct Tokens {
 /// Is told whose tokens are good again; whether it wants to hear of the next ones.
 type Hearer = Box<dyn Fn(&Owner) -> bool + Send + Sync>;
 
+/// Whose tokens a configuration wants, and how they are obtained: those of smart hosts, then those of each virtual server.
+#[must_use]
+pub fn wanted(config: &Config) -> Vec<(Owner, OAuthClient)> {
+    let servers = config.servers.iter().map(|server| &server.delivery.terms);
+    let terms = config.smart_hosts.iter().map(|host| &host.terms).chain(servers);
+    let mut wanted: Vec<(Owner, OAuthClient)> = Vec::new();
+    for (owner, client) in terms.filter_map(|terms| client(terms)) {
+        if !wanted.iter().any(|(other, theirs)| *other == owner && *theirs == *client) {
+            wanted.push((owner, client.clone()));
+        }
+    }
+    wanted
+}
+
+fn client(terms: &Terms) -> Option<(Owner, &OAuthClient)> {
+    match &terms.auth {
+        Some(ClientAuth::OAuth(client)) => Some((terms.owner.clone(), client)),
+        _ => None,
+    }
+}
+
 struct Shared {
     state: Mutex<PathBuf>,
     slots: Mutex<Vec<Arc<Slot>>>,
     hearers: Mutex<Vec<Hearer>>,
+    /// Whom the hearers are told of once more with the keeper's next look: they may have learned of the trouble after its end.
+    again: Mutex<Vec<Owner>>,
     is_kept: AtomicBool,
     log: Log,
     clock: Clock,
@@ -90,6 +114,7 @@ impl Tokens {
             state: Mutex::new(state.to_owned()),
             slots: Mutex::default(),
             hearers: Mutex::default(),
+            again: Mutex::default(),
             is_kept: AtomicBool::new(false),
             log,
             clock,
@@ -177,8 +202,13 @@ impl Shared {
     fn land(&self, slot: &Slot, landing: Landing) {
         landing.alarms.into_iter().for_each(|text| self.log.alarm(text));
         if landing.recovered {
-            lock(&self.hearers).retain(|hearer| hearer(&slot.owner));
+            self.tell(&slot.owner);
+            lock(&self.again).push(slot.owner.clone());
         }
+    }
+
+    fn tell(&self, owner: &Owner) {
+        lock(&self.hearers).retain(|hearer| hearer(owner));
     }
 }
 

@@ -36,6 +36,7 @@ mod words;
 pub use connection::IDLE_KEEP;
 
 use crate::clock::Clock;
+use crate::oauth::Tokens;
 use crate::policy::Policies;
 use crate::store::Store;
 use connection::Command;
@@ -63,6 +64,7 @@ pub struct Outbound {
 struct Shared {
     server: Arc<VirtualServer>,
     policies: Policies,
+    tokens: Tokens,
     store: Store,
     events: Sender<Event>,
     clock: Clock,
@@ -74,21 +76,22 @@ impl Outbound {
     pub fn new(
         server: Arc<VirtualServer>,
         policies: Policies,
+        tokens: Tokens,
         store: Store,
         events: Sender<Event>,
         clock: Clock,
         runtime: Handle,
     ) -> Outbound {
-        let shared = Arc::new(Shared { server, policies, store, events, clock });
+        let shared = Arc::new(Shared { server, policies, tokens, store, events, clock });
         Outbound { shared, runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
     /// New connections follow this configuration from now on; open ones keep theirs.
     pub fn configure(&mut self, server: Arc<VirtualServer>) {
-        let Shared { policies, store, events, clock, .. } = &*self.shared;
-        let (policies, store) = (policies.clone(), store.clone());
+        let Shared { policies, tokens, store, events, clock, .. } = &*self.shared;
+        let (policies, tokens, store) = (policies.clone(), tokens.clone(), store.clone());
         let (events, clock) = (events.clone(), clock.clone());
-        self.shared = Arc::new(Shared { server, policies, store, events, clock });
+        self.shared = Arc::new(Shared { server, policies, tokens, store, events, clock });
     }
 
     /// Opens a connection to the parcel's next hop, and tries the parcel over it.

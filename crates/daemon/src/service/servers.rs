@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::desk::{Desk, Premises, Reception};
 use crate::listen::{Inherited, Listeners, Sessions};
 use crate::log::Log;
+use crate::oauth::{self, Tokens};
 use crate::policy::MtaSts;
 use crate::runtime::{ServerRuntime, StartError};
 use relay::config::{Config, Dns, VirtualServer};
@@ -45,6 +46,7 @@ pub struct Servers {
     /// What domains publish about TLS; shared by all virtual servers.
     mta_sts: MtaSts,
     passwords: Passwords,
+    tokens: Tokens,
     inherited: Inherited,
     files: u64,
     /// What has gone wrong while the newest configuration was carried out.
@@ -102,6 +104,7 @@ impl Servers {
             mta_sts: MtaSts::new(Path::new(""), log.clone(), clock.clone()),
             // One hash takes a core for a while, and memory.
             passwords: Passwords::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            tokens: Tokens::new(Path::new(""), log.clone(), clock.clone()),
             inherited,
             files: open_files(),
             faults: Vec::new(),
@@ -151,6 +154,7 @@ impl Servers {
             self.mta_sts = MtaSts::new(&config.state, self.log.clone(), self.clock.clone());
             self.state.clone_from(&config.state);
         }
+        self.tokens.configure(&config.state, &oauth::wanted(config));
         let replaced = self.stop_outdated(config, restart_all).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
@@ -233,8 +237,9 @@ impl Servers {
 
     fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
         let (server, dns, clock, log) = (Arc::clone(server), dns.clone(), self.clock.clone(), log.clone());
-        let (mta_sts, handle) = (self.mta_sts.clone(), Handle::current());
-        tokio::task::spawn_blocking(move || ServerRuntime::start(&server, &dns, &mta_sts, &clock, &log, &handle))
+        let (mta_sts, tokens, handle) = (self.mta_sts.clone(), self.tokens.clone(), Handle::current());
+        let start = move || ServerRuntime::start(&server, &dns, &mta_sts, &tokens, &clock, &log, &handle);
+        tokio::task::spawn_blocking(start)
     }
 
     /// Does it run now?

@@ -3,6 +3,7 @@
 use super::message::LotState;
 use super::{DestinationOrder, Effect, Queue};
 use crate::config::Terms;
+use crate::config::terms::Owner;
 use crate::envelope::Failure;
 use crate::record::Record;
 use crate::retry::Ladder;
@@ -89,16 +90,29 @@ impl Queue {
             }
             DestinationOrder::Retry => {
                 for id in self.scheduler.named(name) {
-                    self.scheduler.end_rest(id, now);
-                    for lot in self.scheduler.lots_of(id) {
-                        let waits = self.messages.get_mut(&lot.id).and_then(|m| m.lot_mut(lot.lot));
-                        if let Some(waits) = waits.filter(|l| matches!(l.state, LotState::Waiting(_))) {
-                            waits.state = LotState::Ready;
-                            let recipients = waits.count();
-                            self.scheduler.ready(id, lot, recipients);
-                        }
-                    }
+                    self.retry_destination(id, now);
                 }
+            }
+        }
+    }
+
+    /// What a log-on by these terms needs is to be had again.
+    pub(super) fn log_on_mended(&mut self, owner: &Owner, now: Timestamp) {
+        for id in self.scheduler.on_terms_of(owner) {
+            if self.scheduler.rest(id).is_some_and(|rest| rest.concern == Concern::Auth) {
+                self.retry_destination(id, now);
+            }
+        }
+    }
+
+    fn retry_destination(&mut self, id: DestinationId, now: Timestamp) {
+        self.scheduler.end_rest(id, now);
+        for lot in self.scheduler.lots_of(id) {
+            let waits = self.messages.get_mut(&lot.id).and_then(|m| m.lot_mut(lot.lot));
+            if let Some(waits) = waits.filter(|l| matches!(l.state, LotState::Waiting(_))) {
+                waits.state = LotState::Ready;
+                let recipients = waits.count();
+                self.scheduler.ready(id, lot, recipients);
             }
         }
     }

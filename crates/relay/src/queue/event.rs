@@ -2,6 +2,7 @@
 
 use crate::badmail::BadmailJob;
 use crate::config::VirtualServer;
+use crate::config::terms::Owner;
 use crate::envelope::{Envelope, Failure, QueueId};
 use crate::parcel::{ConnectionId, Outcome, Parcel, Place};
 use crate::record::Record;
@@ -102,6 +103,8 @@ pub enum Event {
     /// An operator's word about all destinations of this name, whether mail waits for them or not. What was suspended in an
     /// earlier life is told again at start.
     Destination(Box<str>, DestinationOrder),
+    /// What a log-on needs is to be had again, by these terms: destinations that rest for the want of it are tried now.
+    Mended(Owner),
     /// What an earlier life had sent to those who have limits a day ([`super::Queue::paced`]).
     Paced(Vec<Paced>),
     /// Time has passed.

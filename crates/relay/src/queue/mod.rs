@@ -239,6 +239,7 @@ impl Queue {
             Event::Alarm(text) => self.effects.push(Effect::Record(crate::record::Record::Alarm { text: text.into() })),
             Event::Configured(server) => self.configure(server, now),
             Event::Destination(name, order) => self.order_destination(&name, order, now),
+            Event::Mended(owner) => self.log_on_mended(&owner, now),
             Event::Paced(paced) => paced.iter().for_each(|paced| self.scheduler.resume_pace(paced)),
             Event::Drain => self.draining = true,
         }

@@ -4,7 +4,8 @@
 //! by a new configuration. What an operator has suspended stays so until the operator says otherwise, under its name: also while
 //! no mail waits for it.
 
-use super::{DestinationId, LotName, Scheduler, WINDOW_FIRST, Wake};
+use super::{DestinationId, LotName, Scheduler, Target, WINDOW_FIRST, Wake};
+use crate::config::terms::Owner;
 use crate::envelope::Failure;
 use crate::settle::Concern;
 use smtp::time::Timestamp;
@@ -110,6 +111,13 @@ impl Scheduler {
     #[must_use]
     pub fn named(&self, name: &str) -> Vec<DestinationId> {
         self.index.iter().filter(|(target, _)| *target.name() == *name).map(|(_, id)| *id).collect()
+    }
+
+    /// All destinations where mail goes on the terms of this owner.
+    #[must_use]
+    pub fn on_terms_of(&self, owner: &Owner) -> Vec<DestinationId> {
+        let theirs = |target: &Target| target.terms().is_some_and(|terms| terms.owner == *owner);
+        self.index.iter().filter(|(target, _)| theirs(target)).map(|(_, id)| *id).collect()
     }
 
     /// Nothing goes to destinations of this name from now on; what is under way comes to its end. False if it was so before.

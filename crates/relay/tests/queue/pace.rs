@@ -298,6 +298,26 @@ fn a_refused_log_on_over_an_open_connection_makes_the_destination_rest() {
 }
 
 #[test]
+fn a_log_on_that_is_mended_wakes_those_who_wait_for_it_and_nobody_else() {
+    let office = || Owner::SmartHost("office".into());
+    for (kind, owner, wakes) in [
+        (FailureKind::Auth, office(), true),
+        (FailureKind::Auth, Owner::SmartHost("other".into()), false),
+        (FailureKind::Auth, Owner::Server, false),
+        (FailureKind::Tls, office(), false),
+        (FailureKind::Unreachable, office(), false),
+    ] {
+        let mut w = World::with(on(paced(Pacing::default())));
+        w.accept("a@local.test", &["b@far.test"]);
+        let (connection, parcel) = w.one_parcel();
+        w.not_reached(connection, &parcel, &of_kind(kind, "There is no token."));
+        assert!(w.parcels().is_empty());
+        w.apply(Event::Mended(owner.clone()));
+        assert_eq!(w.parcels().len(), usize::from(wakes), "{kind:?} {owner}");
+    }
+}
+
+#[test]
 fn nothing_goes_to_a_suspended_destination_and_all_when_it_is_resumed() {
     let mut w = World::new("");
     w.apply(Event::Destination("far.test".into(), DestinationOrder::Suspend));

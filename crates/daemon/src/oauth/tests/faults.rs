@@ -3,10 +3,11 @@
 use super::*;
 use std::sync::atomic::AtomicU16;
 
+/// What a provider says from now on.
+type Answer = Arc<Mutex<Option<Says>>>;
+
 /// A provider whose answer a test changes.
-fn changing(
-    first: Option<Says>,
-) -> (impl Fn(&Asked) -> Option<Says> + Send + Sync + 'static, Arc<Mutex<Option<Says>>>) {
+fn changing(first: Option<Says>) -> (impl Fn(&Asked) -> Option<Says> + Send + Sync + 'static, Answer) {
     let answer = Arc::new(Mutex::new(first));
     let says = Arc::clone(&answer);
     (move |_: &Asked| says.lock().unwrap().clone(), answer)

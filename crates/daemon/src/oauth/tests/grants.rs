@@ -192,8 +192,11 @@ async fn a_person_agrees_and_the_running_service_goes_on_at_once() {
     world.look().await;
     assert_eq!(world.bearer(&client).await.as_deref(), Ok("first"));
     assert_eq!(hears.try_recv(), Ok(office()));
+    world.look().await;
+    assert_eq!(hears.try_recv(), Ok(office()), "once more, for those who learned of the trouble late");
     world.pass(3_600);
     assert_eq!(world.bearer(&client).await.as_deref(), Ok("refreshed"));
+    world.look().await;
     assert_eq!(hears.try_recv().ok(), None, "it was never without one");
     let log = world.log();
     assert!(!log.contains("refresh-1") && !log.contains("s3cret"), "{log}");

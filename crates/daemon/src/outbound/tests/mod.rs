@@ -9,6 +9,7 @@ mod steps;
 use super::*;
 use crate::dns::Resolver;
 use crate::dns::fake::FakeDns;
+use crate::log::Log;
 use crate::policy::MtaSts;
 use bytes::Bytes;
 use peer::Peer;
@@ -138,7 +139,9 @@ impl Site {
         let (sender, events) = mpsc::channel();
         let resolver = Resolver::new(dns).unwrap();
         let policies = Policies::new(resolver, MtaSts::reading(home.path(), Clock::start()));
-        let outbound = Outbound::new(server, policies, store, sender, Clock::start(), Handle::current());
+        let (clock, handle) = (Clock::start(), Handle::current());
+        let tokens = Tokens::new(home.path(), Log::nowhere(), clock.clone());
+        let outbound = Outbound::new(server, policies, tokens, store, sender, clock, handle);
         Site { outbound, events, _store: (of_store, home), closed: Vec::new() }
     }
 
