@@ -159,21 +159,28 @@ impl Secure {
         not_answered(name, unanswered("an alias, CNAME, that leads nowhere"))
     }
 
-    /// The library takes an answer from a wildcard for a lie if the proof that there is no better one is the wildcard's own
-    /// NSEC record. That proof comes with other questions, too: what the wildcard has, then, is what the name has.
+    /// The library takes many an answer from a wildcard for a lie (NSEC), but not the proof that the name itself does not exist,
+    /// which comes with other questions, too. With it, what the wildcard has is what the name has (RFC 4592 §3.3.1).
     async fn by_wildcard(&self, name: &Name, kind: RecordType) -> Option<Lookup> {
-        let wildcard = name.base_name().prepend_label("*").ok()?;
         let other = self.ask(name, RecordType::HINFO).await.err()?;
         let NetError::Dns(DnsError::NoRecordsFound(none)) = other else { return None };
-        let is_wild = none.authorities.iter().flat_map(|records| records.iter()).any(|record| match &record.data {
-            RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
-                let next = nsec.next_domain_name();
-                let is_last = *next <= record.name && next.zone_of(name);
-                record.proof.is_secure() && record.name == wildcard && *name > wildcard && (name < next || is_last)
+        let denied = |name: &Name| {
+            let mut records = none.authorities.iter().flat_map(|records| records.iter());
+            records.any(|record| record.proof.is_secure() && covers(record, name))
+        };
+        let mut next_closer = name.clone();
+        for _ in 0..ALIASES_MAX {
+            let encloser = next_closer.base_name();
+            if encloser.is_root() || !denied(name) || !denied(&next_closer) {
+                return None;
             }
-            _ => false,
-        });
-        if is_wild { self.ask(&wildcard, kind).await.ok() } else { None }
+            let wildcard = encloser.prepend_label("*").ok()?;
+            match self.ask(&wildcard, kind).await {
+                Ok(lookup) => return Some(lookup),
+                Err(_) => next_closer = encloser,
+            }
+        }
+        None
     }
 
     /// What the name is an alias of, and whether that is proven.
@@ -294,6 +301,14 @@ fn denies(none: &NoRecords) -> bool {
     none.authorities.iter().flat_map(|records| records.iter()).any(|record| {
         record.proof.is_secure() && matches!(&record.data, RData::DNSSEC(DNSSECRData::NSEC(_) | DNSSECRData::NSEC3(_)))
     })
+}
+
+/// Does this NSEC record say that the name does not exist, not even as part of others?
+fn covers(record: &Record, name: &Name) -> bool {
+    let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &record.data else { return false };
+    let next = nsec.next_domain_name();
+    let is_before = name < next || (*next <= record.name && next.zone_of(name));
+    *name > record.name && is_before && !name.zone_of(next) && !nsec.is_ancestor_delegation()
 }
 
 fn is_bogus(error: &NetError) -> bool {

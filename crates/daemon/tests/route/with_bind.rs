@@ -75,6 +75,7 @@ fn check(relay: &Relay) {
             ("six", "mx6", DANE),
             ("any.below", "mx", DANE),
             ("b.some", "mx", DANE),
+            ("x.y.below", "mx", DANE),
         ] {
             let expected = format!("{}: {expected}", at(host));
             assert_eq!(found(relay, &at(domain)), (true, expected), "{}", at(domain));
