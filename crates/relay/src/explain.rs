@@ -10,7 +10,7 @@ use crate::account::{Account, Accounts, Refusal};
 use crate::config::{ListenerTls, VirtualServer};
 use crate::gate::{self, Client, Identity, Means, PeerName, Verdict};
 use crate::reason::{Reason, Value};
-use crate::route::{self, NextHop, Route};
+use crate::route::{self, Hosts, NextHop, Route};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{Command, CommandError};
 use smtp::extension::Extensions;
@@ -163,7 +163,7 @@ impl<'s> Told<'s> {
 
         let sender = self.sender(&client, inquiry)?;
         let recipient = self.recipient(&client, inquiry)?;
-        self.rewriting(&sender);
+        self.rewriting(&sender, &recipient);
         self.route(&recipient)
     }
 
@@ -318,8 +318,13 @@ impl<'s> Told<'s> {
         Refused
     }
 
-    fn rewriting(&mut self, sender: &ReversePath) {
-        let (rewritten, because) = route::rewrite(self.server, sender);
+    fn rewriting(&mut self, sender: &ReversePath, recipient: &Mailbox) {
+        let terms = match route::route(self.server, recipient) {
+            Route::Hop(hop) => hop.terms.clone(),
+            // Into Drop it goes under its own name.
+            Route::Drop | Route::Refuse(_) => self.server.delivery.terms.clone(),
+        };
+        let (rewritten, because) = route::rewrite(self.server, sender, &terms);
         let outcome = Ok(format!("goes out as <{rewritten}>"));
         self.decisions.push(Decision::new(Stage::Rewriting, format!("<{sender}>"), outcome, &because));
     }
@@ -338,7 +343,15 @@ pub fn route_of(server: &VirtualServer, recipient: &Mailbox) -> (Decision, Optio
     let (route, because) = route::decide(server, recipient);
     let (outcome, hop) = match route {
         Route::Drop => (Ok(format!("goes to {}", server.default_domain.drop.display())), None),
-        Route::Hop(hop) => (Ok(format!("goes to {hop}")), Some(hop)),
+        Route::Hop(hop) => {
+            let words = match &hop.hosts {
+                // A socket on this machine: there is no wire that could be read.
+                Hosts::Unix(_) => String::new(),
+                _ => hop.terms.in_words(),
+            };
+            let comma = if words.is_empty() { "" } else { ", " };
+            (Ok(format!("goes to {hop}{comma}{words}")), Some(hop))
+        }
         Route::Refuse(failure) => {
             let reply = failure.reply.clone();
             (Err(reply.unwrap_or_else(|| Reply::plain(550, failure.text.to_string()))), None)

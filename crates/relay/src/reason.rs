@@ -4,8 +4,9 @@
 //! somebody asks (`mailroot explain`, a refusal in the log).
 
 use crate::account::SenderPattern;
+use crate::config::terms::Owner;
 use crate::config::{AccessList, Entry, HostPort, Network, Place, RouteTo, VirtualServer};
-use smtp::address::Domain;
+use smtp::address::{Domain, Mailbox};
 use smtp::sasl::Mechanism;
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -32,6 +33,8 @@ enum Spot<'a> {
     Key(&'static str, usize),
     /// The key of a domain's table; the domain is a pattern.
     Domain(&'a Domain, bool, &'static str),
+    /// The key of terms.
+    Terms(&'a Owner, &'static str),
 }
 
 impl<'a> Reason<'a> {
@@ -63,6 +66,12 @@ impl<'a> Reason<'a> {
         self
     }
 
+    /// A setting of terms: of a smart host, or of a domain.
+    pub(crate) fn terms(mut self, owner: &'a Owner, key: &'static str) -> Reason<'a> {
+        self.spot = Spot::Terms(owner, key);
+        self
+    }
+
     /// No setting, but what always holds.
     pub(crate) fn fixed(server: &'a VirtualServer, words: impl Into<Cow<'static, str>>) -> Reason<'a> {
         Reason::setting(server, "", Value::None, words)
@@ -77,6 +86,7 @@ impl<'a> Reason<'a> {
             Spot::Item(index) => places.item(self.setting, index),
             Spot::Key(list, index) => places.key(list, index, self.setting.rsplit('.').next().unwrap_or_default()),
             Spot::Domain(domain, below, key) => places.domain(domain, below, key),
+            Spot::Terms(owner, key) => places.terms(owner, key),
         }
     }
 }
@@ -96,12 +106,16 @@ pub enum Value<'a> {
     Number(u64),
     /// A word.
     Word(&'static str),
+    /// A name.
+    Name(&'a str),
     /// A network.
     Network(&'a Network),
     /// Networks.
     Networks(&'a [Network]),
     /// A domain.
     Domain(&'a Domain),
+    /// An address.
+    Mailbox(&'a Mailbox),
     /// Next hops.
     Hosts(&'a [HostPort]),
     /// A domain's route.
@@ -124,9 +138,11 @@ impl Display for Value<'_> {
             Value::Switch(on) => on.fmt(f),
             Value::Number(number) => number.fmt(f),
             Value::Word(word) => f.write_str(word),
+            Value::Name(name) => f.write_str(name),
             Value::Network(network) => network.fmt(f),
             Value::Networks(networks) => list(f, networks),
             Value::Domain(domain) => domain.fmt(f),
+            Value::Mailbox(mailbox) => mailbox.fmt(f),
             Value::Hosts(hosts) => list(f, hosts),
             Value::Route(route) => route.fmt(f),
             Value::Methods(methods) => list(f, methods),

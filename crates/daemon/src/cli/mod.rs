@@ -158,6 +158,7 @@ fn check(file: &ConfigFile) -> ExitCode {
         let notes = auth::notes(&loaded.config, server);
         server.describe().iter().chain(&notes).for_each(|line| text.push_str(&format!("  {line}\n")));
     }
+    loaded.config.notes().iter().for_each(|line| text.push_str(&format!("{line}\n")));
     say(&format!("{text}\n{}: no problems found.\n", file.path().display()));
     ExitCode::SUCCESS
 }

@@ -61,7 +61,7 @@ fn transaction(shared: &Shared, parcel: &Parcel, recipients: &[u32], size: u64) 
     let envelope = &parcel.envelope;
     let addressees = recipients.iter().filter_map(|index| envelope.recipients.get(*index as usize));
     Transaction {
-        sender: masquerade(&shared.server, &envelope.sender),
+        sender: masquerade(&shared.server, &envelope.sender, &parcel.hop.terms),
         recipients: addressees
             .map(|to| Addressee { address: to.address.clone(), notify: to.notify, orcpt: to.orcpt.clone() })
             .collect(),

@@ -5,7 +5,8 @@
 use super::parse::{Drafted, folders};
 use super::problem::Problems;
 use super::read::Span;
-use super::{HostPort, RouteTo};
+use super::terms::Owner;
+use super::{ClientAuth, HostPort, Terms};
 use smtp::address::Host;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,29 @@ pub(super) fn check(drafts: &[Drafted], problems: &mut Problems<'_>) {
     }
     listeners(drafts, problems);
     loops(drafts, problems);
+    tokens(drafts, problems);
+}
+
+/// Tokens are kept by owner: two domains of one name cannot have them from different places.
+fn tokens(drafts: &[Drafted], problems: &mut Problems<'_>) {
+    let mut seen: HashMap<&Owner, (&Terms, &Span)> = HashMap::new();
+    for (terms, span) in drafts.iter().flat_map(|draft| &draft.own_terms).map(|terms| (&*terms.value, &terms.span)) {
+        if !matches!(terms.auth, Some(ClientAuth::OAuth(_))) {
+            continue;
+        }
+        match seen.get(&terms.owner) {
+            Some((first, place)) if first.auth != terms.auth => problems.clash(
+                span.clone(),
+                format!("{} has tokens of its own in another virtual server already", terms.owner),
+                "write a [[smart_host]] for one of them, and its name as the route",
+                Some(((*place).clone(), "the other ones")),
+            ),
+            Some(_) => {}
+            None => {
+                seen.insert(&terms.owner, (terms, span));
+            }
+        }
+    }
 }
 
 /// Logs, pages and commands tell virtual servers apart by name.
@@ -134,7 +158,7 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 fn loops(drafts: &[Drafted], problems: &mut Problems<'_>) {
     for (i, draft) in drafts.iter().enumerate() {
         for route in &draft.routes {
-            let (RouteTo::Smtp(host) | RouteTo::Lmtp(host)) = &route.value else { continue };
+            let host = &route.value;
             if listens(draft, host) {
                 let text = format!("the route {host} is this virtual server itself: mail would go round in circles");
                 problems.note(route.span.clone(), text, "write the host that shall take the mail");

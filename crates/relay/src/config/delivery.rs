@@ -2,9 +2,14 @@
 
 use super::domains::{host_port, plain_domain};
 use super::quantity::{DAY, HOUR, MINUTE};
-use super::read::{Placed, Reader, Table};
+use super::read::{Fault, Placed, Reader, Table};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
-use super::{CONNECTIONS_CEILING, Delivery, GlitchRetry, HostPort, SmartHostUse, Terms};
+use super::smart_hosts::{SCHEME, SmartHosts};
+use super::terms::keys::TLS_WORDS;
+use super::terms::read::{IMPLICIT_PORT, bind, ladder, policy};
+use super::{
+    CONNECTIONS_CEILING, Delivery, GlitchRetry, HostPort, SmartHost, SmartHostUse, Terms, Through, TlsPolicy, Waits,
+};
 use smtp::address::Domain;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,6 +173,40 @@ pub static MASQUERADE_FROM: Setting = Setting {
     help: "Replaces local domains in the `From` field too, but not in reports.",
 };
 
+/// `delivery.tls`
+pub static TLS: Setting = Setting {
+    name: "delivery.tls",
+    tab: Tab::Delivery,
+    label: "Outbound security: TLS encryption",
+    unit: Unit::Choice,
+    default: Preset::Text("\"opportunistic\""),
+    range: Range::OneOf(TLS_WORDS),
+    help: "For mail that neither a `[[smart_host]]` nor a domain has its own TLS for; the words are those of `smart_host.tls`, without `\"implicit\"`. The old service had `\"none\"` and `\"required\"`.",
+};
+
+/// `delivery.authority`
+pub static AUTHORITY: Setting = Setting {
+    name: "delivery.authority",
+    tab: Tab::Delivery,
+    label: "Outbound security: authorities",
+    unit: Unit::File,
+    default: Preset::Follows("the system's authorities"),
+    range: Range::Any,
+    help: "Certificates (PEM) of the authorities that are trusted for other servers' certificates instead.",
+};
+
+/// `delivery.bind`
+pub static BIND: Setting = Setting {
+    name: "delivery.bind",
+    tab: Tab::Delivery,
+    label: "Outbound connections: from these addresses",
+    unit: Unit::List(&Unit::Address, 2),
+    default: Preset::Follows("as the system chooses"),
+    range: Range::Any,
+    help: "Our own addresses that connections come from, at most one of each family. A host whose family has none here is not connected to. \
+A `[[smart_host]]` has its own.",
+};
+
 /// `delivery.mta_sts`
 pub static MTA_STS: Setting = Setting {
     name: "delivery.mta_sts",
@@ -201,7 +240,8 @@ pub static SMART_HOST: Setting = Setting {
     default: Preset::Text("[]"),
     range: Range::Any,
     help: "Hosts that take our outbound mail, tried in order; one alone may be written without the list's brackets. An address \
-stands in square brackets (IPv4 may do without) and is not looked up; a name is looked up as a host, not as a domain (no MX). A remote domain's `route` goes first.",
+stands in square brackets (IPv4 may do without) and is not looked up; a name is looked up as a host, not as a domain (no MX). Or the name of one \
+`[[smart_host]]`, which has its own TLS, authentication and pace. A remote domain's `route` goes first.",
 };
 
 /// `delivery.smart_host_use`
@@ -221,12 +261,14 @@ pub(super) fn read<'s>(
     reader: &mut Reader<'s>,
     table: Table<'_, 's>,
     host_name: &str,
+    smart_hosts: &SmartHosts,
 ) -> Option<(Delivery, Vec<Placed<HostPort>>)> {
     let fqdn = fqdn(reader, table, host_name);
     let seconds = |reader: &mut Reader<'s>, setting| Duration::from_secs(reader.number(table, setting));
     let port = u16::try_from(reader.number(table, &PORT)).unwrap_or(25);
-    let smart_host = reader.list(table, &SMART_HOST, true, |text| host_port(text, Some(port))).unwrap_or_default();
-    let glitch = reader.table(table, "glitch_retry", Tab::Delivery, "delivery.glitch_retry.");
+    let waits = waits(reader, table);
+    let terms = terms(reader, table);
+    let (smart_host, hosts) = through(reader, table, port, (smart_hosts, &waits));
     let smart_host_use = match reader.choice(table, &SMART_HOST_USE) {
         Some(1) => SmartHostUse::AfterDirect,
         _ => SmartHostUse::Always,
@@ -238,13 +280,10 @@ pub(super) fn read<'s>(
         reader.problems.note(table.span_of(&MASQUERADE_FROM), text, "write masquerade_domain = \"example.com\"");
     }
     let delivery = Delivery {
-        retry: retry(reader, table),
-        glitch_retry: GlitchRetry {
-            every: Duration::from_secs(reader.number(glitch, &GLITCH_EVERY)),
-            times: u16::try_from(reader.number(glitch, &GLITCH_TIMES)).unwrap_or(u16::MAX),
-        },
-        delay_notice: seconds(reader, &DELAY_NOTICE),
-        expiry: seconds(reader, &EXPIRY),
+        retry: waits.retry,
+        glitch_retry: waits.glitch_retry,
+        delay_notice: waits.delay_notice,
+        expiry: waits.expiry,
         local_delay_notice: seconds(reader, &LOCAL_DELAY_NOTICE),
         local_expiry: seconds(reader, &LOCAL_EXPIRY),
         connections_max: reader.limit(table, &CONNECTIONS_MAX).and_then(|n| u32::try_from(n).ok()),
@@ -257,29 +296,106 @@ pub(super) fn read<'s>(
         masquerade_domain,
         masquerade_from,
         fqdn: fqdn?,
-        smart_host: smart_host.iter().map(|host| host.value.clone()).collect(),
+        smart_host,
         smart_host_use,
-        terms: Arc::new(Terms::plain()),
+        terms: Arc::new(terms),
         mta_sts: reader.switch(table, &MTA_STS),
     };
-    Some((delivery, smart_host))
+    Some((delivery, hosts))
 }
 
-fn retry(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Vec<Duration> {
-    let default = || match RETRY.default {
+fn waits<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>) -> Waits {
+    let glitch = reader.table(table, "glitch_retry", Tab::Delivery, "delivery.glitch_retry.");
+    let usual = || match RETRY.default {
         Preset::Numbers(waits) => waits.iter().copied().map(Duration::from_secs).collect(),
         _ => Vec::new(),
     };
-    let Some(items) = reader.items(table, &RETRY, false) else { return default() };
-    if items.is_empty() {
+    Waits {
+        retry: ladder(reader, table, &RETRY).unwrap_or_else(usual),
+        glitch_retry: GlitchRetry {
+            every: Duration::from_secs(reader.number(glitch, &GLITCH_EVERY)),
+            times: u16::try_from(reader.number(glitch, &GLITCH_TIMES)).unwrap_or(u16::MAX),
+        },
+        delay_notice: Duration::from_secs(reader.number(table, &DELAY_NOTICE)),
+        expiry: Duration::from_secs(reader.number(table, &EXPIRY)),
+    }
+}
+
+/// The virtual server's own terms.
+fn terms(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Terms {
+    let plain = Terms::plain();
+    let tls = policy(reader, table, &TLS).unwrap_or(plain.tls);
+    if tls == TlsPolicy::Implicit {
+        let text = "mail hosts that DNS names do not speak TLS from the first octet on";
         reader.problems.note(
-            table.span_of(&RETRY),
-            "`delivery.retry` is empty",
-            "write at least one wait: [\"15 min\"]",
+            table.span_of(&TLS),
+            text,
+            "write \"verified\" here, and \"implicit\" in a [[smart_host]]",
         );
     }
-    let waits: Vec<_> = items.iter().filter_map(|item| reader.quantity(item, &RETRY, Unit::Time)).collect();
-    waits.into_iter().map(Duration::from_secs).collect()
+    Terms {
+        tls,
+        authorities: reader.folder(table, &AUTHORITY),
+        bind: bind(reader, table, &BIND).unwrap_or_default(),
+        ..plain
+    }
+}
+
+/// `delivery.smart_host`: hosts, or the name of one `[[smart_host]]`; and where each host stands.
+fn through<'s>(
+    reader: &mut Reader<'s>,
+    table: Table<'_, 's>,
+    port: u16,
+    (smart_hosts, waits): (&SmartHosts, &Waits),
+) -> (Through, Vec<Placed<HostPort>>) {
+    let parse = |text: &str| match text.strip_prefix(SCHEME).or(smart_hosts.has(text).then_some(text)) {
+        Some(name) => smart_hosts.get(name, waits).map(Named::SmartHost),
+        None => plain_host(text, port, smart_hosts).map(Named::Host),
+    };
+    let items = reader.list(table, &SMART_HOST, true, parse).unwrap_or_default();
+    let mut hosts = Vec::new();
+    for item in &items {
+        match &item.value {
+            Named::Host(host) => hosts.push(Placed { value: host.clone(), span: item.span.clone() }),
+            Named::SmartHost(one) if items.len() == 1 => {
+                let placed = |host: &HostPort| Placed { value: host.clone(), span: item.span.clone() };
+                return (Through::SmartHost(Arc::clone(one)), one.hosts.iter().map(placed).collect());
+            }
+            Named::SmartHost(one) => {
+                let text = format!("{:?} is a [[smart_host]]: it stands alone, with its hosts in order", &*one.name);
+                reader.problems.note(item.span.clone(), text, "write its name alone, or hosts only");
+            }
+        }
+    }
+    let through = match hosts.is_empty() {
+        true => Through::Dns,
+        false => Through::Hosts(hosts.iter().map(|host| host.value.clone()).collect()),
+    };
+    (through, hosts)
+}
+
+enum Named {
+    Host(HostPort),
+    SmartHost(Arc<SmartHost>),
+}
+
+/// A host that is meant as one, and that STARTTLS can be spoken with.
+fn plain_host(text: &str, port: u16, smart_hosts: &SmartHosts) -> Result<HostPort, Fault> {
+    if !text.contains(['.', ':', '['])
+        && let Some(name) = smart_hosts.close_to(text)
+    {
+        return Err(Fault::new(
+            "there is no smart host of this name",
+            format!("did you mean {name:?}? For a host write its port too: \"{text}:{port}\""),
+        ));
+    }
+    match host_port(text, Some(port))? {
+        host if host.port == IMPLICIT_PORT => Err(Fault::new(
+            format!("at port {IMPLICIT_PORT} TLS begins with the first octet"),
+            format!("write a [[smart_host]] with hosts = [\"{text}\"] and tls = \"implicit\", and its name here"),
+        )),
+        host => Ok(host),
+    }
 }
 
 fn domain(reader: &mut Reader<'_>, table: Table<'_, '_>, setting: &Setting) -> Option<Domain> {

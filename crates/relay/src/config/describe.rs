@@ -3,7 +3,10 @@
 //! `mailroot try` and `mailroot check` print these lines, so that nobody needs to read the settings to know whether a relay is
 //! open. Nothing is hidden behind a number: long lists are cut with a count of the rest.
 
-use super::{AccessList, HostPort, Listener, ListenerTls, RemoteDomain, RouteTo, SmartHostUse, VirtualServer};
+use super::{
+    AccessList, ClientAuth, Config, HostPort, Listener, ListenerTls, RemoteDomain, RouteTo, SmartHost, SmartHostUse,
+    Terms, Through, TlsPolicy, VirtualServer,
+};
 use smtp::address::Domain;
 use std::fmt::Display;
 
@@ -32,7 +35,12 @@ impl VirtualServer {
         if self.remotes.len() > DOMAINS_SHOWN {
             lines.push(format!("and {} more remote domains", self.remotes.len() - DOMAINS_SHOWN));
         }
-        lines.push(format!("all other mail goes to {}", self.others_in_words()));
+        let own = match (&self.delivery.smart_host, self.delivery.smart_host_use) {
+            (Through::SmartHost(_), SmartHostUse::Always) => String::new(),
+            _ => after(&self.delivery.terms),
+        };
+        lines.push(format!("all other mail goes to {}", self.others_in_words(&own)));
+        lines.extend(self.smart_hosts().iter().map(|host| format!("smart host {}: {}", host.name, special(host))));
         lines.extend(self.notes());
         lines
     }
@@ -101,25 +109,55 @@ impl VirtualServer {
     fn default_in_words(&self) -> String {
         match &self.default_domain.route {
             None => "the Drop folder".to_owned(),
-            Some(to) => route_in_words(to, Some(&self.default_domain.name)),
+            Some(to) => {
+                let own = own(Some(to), self.default_domain.terms.as_deref());
+                format!("{}{own}", route_in_words(to, Some(&self.default_domain.name)))
+            }
         }
     }
 
     fn remote_in_words(&self, remote: &RemoteDomain) -> String {
-        let to = remote.route.as_ref().map_or_else(|| self.others_in_words(), |to| route_in_words(to, None));
         let helo = if remote.helo_only { ", greeted with HELO" } else { "" };
-        format!("mail for {} goes to {to}{helo}", remote.pattern)
+        let own = format!("{helo}{}", own(remote.route.as_ref(), remote.terms.as_deref()));
+        let to = match &remote.route {
+            Some(to) => format!("{}{own}", route_in_words(to, None)),
+            None => self.others_in_words(&own),
+        };
+        format!("mail for {} goes to {to}", remote.pattern)
     }
 
-    fn others_in_words(&self) -> String {
-        let hosts = &self.delivery.smart_host;
+    /// Where mail goes that no domain's route takes; `own` is what is special about the way there.
+    fn others_in_words(&self, own: &str) -> String {
         let mx = "the hosts that DNS names for its domain (MX)";
-        let in_order = || hosts.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", else ");
+        let smart_host = match &self.delivery.smart_host {
+            Through::Dns => return format!("{mx}{own}"),
+            Through::Hosts(hosts) => format!("the smart host {}", in_order(hosts)),
+            Through::SmartHost(host) => host.to_string(),
+        };
         match self.delivery.smart_host_use {
-            _ if hosts.is_empty() => mx.to_owned(),
-            SmartHostUse::Always => format!("the smart host {}", in_order()),
-            SmartHostUse::AfterDirect => format!("{mx}; what does not get through, to the smart host {}", in_order()),
+            SmartHostUse::Always => format!("{smart_host}{own}"),
+            SmartHostUse::AfterDirect => format!("{mx}{own}; what does not get through, to {smart_host}"),
         }
+    }
+
+    /// The smart hosts that it uses, each once.
+    fn smart_hosts(&self) -> Vec<&SmartHost> {
+        let routes = self.remotes.iter().filter_map(|remote| remote.route.as_ref()).chain(&self.default_domain.route);
+        let named = routes.filter_map(|route| match route {
+            RouteTo::SmartHost(host) => Some(&**host),
+            _ => None,
+        });
+        let default = match &self.delivery.smart_host {
+            Through::SmartHost(host) => Some(&**host),
+            _ => None,
+        };
+        let mut hosts: Vec<&SmartHost> = Vec::new();
+        for host in default.into_iter().chain(named) {
+            if !hosts.iter().any(|other| other.name == host.name) {
+                hosts.push(host);
+            }
+        }
+        hosts
     }
 
     /// What is allowed and yet likely to be regretted.
@@ -137,6 +175,14 @@ impl VirtualServer {
             notes.push("note: it can be reached from this machine only".to_owned());
         }
         notes.extend(self.access_notes());
+        let own = self.remotes.iter().filter_map(|remote| remote.terms.as_deref());
+        let terms = self.smart_hosts().into_iter().map(|host| &*host.terms).chain(own);
+        notes.extend(terms.filter(|terms| shows_password(terms)).take(ITEMS_SHOWN).map(|terms| {
+            format!(
+                "note: whoever answers in the place of {} is shown the password; write tls = \"verified\" if it has a certificate",
+                terms.owner
+            )
+        }));
         notes
     }
 
@@ -165,6 +211,59 @@ impl VirtualServer {
     }
 }
 
+impl Config {
+    /// What stands in the file and has no effect.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let is_used = |host: &SmartHost| {
+            self.servers.iter().any(|server| server.smart_hosts().iter().any(|used| used.name == host.name))
+        };
+        let unused = self.smart_hosts.iter().filter(|host| !is_used(host));
+        unused.map(|host| format!("note: no mail goes to the smart host {}", host.name)).collect()
+    }
+}
+
+/// A password in PLAIN or LOGIN goes under TLS to whoever is there, proved or not.
+fn shows_password(terms: &Terms) -> bool {
+    let by_password = matches!(&terms.auth, Some(ClientAuth::Password { method, .. }) if method.shows_password());
+    terms.tls == TlsPolicy::Required && by_password
+}
+
+/// What is special about a domain's own terms. A socket on this machine needs no TLS, and nobody needs to be told.
+fn own(route: Option<&RouteTo>, terms: Option<&Terms>) -> String {
+    match (route, terms) {
+        (Some(RouteTo::LmtpUnix(_)), Some(terms)) => after(&Terms { tls: TlsPolicy::Opportunistic, ..terms.clone() }),
+        (_, terms) => terms.map(after).unwrap_or_default(),
+    }
+}
+
+/// What is special about terms, to stand behind where the mail goes.
+fn after(terms: &Terms) -> String {
+    let words = terms.in_words();
+    if words.is_empty() { words } else { format!(", {words}") }
+}
+
+/// What is special about a smart host.
+fn special(host: &SmartHost) -> String {
+    let words = host.terms.in_words();
+    let helo = host.helo_only.then_some("greeted with HELO");
+    let plain = (words.is_empty() && helo.is_none()).then_some("as any other host");
+    let parts: Vec<&str> =
+        helo.into_iter().chain(Some(&*words).filter(|words| !words.is_empty())).chain(plain).collect();
+    parts.join(", ")
+}
+
+fn in_order(hosts: &[HostPort]) -> String {
+    hosts.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", else ")
+}
+
+impl Display for SmartHost {
+    /// Its name and its hosts.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the smart host {} ({})", self.name, in_order(&self.hosts))
+    }
+}
+
 impl Display for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.address.fmt(f)?;
@@ -183,8 +282,9 @@ fn route_in_words(to: &RouteTo, domain: Option<&Domain>) -> String {
     match (to, domain) {
         (RouteTo::Mx, Some(domain)) => format!("the hosts that DNS names for {domain} (MX)"),
         (RouteTo::Mx, None) => "the hosts that DNS names for its domain (MX)".to_owned(),
-        (RouteTo::Smtp(host), _) => host.to_string(),
-        (RouteTo::Lmtp(host), _) => format!("{host} over LMTP"),
+        (RouteTo::Smtp(hosts), _) => in_order(hosts),
+        (RouteTo::Lmtp(hosts), _) => format!("{} over LMTP", in_order(hosts)),
+        (RouteTo::SmartHost(host), _) => host.to_string(),
         (RouteTo::LmtpUnix(path), _) => format!("the LMTP socket {}", path.display()),
     }
 }

@@ -1,9 +1,13 @@
 //! Local, alias and remote domains: `[[virtual_server.domain]]`.
 
+mod routed;
+
 use super::quantity::{KB, TB};
 use super::read::{Fault, Placed, Reader, Span, Table, tidy};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
-use super::{DefaultDomain, DomainPattern, HostPort, RemoteDomain, RouteTo};
+use super::smart_hosts::SmartHosts;
+use super::terms::read as own;
+use super::{DefaultDomain, Delivery, DomainPattern, HostPort, RemoteDomain, RouteTo, Terms};
 use smtp::address::{AddressError, Domain, Host, Mailbox};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -53,13 +57,14 @@ pub static ROUTE: Setting = Setting {
     name: "domain.route",
     tab: Tab::Domain,
     label: "Route domain: use DNS, or forward all mail to smart host",
-    unit: Unit::Route,
+    unit: Unit::List(&Unit::Route, 20),
     default: Preset::Follows(
         "for the default domain its Drop folder; for a remote domain as the virtual server sends everything else",
     ),
     range: Range::Any,
-    help: "`\"mx\"` looks the domain up in DNS even if there is a smart host; `smtp://` and `lmtp://` name the host that takes its mail; \
-`lmtp+unix:` a socket on this machine. An alias has the default domain's.",
+    help: "One of them, or a list of `smtp://` or of `lmtp://` hosts that are tried in order. `\"mx\"` looks the domain up in DNS even if \
+there is a smart host; `smtp://` and `lmtp://` name the host that takes its mail; `lmtp+unix:` a socket on this machine; `smart_host:` a \
+`[[smart_host]]`. An alias has the default domain's.",
 };
 
 /// `domain.helo_only`
@@ -119,7 +124,12 @@ const INNER_TLDS: [&str; 12] = [
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) name: Placed<DomainPattern>,
-    pub(super) route: Option<Placed<RouteTo>>,
+    pub(super) route: Option<RouteTo>,
+    /// The hosts of the route, each where it stands.
+    hosts: Vec<Placed<HostPort>>,
+    /// On what terms, and where `auth` stands.
+    terms: Option<Arc<Terms>>,
+    auth: Option<Span>,
     allow_relay: bool,
     helo_only: bool,
     drop: Option<Placed<PathBuf>>,
@@ -151,36 +161,46 @@ pub(super) struct Domains {
     pub(super) aliases: Vec<DomainPattern>,
     pub(super) remotes: Vec<Arc<RemoteDomain>>,
     pub(super) drop: Option<Span>,
-    pub(super) routes: Vec<Placed<RouteTo>>,
+    /// The hosts of all routes.
+    pub(super) routes: Vec<Placed<HostPort>>,
+    /// Terms that have `auth`, and where it stands.
+    pub(super) own_terms: Vec<Placed<Arc<Terms>>>,
 }
 
 /// What the domains need to know of the rest of their virtual server.
 pub(super) struct Around<'a> {
     pub(super) home: &'a Path,
-    pub(super) fqdn: &'a Domain,
-    pub(super) port: u16,
+    pub(super) delivery: &'a Delivery,
     pub(super) size_max: Option<u64>,
+    pub(super) smart_hosts: &'a SmartHosts,
 }
 
 pub(super) fn read<'s>(reader: &mut Reader<'s>, server: Table<'_, 's>, around: &Around<'_>) -> Domains {
-    let entries = entries(reader, server, around.port);
-    refuse_doubles(reader, &entries, around.fqdn);
+    let entries = entries(reader, server, around);
+    let fqdn = &around.delivery.fqdn;
+    refuse_doubles(reader, &entries, fqdn);
     let default = entries.iter().find(|entry| entry.kind == Kind::Default);
     let quota = around.size_max.map(|size| size.saturating_mul(QUOTA_MESSAGES));
     let default_domain = DefaultDomain {
-        name: default.map_or_else(|| around.fqdn.clone(), |entry| entry.name.value.name.clone()),
-        route: default.and_then(|entry| entry.route.as_ref()).map(|route| route.value.clone()),
+        name: default.map_or_else(|| fqdn.clone(), |entry| entry.name.value.name.clone()),
+        route: default.and_then(|entry| entry.route.clone()),
         drop: default
             .and_then(|entry| entry.drop.as_ref())
             .map_or_else(|| tidy(&around.home.join("Drop")), |drop| drop.value.clone()),
         quota: default.and_then(|entry| entry.quota).unwrap_or(quota),
+        terms: default.and_then(|entry| entry.terms.clone()),
+    };
+    let with_auth = |entry: &Entry| {
+        let value = entry.terms.clone()?;
+        Some(Placed { value, span: entry.auth.clone()? })
     };
     Domains {
         default_domain,
         aliases: of_kind(&entries, Kind::Alias).map(|entry| entry.name.value.clone()).collect(),
         remotes: of_kind(&entries, Kind::Remote).map(remote).collect(),
         drop: default.and_then(|entry| entry.drop.as_ref()).map(|drop| drop.span.clone()),
-        routes: entries.iter().filter_map(|entry| entry.route.clone()).collect(),
+        own_terms: entries.iter().filter_map(with_auth).collect(),
+        routes: entries.into_iter().flat_map(|entry| entry.hosts).collect(),
     }
 }
 
@@ -192,12 +212,13 @@ fn remote(entry: &Entry) -> Arc<RemoteDomain> {
     Arc::new(RemoteDomain {
         pattern: entry.name.value.clone(),
         allow_relay: entry.allow_relay,
-        route: entry.route.as_ref().map(|route| route.value.clone()),
+        route: entry.route.clone(),
         helo_only: entry.helo_only,
+        terms: entry.terms.clone(),
     })
 }
 
-fn entries<'s>(reader: &mut Reader<'s>, server: Table<'_, 's>, port: u16) -> Vec<Entry> {
+fn entries<'s>(reader: &mut Reader<'s>, server: Table<'_, 's>, around: &Around<'_>) -> Vec<Entry> {
     let Some(value) = server.get("domain") else { return Vec::new() };
     let items: Vec<_> = match value.get_ref() {
         DeValue::Array(items) if items.len() <= DOMAINS_MAX => items.iter().collect(),
@@ -215,7 +236,7 @@ fn entries<'s>(reader: &mut Reader<'s>, server: Table<'_, 's>, port: u16) -> Vec
     let mut entries = Vec::with_capacity(items.len());
     for item in items {
         if let DeValue::Table(table) = item.get_ref() {
-            entries.extend(entry(reader, Table::new(table, &item.span()), port));
+            entries.extend(entry(reader, Table::new(table, &item.span()), around));
         } else {
             let hint = "write [[virtual_server.domain]] and its settings below";
             reader.problems.note(item.span(), "a domain must be a table", hint);
@@ -224,17 +245,21 @@ fn entries<'s>(reader: &mut Reader<'s>, server: Table<'_, 's>, port: u16) -> Vec
     entries
 }
 
-fn entry<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, port: u16) -> Option<Entry> {
+fn entry<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>) -> Option<Entry> {
     reader.refuse_unknown(table, &super::settings::keys(Tab::Domain, "domain."), Tab::Domain.table());
     let name = reader.text(table, &NAME).and_then(|text| reader.parsed(text, &NAME, pattern));
     let kind = reader.choice(table, &KIND).and_then(|i| Kind::ALL.get(i).copied());
-    let route = reader.text(table, &ROUTE).and_then(|text| reader.parsed(text, &ROUTE, |text| route(text, port)));
+    let (route, hosts) = routed::read(reader, table, around);
     let allow_relay = reader.switch(table, &ALLOW_RELAY);
     let helo_only = reader.switch(table, &HELO_ONLY);
     let drop = reader.folder(table, &DROP).map(|value| Placed { value, span: table.span_of(&DROP) });
     let quota = table.has(&QUOTA).then(|| reader.limit(table, &QUOTA));
     let (name, kind) = (name?, kind?);
     refuse_misplaced(reader, table, kind);
+    let (terms, auth) = match kind {
+        Kind::Alias => (None, None),
+        _ => routed::terms(reader, table, around, (&name.value, route.as_ref())),
+    };
     if kind == Kind::Default && name.value.below {
         let hint = format!("write \"{}\", and \"{}\" as an alias", name.value.name, name.value);
         reader.problems.note(name.span.clone(), "the default domain completes addresses: it cannot be a pattern", hint);
@@ -244,7 +269,7 @@ fn entry<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, port: u16) -> Option
         let hint = "name the domains that your own servers take mail for";
         reader.problems.note(name.span.clone(), text, hint);
     }
-    Some(Entry { kind, name, route, allow_relay, helo_only, drop, quota })
+    Some(Entry { kind, name, route, hosts, terms, auth, allow_relay, helo_only, drop, quota })
 }
 
 /// Notes settings that the kind of domain does not have.
@@ -254,6 +279,14 @@ fn refuse_misplaced(reader: &mut Reader<'_>, table: Table<'_, '_>, kind: Kind) {
         Kind::Alias => &[&ALLOW_RELAY, &HELO_ONLY, &ROUTE, &DROP, &QUOTA],
         Kind::Remote => &[&DROP, &QUOTA],
     };
+    let without_route = kind == Kind::Default && !table.has(&ROUTE);
+    if let Some((key, span)) = own::written(table).filter(|_| kind == Kind::Alias || without_route) {
+        let text = match kind {
+            Kind::Alias => format!("`{key}` has no meaning for kind = \"alias\""),
+            _ => format!("`{key}` has no meaning without a `route`: the mail goes to the Drop folder"),
+        };
+        reader.problems.note(span, text, "take it out");
+    }
     for setting in strange.iter().filter(|setting| table.has(setting)) {
         let text = format!("`{}` has no meaning for kind = \"{}\"", setting.key(), kind.word());
         let hint = match (kind, setting.key()) {
@@ -401,33 +434,4 @@ fn host_of(text: &str) -> Result<Host, Fault> {
             "write a name, as \"relay.example.com\", or an address in brackets, as \"[192.0.2.1]\"",
         )
     })
-}
-
-/// The value of `route`.
-fn route(text: &str, port: u16) -> Result<RouteTo, Fault> {
-    if text.eq_ignore_ascii_case("mx") {
-        return Ok(RouteTo::Mx);
-    }
-    if let Some(path) = text.strip_prefix("lmtp+unix:") {
-        return if path.starts_with('/') {
-            Ok(RouteTo::LmtpUnix(tidy(Path::new(path))))
-        } else {
-            Err(Fault::new("the socket's path does not begin at the root", "write \"lmtp+unix:/run/dovecot/lmtp\""))
-        };
-    }
-    let Some((scheme, host)) = text.split_once("://") else {
-        let hint = format!(
-            "write \"mx\", \"smtp://host:port\", \"lmtp://host:port\" or \"lmtp+unix:/path\"; for a host \"smtp://{text}\""
-        );
-        return Err(Fault::new("it is no route", hint));
-    };
-    let host = host.trim_end_matches('/');
-    match scheme {
-        "smtp" => Ok(RouteTo::Smtp(host_port(host, Some(port))?)),
-        "lmtp" => Ok(RouteTo::Lmtp(host_port(host, None)?)),
-        _ => Err(Fault::new(
-            format!("{scheme}:// is not among the routes"),
-            format!("write \"smtp://{host}\" or \"lmtp://{host}\""),
-        )),
-    }
 }

@@ -33,6 +33,7 @@ pub mod rate;
 mod read;
 mod sample;
 pub mod settings;
+pub mod smart_hosts;
 pub mod state;
 pub mod terms;
 
@@ -46,7 +47,7 @@ pub use places::{Place, Places};
 pub use problem::Problem;
 pub use rate::{Rate, RateLimits};
 pub use sample::quoted;
-pub use terms::{ClientAuth, Pacing, Terms, TlsPolicy};
+pub use terms::{ClientAuth, Pacing, Terms, TlsPolicy, Waits};
 
 use smtp::address::{Domain, Host, Mailbox};
 use std::net::{IpAddr, SocketAddr};
@@ -294,14 +295,27 @@ pub struct Delivery {
     pub masquerade_from: bool,
     /// Our name in banner, HELO, Received, Message-ID and reports.
     pub fqdn: Domain,
-    /// Tried in order.
-    pub smart_host: Vec<HostPort>,
+    /// Through whom mail goes that no domain's route takes.
+    pub smart_host: Through,
     /// When the smart host is used.
     pub smart_host_use: SmartHostUse,
     /// On what terms mail is handed on for which there are no others.
     pub terms: Arc<Terms>,
     /// What domains publish by MTA-STS is heeded.
     pub mta_sts: bool,
+}
+
+impl Delivery {
+    /// The waits and ages of mail that no terms have others for.
+    #[must_use]
+    pub fn waits(&self) -> Waits {
+        Waits {
+            retry: self.retry.clone(),
+            glitch_retry: self.glitch_retry,
+            delay_notice: self.delay_notice,
+            expiry: self.expiry,
+        }
+    }
 }
 
 /// `{ every = "60 s", times = 3 }`
@@ -311,6 +325,30 @@ pub struct GlitchRetry {
     pub every: Duration,
     /// How often, before the ladder begins.
     pub times: u16,
+}
+
+/// Through whom mail goes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Through {
+    /// The hosts that DNS names for its domain.
+    #[default]
+    Dns,
+    /// These in order, on the virtual server's own terms.
+    Hosts(Vec<HostPort>),
+    /// A `[[smart_host]]`.
+    SmartHost(Arc<SmartHost>),
+}
+
+impl Through {
+    /// The hosts, in order; empty: DNS names them.
+    #[must_use]
+    pub fn hosts(&self) -> &[HostPort] {
+        match self {
+            Through::Dns => &[],
+            Through::Hosts(hosts) => hosts,
+            Through::SmartHost(host) => &host.hosts,
+        }
+    }
 }
 
 /// When the smart host is used.
@@ -363,6 +401,8 @@ pub struct DefaultDomain {
     pub drop: PathBuf,
     /// Octets that Drop may hold; `None`: no quota.
     pub quota: Option<u64>,
+    /// On what terms its mail goes to `route`; `None`: on the virtual server's own, or the smart host's.
+    pub terms: Option<Arc<Terms>>,
 }
 
 /// `example.com` or `*.example.com`.
@@ -391,29 +431,37 @@ pub struct RemoteDomain {
     pub route: Option<RouteTo>,
     /// Say HELO, not EHLO.
     pub helo_only: bool,
+    /// On what terms its mail goes; `None`: on those of where it goes.
+    pub terms: Option<Arc<Terms>>,
 }
 
 /// The value of `route`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RouteTo {
     /// `mx`
     Mx,
-    /// `smtp://host:port`
-    Smtp(HostPort),
-    /// `lmtp://host:port`
-    Lmtp(HostPort),
+    /// `smtp://host:port`, one or several, tried in order.
+    Smtp(Vec<HostPort>),
+    /// `lmtp://host:port`, one or several, tried in order.
+    Lmtp(Vec<HostPort>),
     /// `lmtp+unix:/path`
     LmtpUnix(PathBuf),
+    /// `smart_host:name`
+    SmartHost(Arc<SmartHost>),
 }
 
 impl std::fmt::Display for RouteTo {
     /// As the file has it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |scheme: &str, hosts: &[HostPort]| {
+            hosts.iter().map(|host| format!("{scheme}://{host}")).collect::<Vec<_>>().join(", ")
+        };
         match self {
             RouteTo::Mx => f.write_str("mx"),
-            RouteTo::Smtp(host) => write!(f, "smtp://{host}"),
-            RouteTo::Lmtp(host) => write!(f, "lmtp://{host}"),
+            RouteTo::Smtp(hosts) => f.write_str(&list("smtp", hosts)),
+            RouteTo::Lmtp(hosts) => f.write_str(&list("lmtp", hosts)),
             RouteTo::LmtpUnix(path) => write!(f, "lmtp+unix:{}", path.display()),
+            RouteTo::SmartHost(host) => write!(f, "smart_host:{}", host.name),
         }
     }
 }

@@ -7,7 +7,8 @@ use super::places::Surveyor;
 use super::problem::Problem;
 use super::read::{Placed, Reader, Span, Table};
 use super::settings::{self, Range as Allowed, Tab};
-use super::{Config, HostPort, Listener, RouteTo, VirtualServer};
+use super::smart_hosts::{self, SmartHosts};
+use super::{Config, HostPort, Listener, Terms, VirtualServer};
 use super::{access, check, delivery, dns, domains, general, identity, messages, queue, state};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +29,9 @@ pub(super) struct Drafted {
     pub(super) drop: Option<Span>,
     pub(super) badmail: Option<Span>,
     pub(super) smart_host: Vec<Placed<HostPort>>,
-    pub(super) routes: Vec<Placed<RouteTo>>,
+    pub(super) routes: Vec<Placed<HostPort>>,
+    /// Of domains, at their `auth`.
+    pub(super) own_terms: Vec<Placed<Arc<Terms>>>,
 }
 
 impl Config {
@@ -47,29 +50,29 @@ impl Config {
         }
         let (root, faults) = DeTable::parse_recoverable(text);
         if !faults.is_empty() {
+            reader.problems.hide_secret_lines();
             for fault in faults {
                 let span = fault.span().unwrap_or(0..0);
                 reader.problems.note(span, fault.message(), "mend the line first; the rest is checked then");
             }
             return Err(reader.problems.finish());
         }
+        reader.problems.hide_secrets(root.get_ref());
+        let surveyor = Surveyor::new(text, path, root.get_ref());
         let root = Table::new(root.get_ref(), &(0..0));
-        reader.refuse_unknown(root, &["dns", "state", "virtual_server"], "the file");
+        reader.refuse_unknown(root, &["dns", "state", "smart_host", "virtual_server"], "the file");
         let table = reader.table(root, "dns", Tab::Dns, "dns.");
         let dns = dns::read(&mut reader, table);
         let table = reader.table(root, "state", Tab::State, "state.");
         let state = state::read(&mut reader, table);
-        let around = Around { host_name, surveyor: Surveyor::new(text, path) };
+        let smart_hosts = smart_hosts::read(&mut reader, root);
+        let around = Around { host_name, surveyor, smart_hosts };
         let drafts: Vec<Drafted> =
             tables(&mut reader, root).into_iter().filter_map(|table| server(&mut reader, table, &around)).collect();
         check::check(&drafts, &mut reader.problems);
         if reader.problems.is_empty() {
-            Ok(Config {
-                dns,
-                state,
-                smart_hosts: Vec::new(),
-                servers: drafts.into_iter().map(|draft| Arc::new(draft.server)).collect(),
-            })
+            let servers = drafts.into_iter().map(|draft| Arc::new(draft.server)).collect();
+            Ok(Config { dns, state, smart_hosts: around.smart_hosts.all(), servers })
         } else {
             Err(reader.problems.finish())
         }
@@ -80,6 +83,7 @@ impl Config {
 struct Around<'a> {
     host_name: &'a str,
     surveyor: Surveyor,
+    smart_hosts: SmartHosts,
 }
 
 /// The tables of `[[virtual_server]]`.
@@ -128,13 +132,17 @@ fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>
     let messages_table = tab(reader, "messages", Tab::Messages, "messages.");
     let messages = messages::read(reader, messages_table, &folder);
     let delivery = tab(reader, "delivery", Tab::Delivery, "delivery.");
-    let delivery = delivery::read(reader, delivery, around.host_name);
+    let delivery = delivery::read(reader, delivery, around.host_name, &around.smart_hosts);
     let queue = tab(reader, "queue", Tab::Queue, "queue.");
     let queue = queue::read(reader, queue);
 
     let (delivery, smart_host) = delivery?;
-    let beside =
-        domains::Around { home: &folder, fqdn: &delivery.fqdn, port: delivery.port, size_max: messages.size_max };
+    let beside = domains::Around {
+        home: &folder,
+        delivery: &delivery,
+        size_max: messages.size_max,
+        smart_hosts: &around.smart_hosts,
+    };
     let domains = domains::read(reader, table, &beside);
     let (name, home) = (name?, home?);
     Some(Drafted {
@@ -145,6 +153,7 @@ fn server<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>
         badmail: messages_table.place_of(&messages::BADMAIL),
         smart_host,
         routes: domains.routes,
+        own_terms: domains.own_terms,
         server: VirtualServer {
             name,
             home,

@@ -4,6 +4,7 @@
 //! reload which only moves lines restarts nothing.
 
 use super::read::Span;
+use super::terms::Owner;
 use smtp::address::Domain;
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ impl fmt::Display for Place<'_> {
 #[derive(Clone, Default)]
 pub struct Places {
     file: Arc<str>,
-    /// Names and lines, by name. Items of a list are `name[0]`, settings of a domain `domain(*.example.com).route`.
+    /// Names and lines, by name. Items of a list are `name[0]`, settings of a domain `domain(*.example.com).route`, those of a
+    /// smart host, which all virtual servers share, `smart_host(office).sender`.
     lines: Arc<[(Box<str>, u32)]>,
 }
 
@@ -57,6 +59,16 @@ impl Places {
     pub fn domain(&self, name: &Domain, below: bool, key: &str) -> Option<Place<'_>> {
         self.of(&format!("domain({}{name}).{key}", if below { "*." } else { "" }))
     }
+
+    /// The line of a setting that belongs to terms (`sender`), if it is written.
+    #[must_use]
+    pub fn terms(&self, owner: &Owner, key: &str) -> Option<Place<'_>> {
+        match owner {
+            Owner::Server => self.of(&format!("delivery.{key}")),
+            Owner::SmartHost(name) => self.of(&format!("smart_host({name}).{key}")),
+            Owner::Domain(pattern) => self.of(&format!("domain({pattern}).{key}")),
+        }
+    }
 }
 
 impl PartialEq for Places {
@@ -77,17 +89,26 @@ pub(super) struct Surveyor {
     file: Arc<str>,
     /// Where each line begins.
     starts: Vec<usize>,
+    /// Lines of what all virtual servers share.
+    shared: Vec<(Box<str>, u32)>,
 }
 
 impl Surveyor {
-    pub(super) fn new(source: &str, path: &str) -> Surveyor {
+    pub(super) fn new(source: &str, path: &str, root: &DeTable<'_>) -> Surveyor {
         let ends = source.bytes().enumerate().filter(|(_, octet)| *octet == b'\n').map(|(at, _)| at + 1);
-        Surveyor { file: path.into(), starts: std::iter::once(0).chain(ends).collect() }
+        let starts = std::iter::once(0).chain(ends).collect();
+        let mut surveyor = Surveyor { file: path.into(), starts, shared: Vec::new() };
+        let mut shared = Vec::new();
+        if let Some((_, hosts)) = root.iter().find(|(key, _)| key.get_ref() == "smart_host") {
+            surveyor.value(hosts.get_ref(), "smart_host", &mut shared);
+        }
+        surveyor.shared = shared;
+        surveyor
     }
 
     /// All settings of one `[[virtual_server]]`.
     pub(super) fn survey(&self, server: &DeTable<'_>) -> Places {
-        let mut lines = Vec::new();
+        let mut lines = self.shared.clone();
         self.table(server, "", &mut lines);
         lines.sort_unstable();
         lines.dedup_by(|later, first| later.0 == first.0);
@@ -110,6 +131,9 @@ impl Surveyor {
                 for (index, item) in items.iter().enumerate() {
                     let own = match item.get_ref() {
                         DeValue::Table(table) if name == "domain" => own_name(table),
+                        DeValue::Table(table) if name == "smart_host" => {
+                            name_of(table).map(|own| format!("smart_host({own})"))
+                        }
                         _ => None,
                     };
                     let item_name = own.unwrap_or_else(|| format!("{name}[{index}]"));
@@ -128,9 +152,12 @@ impl Surveyor {
 
 /// `domain(example.com)`: domains have no order that means anything, but names.
 fn own_name(table: &DeTable<'_>) -> Option<String> {
-    let (_, value) = table.iter().find(|(key, _)| key.get_ref() == "name")?;
-    let text = value.get_ref().as_str()?;
+    let text = name_of(table)?;
     let (head, name) = text.strip_prefix("*.").map_or(("", text), |name| ("*.", name));
     let name = Domain::parse(name).ok()?;
     Some(format!("domain({head}{name})"))
+}
+
+fn name_of<'t>(table: &'t DeTable<'_>) -> Option<&'t str> {
+    table.iter().find(|(key, _)| key.get_ref() == "name").and_then(|(_, value)| value.get_ref().as_str())
 }

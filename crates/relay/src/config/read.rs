@@ -109,7 +109,7 @@ impl<'s> Reader<'s> {
     pub(super) fn refuse_unknown(&mut self, table: Table<'_, '_>, known: &[&str], head: &str) {
         for (key, span) in table.keys().filter(|(key, _)| !known.contains(key)) {
             let text = format!("unknown setting {key:?} in {head}");
-            self.problems.note(span, text, suggestion(key, known));
+            self.problems.note(span, text, suggestion(key, known, head));
         }
     }
 
@@ -326,6 +326,11 @@ impl<'s> Reader<'s> {
     /// A folder or file, made absolute against where the configuration lies.
     pub(super) fn folder(&mut self, table: Table<'_, '_>, setting: &Setting) -> Option<PathBuf> {
         let text = self.text(table, setting)?;
+        self.path_of(text)
+    }
+
+    /// One text as a path, absolute as above.
+    pub(super) fn path_of(&mut self, text: Placed<&str>) -> Option<PathBuf> {
         if is_windows_path(text.value) {
             self.problems.note(
                 text.span,
@@ -432,7 +437,7 @@ fn quantity_hint(number: Option<String>, setting: &Setting, unit: Unit) -> Strin
 }
 
 /// The known key that was most likely meant, or where the key belongs, or all that are known.
-fn suggestion(key: &str, known: &[&str]) -> String {
+fn suggestion(key: &str, known: &[&str], head: &str) -> String {
     let lower = key.to_lowercase();
     let close = known
         .iter()
@@ -446,8 +451,15 @@ fn suggestion(key: &str, known: &[&str]) -> String {
     if let Some(tab) = tab {
         return format!("write {} below its [[virtual_server]]", tab.table());
     }
-    let elsewhere = settings::ALL.iter().find(|setting| setting.key() == lower && setting.tab != Tab::Server);
-    if let Some(setting) = elsewhere {
+    let elsewhere = || settings::ALL.iter().filter(|setting| setting.key() == lower && setting.tab != Tab::Server);
+    let within = elsewhere().find(|setting| setting.tab.table() == head).and_then(|setting| {
+        let (table, key) = setting.name.rsplit_once('.')?;
+        Some((table.rsplit_once('.')?.1, key))
+    });
+    if let Some((table, key)) = within {
+        return format!("write it within `{table}`: `{table} = {{ {key} = … }}`");
+    }
+    if let Some(setting) = elsewhere().next() {
         return format!("`{}` belongs to {}", setting.key(), setting.tab.table());
     }
     format!("known here: {}", known.join(", "))
@@ -461,7 +473,7 @@ fn sorted(key: &str) -> Vec<&str> {
 }
 
 /// How many letters must be changed, added or left out (Levenshtein); `a` cut at 40 letters.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().take(40).enumerate() {
@@ -482,12 +494,12 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_recognised() {
-        assert_eq!(suggestion("size_max_", &["size_max", "badmail"]), "did you mean `size_max`?");
-        assert_eq!(suggestion("Listen", &["listen"]), "did you mean `listen`?");
-        assert_eq!(suggestion("max-size", &["size_max"]), "did you mean `size_max`?");
-        assert_eq!(suggestion("general", &["dns"]), "write [virtual_server.general] below its [[virtual_server]]");
-        assert_eq!(suggestion("size_max", &["listen"]), "`size_max` belongs to [virtual_server.messages]");
-        assert_eq!(suggestion("frobnicate", &["listen", "timeout"]), "known here: listen, timeout");
+        assert_eq!(suggestion("size_max_", &["size_max", "badmail"], ""), "did you mean `size_max`?");
+        assert_eq!(suggestion("Listen", &["listen"], ""), "did you mean `listen`?");
+        assert_eq!(suggestion("max-size", &["size_max"], ""), "did you mean `size_max`?");
+        assert_eq!(suggestion("general", &["dns"], ""), "write [virtual_server.general] below its [[virtual_server]]");
+        assert_eq!(suggestion("size_max", &["listen"], ""), "`size_max` belongs to [virtual_server.messages]");
+        assert_eq!(suggestion("frobnicate", &["listen", "timeout"], ""), "known here: listen, timeout");
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 

@@ -50,6 +50,28 @@ const TEMPLATE: &str = r##"# mailroot.toml
 #[state]
 #folder = "state"                              # the ACME account and the certificates obtained with it
 
+# Smart hosts, to be named by delivery.smart_host or by a domain's route: "smart_host:NAME". See docs/remote-domains.md.
+#[[smart_host]]
+#name = "microsoft"
+#provider = "microsoft365"                     # or "google": fills in hosts, tls, pacing and what OAuth asks for
+#auth = { method = "oauth", grant = "client_secret", user = "relay@contoso.com", tenant = "contoso.onmicrosoft.com", client_id = "4a0c…", client_secret = { file = "client-secret" } }
+#sender = "relay@contoso.com"                  # default: each message's own
+
+#[[smart_host]]
+#name = "office"
+#hosts = ["smtp.example.com:587", "smtp2.example.com:587"]   # tried in order
+#tls = "verified"                              # "none", "opportunistic", "required" or "implicit" (port 465)
+#auth = { method = "password", user = "relay", password = { file = "office.pass" } }   # or { env = … }, { credential = … }
+#pacing = { connections_max = 5, messages_per_connection = 100, recipients_per_message = 50, messages_per_minute = 60, messages_per_day = 5000, recipients_per_day = 20000, slow_down = "5 min" }
+#helo_only = false
+#authority = "tls/office-ca.pem"               # default: the system's authorities
+#certificate = { file = "tls/relay.pem", key = "tls/relay.key" }   # shown when it is asked for; or { pfx = …, password_file = … }
+#bind = ["192.0.2.1", "2001:db8::1"]           # default: as the system chooses
+#retry = ["5 min", "15 min"]                   # this and the three below: default those of the virtual server
+#glitch_retry = { every = "30 s", times = 3 }
+#delay_notice = "4 h"
+#expiry = "1 day"
+
 [[virtual_server]]
 name = "Default SMTP Virtual Server"
 home = @HOME@
@@ -122,8 +144,11 @@ home = @HOME@
   #hop_count_max = 15
   #masquerade_domain = "example.com"           # default: none
   #masquerade_from = false                     # in From too
-  #smart_host = ["smtp.example.com:25", "[192.0.2.1]"]   # default: none; mail goes to the hosts that DNS names
+  #smart_host = ["smtp.example.com:25", "[192.0.2.1]"]   # or the name of a [[smart_host]]; default: the hosts that DNS names
   #smart_host_use = "always"                   # or "after_direct"
+  #tls = "opportunistic"                       # "none", "required" or "verified"
+  #authority = "tls/authorities.pem"           # default: the system's authorities
+  #bind = ["192.0.2.1"]                        # default: as the system chooses
   #mta_sts = true                              # heed what domains publish
 
   # Bounds of the queue
@@ -150,6 +175,7 @@ home = @HOME@
   #name = "*.branch.example.com"
   #kind = "remote"
   #allow_relay = true                          # everybody may send to it
-  #route = "smtp://mail.branch.example.com:25" # "mx", "smtp://…", "lmtp://host:port" or "lmtp+unix:/path"
+  #route = "smtp://mail.branch.example.com:25" # "mx", "smtp://…", "lmtp://host:port", "lmtp+unix:/path", "smart_host:NAME"; or a list
+  #tls = "required"                            # and all other settings of a [[smart_host]]
   #helo_only = false
 "##;

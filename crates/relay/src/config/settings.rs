@@ -5,7 +5,8 @@
 //! file of its property tab; [`ALL`] lists them in the order of the dialogs.
 
 use super::quantity::{print_size, print_time};
-use super::{access, authentication, certificate, inspection, rate, state};
+use super::terms::keys;
+use super::{access, authentication, certificate, inspection, rate, smart_hosts, state};
 use super::{delivery, dns, domains, general, identity, messages, queue};
 use std::fmt::Write;
 
@@ -52,6 +53,8 @@ pub enum Tab {
     Dns,
     /// `[state]`
     State,
+    /// `[[smart_host]]`
+    SmartHost,
     /// `[[virtual_server]]` itself.
     Server,
     /// `[virtual_server.general]`
@@ -78,6 +81,7 @@ impl Tab {
         Tab::Delivery,
         Tab::Queue,
         Tab::Domain,
+        Tab::SmartHost,
         Tab::Dns,
         Tab::State,
     ];
@@ -88,6 +92,7 @@ impl Tab {
         match self {
             Tab::Dns => "[dns]",
             Tab::State => "[state]",
+            Tab::SmartHost => "[[smart_host]]",
             Tab::Server => "[[virtual_server]]",
             Tab::General => "[virtual_server.general]",
             Tab::Access => "[virtual_server.access]",
@@ -100,7 +105,7 @@ impl Tab {
 
     /// Its table stands at the top of the file, for all virtual servers.
     fn is_at_the_top(self) -> bool {
-        matches!(self, Tab::Dns | Tab::State)
+        matches!(self, Tab::Dns | Tab::State | Tab::SmartHost)
     }
 }
 
@@ -137,6 +142,10 @@ pub enum Unit {
     Verbs,
     /// `"192.0.2.1"` or `"192.0.2.0/24"`.
     Network,
+    /// `"192.0.2.1"`
+    Address,
+    /// `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`: where a secret is.
+    Secret,
     /// `"example.com"`
     Domain,
     /// `"example.com"` or `"*.example.com"`
@@ -145,7 +154,7 @@ pub enum Unit {
     Mailbox,
     /// `"relay.example.com"`, `"[192.0.2.1]"`, either with `:port`.
     Host,
-    /// `"mx"`, `"smtp://host:port"`, `"lmtp://host:port"`, `"lmtp+unix:/path"`
+    /// `"mx"`, `"smtp://host:port"`, `"lmtp://host:port"`, `"lmtp+unix:/path"`, `"smart_host:name"`
     Route,
     /// A list of such values, at most so many.
     List(&'static Unit, usize),
@@ -184,7 +193,27 @@ pub enum Range {
 }
 
 /// All settings, in the order of the manual.
-pub static ALL: &[&Setting] = &[
+pub static ALL: &[&Setting] = &joined([OWN, &keys::DOMAIN_ALL, &smart_hosts::ALL, &keys::SMART_HOST_ALL]);
+
+/// How many there are.
+const COUNT: usize = OWN.len() + smart_hosts::ALL.len() + 2 * keys::COUNT;
+
+const fn joined(parts: [&[&'static Setting]; 4]) -> [&'static Setting; COUNT] {
+    let mut all = [OWN[0]; COUNT];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut item = 0;
+        while item < parts[part].len() {
+            all[at] = parts[part][item];
+            (at, item) = (at + 1, item + 1);
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Those that are not the same in two tables.
+const OWN: &[&Setting] = &[
     &identity::NAME,
     &identity::HOME,
     &general::LISTEN,
@@ -264,7 +293,10 @@ pub static ALL: &[&Setting] = &[
     &delivery::FQDN,
     &delivery::SMART_HOST,
     &delivery::SMART_HOST_USE,
+    &delivery::TLS,
+    &delivery::AUTHORITY,
     &delivery::MTA_STS,
+    &delivery::BIND,
     &queue::MEMORY_MAX,
     &queue::JOURNAL_MAX,
     &queue::FREE_SPACE_MIN,
@@ -303,7 +335,8 @@ pub fn markdown() -> String {
     for tab in Tab::ALL {
         // Writing to a String cannot fail.
         let _ = write!(page, "\n## `{}`\n", tab.table());
-        for setting in ALL.iter().filter(|setting| setting.tab == *tab) {
+        let of_tab = |setting: &&&Setting| setting.tab == *tab;
+        for setting in ALL.iter().filter(of_tab).filter(|setting| twin(setting).is_none()) {
             let _ = write!(page, "\n### {}\n\n", setting.name);
             let _ = writeln!(page, "{}", setting.label);
             let _ = writeln!(page, "\n- Written as: {}", shape(setting.unit));
@@ -313,8 +346,22 @@ pub fn markdown() -> String {
             }
             let _ = writeln!(page, "\n{}", setting.help);
         }
+        let twins: Vec<_> = ALL.iter().filter(of_tab).filter(|setting| twin(setting).is_some()).collect();
+        if !twins.is_empty() {
+            let names: Vec<_> = twins.iter().map(|setting| format!("`{}`", setting.name)).collect();
+            let _ = writeln!(page, "{TWINS}: {}.", names.join(", "));
+        }
     }
     page
+}
+
+const TWINS: &str = "\n### Terms of its own\n\nA remote domain, and the default domain if it has a `route`, can have these settings of a \
+`[[smart_host]]`, where each is described. With the route `\"smart_host:name\"` that smart host's hold, and the domain has none of its own";
+
+/// The setting of `[[smart_host]]` that is the same as this one of a domain.
+fn twin(setting: &Setting) -> Option<&'static Setting> {
+    let key = setting.name.strip_prefix("domain.")?;
+    keys::SMART_HOST_ALL.iter().find(|other| other.name.strip_prefix("smart_host.") == Some(key)).copied()
 }
 
 const INTRODUCTION: &str = "\
@@ -358,11 +405,15 @@ pub fn shape(unit: Unit) -> String {
         Unit::Verbs => "a table of verbs, each with a number of octets, as `{ MAIL = 512, RCPT = 512 }`".to_owned(),
         Unit::Socket => "an address with its port, as `\"192.0.2.1:25\"` or `\"[2001:db8::1]:25\"`".to_owned(),
         Unit::Network => "an address or a network, as `\"192.0.2.1\"` or `\"192.0.2.0/24\"`".to_owned(),
+        Unit::Address => "an address, as `\"192.0.2.1\"` or `\"2001:db8::1\"`".to_owned(),
+        Unit::Secret => "where it is, as `{ file = \"…\" }`, `{ env = \"…\" }` or `{ credential = \"…\" }`".to_owned(),
         Unit::Domain => "a domain, as `\"example.com\"`".to_owned(),
         Unit::Pattern => "a domain, as `\"example.com\"`, or all below one, as `\"*.example.com\"`".to_owned(),
         Unit::Mailbox => "an address, as `\"postmaster@example.com\"`".to_owned(),
         Unit::Host => "a host, as `\"relay.example.com\"` or `\"[192.0.2.1]:2525\"`".to_owned(),
-        Unit::Route => "`\"mx\"`, `\"smtp://host:port\"`, `\"lmtp://host:port\"` or `\"lmtp+unix:/path\"`".to_owned(),
+        Unit::Route => "`\"mx\"`, `\"smtp://host:port\"`, `\"lmtp://host:port\"`, `\"lmtp+unix:/path\"` or \
+`\"smart_host:name\"`"
+            .to_owned(),
         Unit::List(unit, most) => format!("a list of at most {most}; each {}", shape(*unit)),
     }
 }

@@ -6,6 +6,13 @@
 //!
 //! IIS: Delivery tab, Outbound Security; SMTP domains, Outbound Security.
 
+mod auth;
+pub mod keys;
+mod oauth;
+pub(super) mod provider;
+pub(super) mod read;
+mod words;
+
 use super::{CertificateSource, DomainPattern, GlitchRetry};
 use std::fmt;
 use std::net::IpAddr;
@@ -142,6 +149,14 @@ pub enum PasswordMethod {
     CramMd5,
     /// NTLM.
     Ntlm,
+}
+
+impl PasswordMethod {
+    /// Does the other side see the password itself?
+    #[must_use]
+    pub fn shows_password(self) -> bool {
+        matches!(self, PasswordMethod::Any | PasswordMethod::Basic)
+    }
 }
 
 /// Where a secret is to be had. Named here, read when it is needed, never shown.

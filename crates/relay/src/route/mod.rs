@@ -11,7 +11,8 @@ pub mod mx;
 pub mod protection;
 pub mod tlsa;
 
-use crate::config::{HostPort, RemoteDomain, RouteTo, SmartHostUse, Terms, VirtualServer};
+use crate::config::terms::Owner;
+use crate::config::{HostPort, RouteTo, SmartHost, SmartHostUse, Terms, Through, VirtualServer};
 use crate::domain::Place;
 use crate::envelope::{Failure, FailureKind};
 use crate::reason::{Reason, Value};
@@ -48,77 +49,104 @@ pub fn decide<'a>(server: &'a VirtualServer, mailbox: &Mailbox) -> (Route, Reaso
     };
     match server.place(domain) {
         Place::Default | Place::Alias(_) => {
-            let name = &server.default_domain.name;
+            let own = &server.default_domain;
             let because = |value| {
                 let words = "a local domain: it goes where the default domain's mail goes";
-                Reason::setting(server, "domain.route", value, words).domain(name, false, "route")
+                Reason::setting(server, "domain.route", value, words).domain(&own.name, false, "route")
             };
-            match &server.default_domain.route {
+            match &own.route {
                 None => (Route::Drop, because(Value::Word("the Drop folder"))),
                 // An alias is the default domain under another name, so its mail follows the default domain's records.
-                Some(to) => (
-                    hop(by_route(server, to, name), Protocol::Esmtp, &server.delivery.terms),
-                    because(Value::Route(to)),
-                ),
+                Some(to) => {
+                    (hop(by_route(server, to, &own.name, own.terms.as_ref()), false), because(Value::Route(to)))
+                }
             }
         }
         Place::Remote(remote) => {
+            let own = remote.terms.as_ref();
             let Some(to) = &remote.route else {
-                let (hosts, because) = by_server(server, domain);
-                return (hop(hosts, spoken(remote), &server.delivery.terms), because);
+                let (to, because) = by_server(server, domain, own);
+                return (hop(to, remote.helo_only), because);
             };
             let pattern = &remote.pattern;
             let because =
                 Reason::setting(server, "domain.route", Value::Route(to), "the remote domain has a route of its own")
                     .domain(&pattern.name, pattern.below, "route");
-            (hop(by_route(server, to, domain), spoken(remote), &server.delivery.terms), because)
+            (hop(by_route(server, to, domain, own), remote.helo_only), because)
         }
         Place::Foreign => {
-            let (hosts, because) = by_server(server, domain);
-            (hop(hosts, Protocol::Esmtp, &server.delivery.terms), because)
+            let (to, because) = by_server(server, domain, None);
+            (hop(to, false), because)
         }
     }
 }
 
-fn hop((hosts, lmtp): (Hosts, bool), protocol: Protocol, terms: &Arc<Terms>) -> Route {
-    let protocol = if lmtp { Protocol::Lmtp } else { protocol };
-    Route::Hop(Arc::new(NextHop { hosts, protocol, terms: terms.clone(), then_terms: None }))
+fn hop(to: NextHop, helo_only: bool) -> Route {
+    let protocol = if helo_only && to.protocol == Protocol::Esmtp { Protocol::Helo } else { to.protocol };
+    Route::Hop(Arc::new(NextHop { protocol, ..to }))
 }
 
-fn spoken(remote: &RemoteDomain) -> Protocol {
-    if remote.helo_only { Protocol::Helo } else { Protocol::Esmtp }
+/// Where a domain's own route leads, on the domain's own terms if it has any.
+fn by_route(server: &VirtualServer, to: &RouteTo, domain: &Domain, own: Option<&Arc<Terms>>) -> NextHop {
+    let (hosts, protocol) = match to {
+        RouteTo::Mx => (direct(server, domain, Vec::new()), Protocol::Esmtp),
+        RouteTo::Smtp(hosts) => (Hosts::Listed(hosts.clone()), Protocol::Esmtp),
+        RouteTo::Lmtp(hosts) => (Hosts::Listed(hosts.clone()), Protocol::Lmtp),
+        RouteTo::LmtpUnix(path) => (Hosts::Unix(path.clone()), Protocol::Lmtp),
+        RouteTo::SmartHost(host) => return by_object(host),
+    };
+    NextHop { hosts, protocol, terms: own.unwrap_or(&server.delivery.terms).clone(), then_terms: None }
 }
 
-/// The hosts that a domain's own route names, and whether they speak LMTP.
-fn by_route(server: &VirtualServer, to: &RouteTo, domain: &Domain) -> (Hosts, bool) {
-    match to {
-        RouteTo::Mx => (direct(server, domain, Vec::new()), false),
-        RouteTo::Smtp(host) => (Hosts::Listed(vec![host.clone()]), false),
-        RouteTo::Lmtp(host) => (Hosts::Listed(vec![host.clone()]), true),
-        RouteTo::LmtpUnix(path) => (Hosts::Unix(path.clone()), true),
-    }
+fn by_object(host: &SmartHost) -> NextHop {
+    let hosts = Hosts::Listed(host.hosts.clone());
+    NextHop { hosts, protocol: spoken(host), terms: host.terms.clone(), then_terms: None }
 }
 
-/// The hosts for a domain that has no route of its own.
-fn by_server<'a>(server: &'a VirtualServer, domain: &Domain) -> ((Hosts, bool), Reason<'a>) {
+fn spoken(host: &SmartHost) -> Protocol {
+    if host.helo_only { Protocol::Helo } else { Protocol::Esmtp }
+}
+
+/// Where mail goes for a domain that has no route of its own, though it may have terms.
+fn by_server<'a>(server: &'a VirtualServer, domain: &Domain, own: Option<&Arc<Terms>>) -> (NextHop, Reason<'a>) {
     let (listed, because) = by_smart_host(server);
-    let hosts = listed.unwrap_or_else(|| direct(server, domain, server.delivery.smart_host.clone()));
-    ((hosts, false), because)
+    let own_or = |terms: &Arc<Terms>| own.unwrap_or(terms).clone();
+    let to = match listed {
+        // The configuration gives no domain terms against a smart host's.
+        Some(to) => NextHop { terms: own_or(&to.terms), ..to },
+        None => {
+            let then_terms = match &server.delivery.smart_host {
+                Through::SmartHost(host) => Some(host.terms.clone()),
+                Through::Dns | Through::Hosts(_) => None,
+            };
+            let hosts = direct(server, domain, server.delivery.smart_host.hosts().to_vec());
+            let terms = own_or(&server.delivery.terms);
+            NextHop { hosts, protocol: Protocol::Esmtp, terms, then_terms }
+        }
+    };
+    (to, because)
 }
 
-/// The smart hosts, if all mail goes there.
-fn by_smart_host(server: &VirtualServer) -> (Option<Hosts>, Reason<'_>) {
+/// The smart host, if all mail goes there.
+fn by_smart_host(server: &VirtualServer) -> (Option<NextHop>, Reason<'_>) {
     let delivery = &server.delivery;
-    let hosts = || Value::Hosts(&delivery.smart_host);
     let by = |setting, value, words| Reason::setting(server, setting, value, words);
-    if delivery.smart_host.is_empty() {
-        let words = "there is no smart host: the hosts that DNS names take it";
-        return (None, by("delivery.smart_host", hosts(), words));
-    }
+    let (to, value) = match &delivery.smart_host {
+        Through::Dns => {
+            let words = "there is no smart host: the hosts that DNS names take it";
+            return (None, by("delivery.smart_host", Value::Hosts(&[]), words));
+        }
+        Through::Hosts(hosts) => {
+            let listed = Hosts::Listed(hosts.clone());
+            let terms = delivery.terms.clone();
+            (NextHop { hosts: listed, protocol: Protocol::Esmtp, terms, then_terms: None }, Value::Hosts(hosts))
+        }
+        Through::SmartHost(host) => (by_object(host), Value::Name(&host.name)),
+    };
     match delivery.smart_host_use {
         SmartHostUse::Always => {
-            let because = by("delivery.smart_host", hosts(), "the smart host takes what no domain's own route does");
-            (Some(Hosts::Listed(delivery.smart_host.clone())), because)
+            let words = "the smart host takes what no domain's own route does";
+            (Some(to), by("delivery.smart_host", value, words))
         }
         SmartHostUse::AfterDirect => {
             let words = "the hosts that DNS names take it, and the smart host what does not get through";
@@ -144,8 +172,13 @@ fn route_literal(server: &VirtualServer, ip: IpAddr) -> (Route, Reason<'_>) {
         return (Route::Refuse(Failure { kind, status, host: None, reply: None, text }), because);
     }
     let (listed, because) = by_smart_host(server);
-    let hosts = listed.unwrap_or(Hosts::Literal { ip, port: server.delivery.port });
-    (hop((hosts, false), Protocol::Esmtp, &server.delivery.terms), because)
+    let to = listed.unwrap_or_else(|| NextHop {
+        hosts: Hosts::Literal { ip, port: server.delivery.port },
+        protocol: Protocol::Esmtp,
+        terms: server.delivery.terms.clone(),
+        then_terms: None,
+    });
+    (hop(to, false), because)
 }
 
 /// Why no mail is sent to an address literal.
@@ -183,29 +216,42 @@ impl VirtualServer {
     }
 }
 
-/// The sender as the next hop sees it: a local domain is replaced by the masquerade domain, if there is one. The null
-/// sender stays null.
+/// The sender as a next hop with these terms sees it: the one that it insists on, or with the masquerade domain in the place of
+/// a local one. The null sender stays null.
 #[must_use]
-pub fn masquerade(server: &VirtualServer, sender: &ReversePath) -> ReversePath {
-    rewrite(server, sender).0
+pub fn masquerade(server: &VirtualServer, sender: &ReversePath, terms: &Terms) -> ReversePath {
+    rewrite(server, sender, terms).0
 }
 
 /// The same, and what decided.
 #[must_use]
-pub fn rewrite<'a>(server: &'a VirtualServer, sender: &ReversePath) -> (ReversePath, Reason<'a>) {
+pub fn rewrite<'a>(server: &'a VirtualServer, sender: &ReversePath, terms: &'a Terms) -> (ReversePath, Reason<'a>) {
     let mask = server.delivery.masquerade_domain.as_ref();
     let value = mask.map_or(Value::None, Value::Domain);
     let because = |words| Reason::setting(server, "delivery.masquerade_domain", value, words);
     let is_local = |mailbox: &Mailbox| mailbox.host().domain().is_some_and(|domain| server.place(domain).is_local());
-    match (mask, sender.mailbox()) {
-        (None, _) => (sender.clone(), because("there is no masquerade domain: the sender stays as it is")),
-        (Some(_), None) => (sender.clone(), because("reports have no sender, and keep none")),
-        (Some(mask), Some(mailbox)) if is_local(mailbox) => {
+    match (&terms.sender, mask, sender.mailbox()) {
+        (Some(insisted), _, Some(_)) => {
+            let because = because_of(server, insisted, &terms.owner);
+            (ReversePath::Mailbox(insisted.clone()), because)
+        }
+        (None, None, _) => (sender.clone(), because("there is no masquerade domain: the sender stays as it is")),
+        (_, _, None) => (sender.clone(), because("reports have no sender, and keep none")),
+        (None, Some(mask), Some(mailbox)) if is_local(mailbox) => {
             let masked = ReversePath::Mailbox(mailbox.at(Host::Name(mask.clone())));
             (masked, because("a local sender goes out under the masquerade domain"))
         }
-        (Some(_), Some(_)) => (sender.clone(), because("the sender is not local, and stays as it is")),
+        (None, Some(_), Some(_)) => (sender.clone(), because("the sender is not local, and stays as it is")),
     }
+}
+
+fn because_of<'a>(server: &'a VirtualServer, insisted: &'a Mailbox, owner: &'a Owner) -> Reason<'a> {
+    let setting = match owner {
+        Owner::Domain(_) => "domain.sender",
+        Owner::SmartHost(_) | Owner::Server => "smart_host.sender",
+    };
+    let words = "who takes it insists on this sender";
+    Reason::setting(server, setting, Value::Mailbox(insisted), words).terms(owner, "sender")
 }
 
 /// Where the mail of one recipient goes next. Two that are equal share a queue and connections.

@@ -5,6 +5,7 @@
 
 mod defaults;
 mod robust;
+mod terms;
 
 use crate::folders::golden;
 use relay::config::{Config, Problem, settings};
@@ -27,7 +28,9 @@ fn bad_files_are_explained() {
     for path in golden::files(&golden::folder("config/bad"), "toml") {
         let text = std::fs::read_to_string(&path).unwrap();
         let Err(problems) = parse(&text) else { panic!("{} was taken", path.display()) };
-        golden::check(&path.with_extension("out"), &drawn(&problems, &text));
+        let drawn = drawn(&problems, &text);
+        assert!(!drawn.contains("hunter2"), "{} shows a secret", path.display());
+        golden::check(&path.with_extension("out"), &drawn);
     }
 }
 
@@ -41,6 +44,7 @@ fn good_files_are_told_in_words() {
             words.push_str(&format!("{}\n", server.name));
             words.extend(server.describe().into_iter().map(|line| format!("  {line}\n")));
         }
+        words.extend(config.notes().into_iter().map(|line| format!("{line}\n")));
         golden::check(&path.with_extension("out"), &words);
     }
 }

@@ -1,6 +1,7 @@
 //! Plays the scripts of `tests/route`.
 //!
-//! `to ADDRESS` asks where a recipient's mail goes, `from ADDRESS` as what the next hop sees a sender (`<>` for none).
+//! `to ADDRESS` asks where a recipient's mail goes and on which terms, `from ADDRESS` as what the next hop sees a sender (`<>`
+//! for none), `from ADDRESS to ADDRESS` as what the one that takes that recipient's mail sees it.
 
 use crate::script::play;
 use relay::config::VirtualServer;
@@ -16,12 +17,22 @@ fn answer(server: &VirtualServer, line: &str) -> String {
     match line.split_once(' ').unwrap() {
         ("to", address) => match route::route(server, &Mailbox::parse(address).unwrap()) {
             Route::Drop => "drop".to_owned(),
-            Route::Hop(hop) => hop.to_string(),
+            Route::Hop(hop) => {
+                let then = hop.then_terms.iter().map(|terms| format!("; then {}: {}", terms.owner, terms.in_words()));
+                let own = format!("{}: {}", hop.terms.owner, hop.terms.in_words());
+                let own = if hop.terms.in_words().is_empty() { String::new() } else { format!("; {own}") };
+                format!("{hop}{own}{}", then.collect::<String>())
+            }
             Route::Refuse(failure) => format!("{:?} {} {}", failure.kind, failure.status, failure.text),
         },
-        ("from", address) => {
+        ("from", words) => {
+            let (address, to) = words.split_once(" to ").map_or((words, None), |(from, to)| (from, Some(to)));
             let sender = Mailbox::parse(address).map_or(ReversePath::Null, ReversePath::Mailbox);
-            format!("<{}>", route::masquerade(server, &sender))
+            let terms = match to.map(|to| route::route(server, &Mailbox::parse(to).unwrap())) {
+                Some(Route::Hop(hop)) => hop.terms.clone(),
+                _ => server.delivery.terms.clone(),
+            };
+            format!("<{}>", route::masquerade(server, &sender, &terms))
         }
         _ => panic!("{line:?}"),
     }
