@@ -511,6 +511,7 @@ fn envelope(to: &str, now: Timestamp) -> Outcomes<Envelope> {
         envid: None,
         recipients: vec![recipient],
         attempts: Vec::new(),
+        released: None,
     })
 }
 

@@ -51,6 +51,7 @@ fn envelope() -> Outcome<Envelope> {
             delay_noticed: false,
         }],
         attempts: Vec::new(),
+        released: None,
     })
 }
 

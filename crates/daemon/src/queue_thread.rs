@@ -3,6 +3,9 @@
 //! It takes all events that wait, applies them, and hands each effect to whoever carries it out: connections to
 //! [`crate::outbound`], files to [`crate::store`] and [`crate::local`], reports to [`crate::reporter`], lines to
 //! [`crate::log`]. It waits for events and for the queue's next due time, and for nothing else.
+//!
+//! Operators ask through an [`Asker`]: the queue answers in slices between deliveries, so an answer takes a moment, and a
+//! listing holds nothing up.
 
 use crate::clock::Clock;
 use crate::local::Local;
@@ -10,12 +13,15 @@ use crate::log::Log;
 use crate::outbound::Outbound;
 use crate::reporter::Reporter;
 use crate::store::Store;
+use relay::queue::ask::{Answer, Ask, AskId};
 use relay::queue::{Effect, Event, Queue, Totals};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Events applied before effects are carried out; bounds the delay of the first of them.
 const BATCH: usize = 256;
@@ -29,6 +35,84 @@ pub(crate) struct Hands {
     pub local: Local,
     pub reporter: Reporter,
     pub log: Log,
+    pub asker: Asker,
+}
+
+/// Where the queue is asked something; clones are the same.
+#[derive(Clone)]
+pub struct Asker {
+    events: Sender<Event>,
+    next: Arc<AtomicU64>,
+    /// Who waits for which answer.
+    waiting: Arc<Mutex<HashMap<AskId, UnboundedSender<Answer>>>>,
+}
+
+impl Asker {
+    pub(crate) fn new(events: Sender<Event>) -> Asker {
+        Asker { events, next: Arc::default(), waiting: Arc::default() }
+    }
+
+    /// Asks; the answers come one by one, a last one at the end. Who drops them need not be answered any more, and an order ends
+    /// with what it has begun.
+    #[must_use]
+    pub fn ask(&self, ask: Ask) -> Answers {
+        let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (sender, answers) = unbounded_channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        if self.events.send(Event::Ask(id, ask)).is_err() {
+            // The queue's thread has ended: so do the answers.
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+        Answers { id, answers, asker: self.clone() }
+    }
+
+    fn answer(&self, id: AskId, answer: Answer) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_last = answer.is_last();
+        if let Some(asker) = waiting.get(&id) {
+            let _ = asker.send(answer);
+        }
+        if is_last {
+            waiting.remove(&id);
+        }
+    }
+
+    fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The answers to one question.
+pub struct Answers {
+    id: AskId,
+    answers: UnboundedReceiver<Answer>,
+    asker: Asker,
+}
+
+impl Answers {
+    /// The next one: [`Answer::SoFar`] while an order is carried out, then the last; `None`: the queue's thread has ended.
+    pub async fn next(&mut self) -> Option<Answer> {
+        self.answers.recv().await
+    }
+
+    /// The last one.
+    pub async fn last(mut self) -> Option<Answer> {
+        while let Some(answer) = self.next().await {
+            if answer.is_last() {
+                return Some(answer);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        let waited = self.asker.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        if waited.is_some() {
+            let _ = self.asker.events.send(Event::Unask(self.id));
+        }
+    }
 }
 
 /// What others may see of the queue without asking it, and how it is told to end.
@@ -86,6 +170,10 @@ pub(crate) fn run(mut queue: Queue, events: &Receiver<Event>, mut hands: Hands, 
             }
             queue.apply(event, now, &mut effects);
         }
+        if queue.has_work() {
+            // Events that never cease must not keep operators from their answers.
+            queue.apply(Event::Tick, now, &mut effects);
+        }
         for effect in effects.drain(..) {
             hands.carry_out(effect);
         }
@@ -112,6 +200,57 @@ impl Hands {
             Effect::Lost(id) => self.store.lost(id),
             Effect::Load(id) => self.store.load(id),
             Effect::Record(record) => self.log.write(&record),
+            Effect::Answer(id, answer) => self.asker.answer(id, answer),
         }
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        // Nobody answers any more.
+        self.asker.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay::queue::ask::{Filter, Tally};
+    use std::sync::mpsc;
+
+    fn asked(events: &Receiver<Event>) -> AskId {
+        match events.try_recv() {
+            Ok(Event::Ask(id, _)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_asker_gets_its_own_answers() {
+        let (sender, events) = mpsc::channel();
+        let asker = Asker::new(sender);
+        let (mut first, second) = (asker.ask(Ask::Count(Filter::default())), asker.ask(Ask::Count(Filter::default())));
+        let (a, b) = (asked(&events), asked(&events));
+        asker.answer(b, Answer::SoFar(Tally::default()));
+        asker.answer(b, Answer::Busy);
+        asker.answer(a, Answer::Count { messages: 7, octets: 8 });
+        assert!(matches!(first.next().await, Some(Answer::Count { messages: 7, .. })));
+        assert!(first.next().await.is_none());
+        assert!(matches!(second.last().await, Some(Answer::Busy)));
+        assert!(events.try_recv().is_err(), "all is answered");
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_is_not_worked_for_and_the_end_of_the_thread_is_an_answer() {
+        let (sender, events) = mpsc::channel();
+        let asker = Asker::new(sender);
+        drop(asker.ask(Ask::Count(Filter::default())));
+        let id = asked(&events);
+        assert!(matches!(events.try_recv(), Ok(Event::Unask(of)) if of == id));
+        let open = asker.ask(Ask::Count(Filter::default()));
+        asker.close();
+        assert!(open.last().await.is_none());
+        drop(events);
+        assert!(asker.ask(Ask::Count(Filter::default())).last().await.is_none());
     }
 }

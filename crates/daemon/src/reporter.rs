@@ -127,6 +127,7 @@ mod tests {
                 delay_noticed: false,
             }],
             attempts: Vec::new(),
+            released: None,
         };
         let kind = ReportKind::Delayed(vec![(0, None, Timestamp(0))]);
         reporter.report(ReportJob { id: QueueId(1), envelope: Arc::new(envelope), place: Place::File, kind });

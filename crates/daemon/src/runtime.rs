@@ -3,6 +3,8 @@
 //! Threads of each virtual server: journal and folder (in [`crate::store`]), queue ([`crate::queue_thread`]), local
 //! ([`crate::local`]). They talk by channels and share nothing but the configuration, which never changes in place.
 
+pub use crate::queue_thread::{Answers, Asker};
+
 use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::local::Local;
@@ -40,6 +42,7 @@ pub struct ServerRuntime {
     store: Store,
     resolver: Resolver,
     events: Sender<Event>,
+    asker: Asker,
     glance: Arc<Glance>,
     reporter: Reporter,
     watch: Mutex<Option<Watch>>,
@@ -87,7 +90,15 @@ impl ServerRuntime {
         let reporter = Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());
         let watch = Watch::start(server, store.clone(), local.clone(), clock.clone(), log.clone(), runtime.clone())
             .map_err(no_thread)?;
-        let hands = Hands { store: store.clone(), outbound, local, reporter: reporter.clone(), log: log.clone() };
+        let asker = Asker::new(events.clone());
+        let hands = Hands {
+            store: store.clone(),
+            outbound,
+            local,
+            reporter: reporter.clone(),
+            log: log.clone(),
+            asker: asker.clone(),
+        };
         let glance = Arc::new(Glance::default());
         let queue = Queue::new(server.clone());
         let (seen, time) = (glance.clone(), clock.clone());
@@ -96,7 +107,7 @@ impl ServerRuntime {
             .spawn(move || queue_thread::run(queue, &inbox, hands, &time, &seen))
             .map_err(no_thread)?;
         let (watch, queue) = (Mutex::new(Some(watch)), Mutex::new(Some(thread)));
-        Ok(ServerRuntime { store, resolver, events, glance, reporter, watch, queue })
+        Ok(ServerRuntime { store, resolver, events, asker, glance, reporter, watch, queue })
     }
 
     /// Where sessions hand in messages.
@@ -115,6 +126,12 @@ impl ServerRuntime {
     #[must_use]
     pub fn messages(&self) -> usize {
         self.glance.messages.load(Ordering::Relaxed)
+    }
+
+    /// Where an operator asks the queue, and gives it orders.
+    #[must_use]
+    pub fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     /// A new configuration holds from now on; home and folders stay as they are.

@@ -91,6 +91,16 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
     /// The last attempts, oldest first, at most [`ATTEMPTS_KEPT`].
     pub attempts: Vec<Attempt>,
+    /// When an operator released it after it had been held: from then on it has its whole time again.
+    pub released: Option<Timestamp>,
+}
+
+impl Envelope {
+    /// From when on its age counts.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.released.unwrap_or(self.arrived)
+    }
 }
 
 /// Attempts that an envelope remembers; older ones are forgotten first.
@@ -121,7 +131,7 @@ pub enum Fate {
         /// Not before this.
         due: Timestamp,
     },
-    /// Queued until somebody asks for it.
+    /// Queued, and not tried until an operator releases it. It does not grow old meanwhile.
     Held,
     /// Taken over by the next hop, or written to Drop.
     Delivered {
@@ -142,13 +152,18 @@ pub enum Fate {
         /// When.
         at: Timestamp,
     },
+    /// An operator has deleted it; nobody was told.
+    Deleted {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Fate {
     /// Nothing is left to do for this recipient.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Fate::Delivered { .. } | Fate::Reported { .. } | Fate::Badmail { .. })
+        matches!(self, Fate::Delivered { .. } | Fate::Reported { .. } | Fate::Badmail { .. } | Fate::Deleted { .. })
     }
 }
 

@@ -117,6 +117,7 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
         envid: None,
         recipients,
         attempts: Vec::new(),
+        released: None,
     };
     Some(Notice { content: composed.octets, envelope })
 }

@@ -15,6 +15,7 @@
 //! Writes nothing and counts nothing itself: the daemon adds the time and the virtual server, and writes the line.
 
 mod logon;
+mod queue;
 
 pub use logon::{Logon, Why};
 
@@ -216,6 +217,23 @@ pub enum Record {
         /// Why.
         reason: BadmailReason,
     },
+    /// An operator holds a message.
+    Held {
+        /// Which.
+        id: QueueId,
+    },
+    /// An operator has released a message that was held.
+    Released {
+        /// Which.
+        id: QueueId,
+    },
+    /// An operator has deleted a message; nobody is told.
+    Deleted {
+        /// Which.
+        id: QueueId,
+        /// How many recipients will not get it.
+        recipients: usize,
+    },
     /// A destination does not answer; nothing goes to it until then.
     DestinationDown {
         /// Which.
@@ -294,6 +312,9 @@ impl Record {
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. }
+            | Record::Held { .. }
+            | Record::Released { .. }
+            | Record::Deleted { .. }
             | Record::DestinationPaused { .. } => Level::Info,
             Record::Logon(logon) => logon.level(),
             Record::Connected { .. } | Record::Disconnected { .. } | Record::Secured { .. } => Level::Debug,
@@ -322,11 +343,14 @@ impl Record {
             | Record::Failed { .. }
             | Record::Reported { .. }
             | Record::Badmailed { .. } => self.print_delivery(out),
-            Record::DestinationDown { .. }
+            Record::Held { .. }
+            | Record::Released { .. }
+            | Record::Deleted { .. }
+            | Record::DestinationDown { .. }
             | Record::DestinationPaused { .. }
             | Record::DestinationSuspended { .. }
             | Record::DestinationResumed { .. }
-            | Record::DestinationUp { .. } => self.print_destination(out),
+            | Record::DestinationUp { .. } => self.print_queue(out),
         }
     }
 
@@ -418,29 +442,6 @@ impl Record {
             }
             Record::Badmailed { id, reason } => {
                 Line::new(out, "badmailed").field("id", id).field("reason", &badmail_word(*reason));
-            }
-            _ => {}
-        }
-    }
-
-    fn print_destination(&self, out: &mut String) {
-        match self {
-            Record::DestinationPaused { destination, failure, until, waiting } => {
-                let line = Line::new(out, "destination_paused").field("destination", destination).failure(failure);
-                line.field("until", &until.rfc3339()).field("waiting", waiting);
-            }
-            Record::DestinationSuspended { destination } => {
-                Line::new(out, "destination_suspended").field("destination", destination);
-            }
-            Record::DestinationResumed { destination } => {
-                Line::new(out, "destination_resumed").field("destination", destination);
-            }
-            Record::DestinationDown { destination, failure, until, waiting } => {
-                let line = Line::new(out, "destination_down").field("destination", destination).failure(failure);
-                line.field("until", &until.rfc3339()).field("waiting", waiting);
-            }
-            Record::DestinationUp { destination } => {
-                Line::new(out, "destination_up").field("destination", destination);
             }
             _ => {}
         }
@@ -691,6 +692,9 @@ mod tests {
             Record::Failed { id, to, failure: failure(text) },
             Record::Reported { id, recipients: 2 },
             Record::Badmailed { id, reason: BadmailReason::NdrOfDsn },
+            Record::Held { id },
+            Record::Released { id },
+            Record::Deleted { id, recipients: 3 },
             Record::DestinationDown { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
             Record::DestinationPaused { destination: text.into(), failure: failure(text), until: at, waiting: 7 },
             Record::DestinationSuspended { destination: text.into() },

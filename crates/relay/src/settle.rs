@@ -173,6 +173,18 @@ pub fn suspended(destination: &str) -> Failure {
     }
 }
 
+/// The failure of mail that an operator returns to its sender.
+#[must_use]
+pub fn returned() -> Failure {
+    Failure {
+        kind: FailureKind::Operator,
+        status: EnhancedStatus(5, 3, 0),
+        host: None,
+        reply: None,
+        text: "The administrator of the mail system has returned the message.".into(),
+    }
+}
+
 /// Does the failure show that the connection it came over is of no more use?
 #[must_use]
 pub fn ends_connection(failure: &Failure) -> bool {

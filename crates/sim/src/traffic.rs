@@ -68,7 +68,7 @@ impl Life {
                 self.ledger.faults.push(format!("alarm: {text}"));
             }
             Effect::Record(Record::Failed { id, to, .. }) => self.ledger.failed(id, &to.to_string()),
-            Effect::Record(_) => {}
+            Effect::Record(_) | Effect::Answer(..) => {}
         }
     }
 
@@ -274,6 +274,7 @@ impl Life {
                 })
                 .collect(),
             attempts: Vec::new(),
+            released: None,
         };
         self.node.pending.push(Pending { id, envelope, content, waits: Waiting::Session(wire) });
         self.soon(30, Act::Commit);

@@ -343,6 +343,7 @@ impl Guest {
             envid: message.mail.envid,
             recipients: message.recipients,
             attempts: Vec::new(),
+            released: None,
         };
         let wanted = self.desk.log().wants(Level::Info);
         let record = if wanted { Record::accepted(id, &envelope) } else { None };

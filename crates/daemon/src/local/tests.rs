@@ -98,6 +98,7 @@ fn envelope(recipients: &[&str], size: u64) -> Arc<Envelope> {
         envid: None,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
+        released: None,
     })
 }
 

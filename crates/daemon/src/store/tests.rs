@@ -45,6 +45,7 @@ fn envelope() -> Envelope {
             delay_noticed: false,
         }],
         attempts: Vec::new(),
+        released: None,
     }
 }
 

@@ -101,6 +101,7 @@ fn frame(text: &str) -> Parsed<&str> {
 #[derive(Default)]
 struct Head {
     arrived: Option<Timestamp>,
+    released: Option<Timestamp>,
     origin: Option<Origin>,
     account: Option<Box<str>>,
     sender: Option<ReversePath>,
@@ -115,6 +116,7 @@ impl Head {
     fn take(&mut self, line: &Line<'_>) -> Parsed<()> {
         match line.name {
             "arrived" => once(&mut self.arrived, line, date(line.value)),
+            "released" => once(&mut self.released, line, date(line.value)),
             "origin" => once(&mut self.origin, line, origin(line.value)),
             "account" => once(&mut self.account, line, unescape(line.value)),
             "sender" => once(&mut self.sender, line, sender(line.value)),
@@ -158,6 +160,7 @@ impl Head {
             envid: self.envid,
             recipients,
             attempts,
+            released: self.released,
         })
     }
 }
@@ -246,6 +249,7 @@ fn fate_words(value: &str) -> Option<FateWords> {
         }
         "reported" => Fate::Reported { at: date(rest)? },
         "badmail" => Fate::Badmail { at: date(rest)? },
+        "deleted" => Fate::Deleted { at: date(rest)? },
         "failed" => {
             let (kind, status) = rest.split_once(' ')?;
             return Some(FateWords::Failed(kind_from(kind)?, status_number(status)?));

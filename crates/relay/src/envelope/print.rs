@@ -60,6 +60,9 @@ impl Envelope {
             Origin::Pickup { file } => writeln!(out, "origin: pickup {}", Escaped(file))?,
             Origin::Report { about } => writeln!(out, "origin: report {about}")?,
         }
+        if let Some(released) = self.released {
+            writeln!(out, "released: {}", date(released))?;
+        }
         match &self.sender {
             ReversePath::Null => writeln!(out, "sender: <>")?,
             ReversePath::Mailbox(mailbox) => writeln!(out, "sender: {mailbox}")?,
@@ -121,6 +124,7 @@ fn print_recipient(out: &mut String, number: Option<usize>, recipient: &Recipien
         Fate::Delivered { at, by } => writeln!(out, " fate: delivered {} {}", date(*at), Escaped(by)),
         Fate::Reported { at } => writeln!(out, " fate: reported {}", date(*at)),
         Fate::Badmail { at } => writeln!(out, " fate: badmail {}", date(*at)),
+        Fate::Deleted { at } => writeln!(out, " fate: deleted {}", date(*at)),
         Fate::Failed(failure) => print_failure(out, failure),
     }
 }

@@ -113,7 +113,8 @@ impl Chance {
         }
     }
     fn fate(&mut self) -> Fate {
-        match self.below(6) {
+        match self.below(7) {
+            6 => Fate::Deleted { at: self.time() },
             0 => Fate::Pending { tries: u16::try_from(self.below(65_536)).unwrap(), due: self.time() },
             1 => Fate::Held,
             2 => Fate::Delivered { at: self.time(), by: self.text() },
@@ -176,6 +177,7 @@ impl Chance {
                     channel: self.option(Chance::channel).map(Arc::new),
                 })
                 .collect(),
+            released: self.option(Chance::time),
         }
     }
 }

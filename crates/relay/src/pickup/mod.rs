@@ -123,6 +123,7 @@ impl Submission {
             envid: None,
             recipients: recipients.iter().map(recipient).collect(),
             attempts: Vec::new(),
+            released: None,
         }
     }
 }

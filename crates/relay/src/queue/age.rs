@@ -8,7 +8,7 @@ use crate::notice;
 use crate::queue::{Effect, ReportKind};
 use crate::record::Record;
 use crate::retry::Patience;
-use crate::scheduler::{LotName, Target};
+use crate::scheduler::Target;
 use crate::settle;
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
@@ -28,9 +28,10 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&id).filter(|m| !m.watched) else { return };
         let look = |lot: &Lot| {
             let terms = scheduler.target(lot.destination).and_then(Target::terms);
-            Patience::of(delivery, terms).next_look(message.arrived, lot.noticed)
+            Patience::of(delivery, terms).next_look(message.since, lot.noticed)
         };
-        let Some(at) = message.lots.iter().map(look).min() else { return };
+        // What is held does not grow old.
+        let Some(at) = message.lots.iter().filter(|l| l.state != LotState::Held).map(look).min() else { return };
         message.watched = true;
         self.alarms.push(Reverse((at, Alarm::Look(id))));
     }
@@ -68,10 +69,10 @@ impl Queue {
     /// With the envelope at hand: lots that outlived their time fail, and the senders of the others may want a notice.
     pub(super) fn look_at(&mut self, id: QueueId, now: Timestamp) {
         let Some(message) = self.messages.get(&id) else { return };
-        let arrived = message.arrived;
+        let arrived = message.since;
         let mut over = Vec::new();
         let mut late = Vec::new();
-        for lot in message.lots.iter().filter(|l| l.state != LotState::Flying) {
+        for lot in message.lots.iter().filter(|l| !matches!(l.state, LotState::Flying | LotState::Held)) {
             let patience = Patience::of(&self.server.delivery, self.terms_of(lot.destination));
             if patience.is_over(arrived, now) {
                 over.push((lot.name, self.cause_of_rest(lot.destination)));
@@ -116,7 +117,7 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let Some(at) = message.lots.iter().position(|l| l.name == lot) else { return };
         let lot = message.lots.swap_remove(at);
-        let age = now.since(message.arrived);
+        let age = now.since(message.since);
         let last = message.envelope.as_ref().and_then(|e| e.attempts.last()).map(|a| a.said.clone());
         let mut failure = settle::expired(cause, age);
         if cause.is_none()
@@ -124,7 +125,7 @@ impl Queue {
         {
             failure.text = format!("{} The last attempt: {said}", failure.text).into();
         }
-        self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
+        self.leave(id, &lot);
         let failed = lot.recipients.into_iter().map(|index| (index, failure.clone())).collect();
         self.fail(id, failed, now);
         self.persist(id);

@@ -1,6 +1,6 @@
 //! Assign ready lots to connections, and settle what came of each attempt.
 
-use super::message::{Lane, LotState};
+use super::message::{Lane, LotState, Message};
 use super::{Queue, no_hop};
 use crate::channel::Channel;
 use crate::envelope::{ATTEMPTS_KEPT, Attempt, Envelope, Failure, Fate, QueueId};
@@ -83,11 +83,11 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let (staying, resting): (Vec<_>, Vec<_>) = std::mem::take(&mut message.lots)
             .into_iter()
-            .partition(|l| l.state == LotState::Flying || l.epoch == epoch);
+            .partition(|l| matches!(l.state, LotState::Flying | LotState::Held) || l.epoch == epoch);
         message.lots = staying;
         let mut recipients: Vec<u32> = Vec::new();
         for lot in resting {
-            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
+            self.leave(id, &lot);
             recipients.extend(lot.recipients);
         }
         recipients.sort_unstable();
@@ -137,7 +137,7 @@ impl Queue {
         if recipient.notify.success() || recipient.fate.is_final() {
             return false;
         }
-        let after_ms = u64::try_from(now.since(message.arrived).as_millis()).unwrap_or(u64::MAX);
+        let after_ms = age_ms(message, now);
         let (to, by, said) = (recipient.address.clone(), outcome.host.clone(), taken.said.clone());
         let channel = outcome.channel.clone();
         self.effects.push(Effect::Record(Record::Delivered { id: name.id, to, by, said, channel, after_ms }));
@@ -180,7 +180,7 @@ impl Queue {
         lot.tries =
             lot.tries.saturating_add(u16::from(outcome.results.iter().any(|(_, r)| r.as_ref().is_err_and(own))));
         let terms = self.scheduler.target(lot.destination).and_then(Target::terms);
-        let arrived = message.arrived;
+        let arrived = message.since;
         let single = message.open == 1;
         let Some(envelope) = message.envelope_mut() else { return };
         let mut again: Vec<(u32, Timestamp, Failure)> = Vec::new();
@@ -224,7 +224,7 @@ impl Queue {
         now: Timestamp,
     ) {
         let Some(message) = self.messages.get_mut(&id) else { return };
-        let after_ms = u64::try_from(now.since(message.arrived).as_millis()).unwrap_or(u64::MAX);
+        let after_ms = age_ms(message, now);
         let local = host == "drop";
         let mut relayed = Vec::new();
         let mut dropped = Vec::new();
@@ -268,7 +268,12 @@ impl Queue {
         let Some(envelope) = message.envelope_mut() else { return };
         let mut recipients = Vec::with_capacity(again.len());
         let rests = self.scheduler.rest(lot.destination).map_or(due, |rest| rest.until.max(due));
+        let mut held = Vec::new();
         for (index, _, failure) in again {
+            if envelope.recipients.get(index as usize).is_some_and(|r| r.fate == Fate::Held) {
+                held.push(index);
+                continue;
+            }
             Self::fate(envelope, index, Fate::Pending { tries: lot.tries, due });
             if let Some(recipient) = envelope.recipients.get(index as usize) {
                 let to = recipient.address.clone();
@@ -277,7 +282,14 @@ impl Queue {
             }
             recipients.push(index);
         }
-        self.add_lot(id, &target, recipients, lot.tries, due, now);
+        // An operator has held them while they were under way.
+        if !held.is_empty() {
+            self.add_lot(id, &target, held, lot.tries, None, now);
+        }
+        if recipients.is_empty() {
+            return;
+        }
+        self.add_lot(id, &target, recipients, lot.tries, Some(due), now);
         // If the configuration has changed while it was under way, it is routed anew when its turn comes.
         if let Some(waits) = self.messages.get_mut(&id).and_then(|m| m.lots.last_mut()) {
             waits.epoch = lot.epoch;
@@ -305,7 +317,16 @@ impl Queue {
     }
 
     fn untried(&mut self, destination: DestinationId, name: LotName) {
-        let Some(lot) = self.messages.get_mut(&name.id).and_then(|m| m.lot_mut(name.lot)) else { return };
+        let Some(message) = self.messages.get_mut(&name.id) else { return };
+        let envelope = message.envelope.clone();
+        let Some(lot) = message.lot_mut(name.lot) else { return };
+        let is_held = |index: &u32| {
+            envelope.as_ref().and_then(|e| e.recipients.get(*index as usize)).is_some_and(|r| r.fate == Fate::Held)
+        };
+        if lot.recipients.iter().all(is_held) {
+            lot.state = LotState::Held;
+            return self.scheduler.held(destination);
+        }
         lot.state = LotState::Ready;
         let recipients = lot.count();
         self.scheduler.ready_first(destination, name, recipients);
@@ -335,6 +356,12 @@ impl Queue {
         message.jobs += 1;
         self.effects.push(Effect::Report(ReportJob { id, envelope, place: message.place.clone(), kind }));
     }
+}
+
+/// Milliseconds since the message was accepted.
+fn age_ms(message: &Message, now: Timestamp) -> u64 {
+    let arrived = message.envelope.as_ref().map_or(message.since, |envelope| envelope.arrived);
+    u64::try_from(now.since(arrived).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Adds the attempt to the envelope's history: one line for each different answer.

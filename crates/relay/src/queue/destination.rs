@@ -1,7 +1,6 @@
 //! What the queue learns about whole destinations, and what an operator wants of them.
 
-use super::message::LotState;
-use super::{DestinationOrder, Effect, Queue};
+use super::{Effect, Queue};
 use crate::config::Terms;
 use crate::config::terms::Owner;
 use crate::envelope::Failure;
@@ -13,7 +12,7 @@ use smtp::time::Timestamp;
 
 impl Queue {
     pub(super) fn name_of(&self, destination: DestinationId) -> Box<str> {
-        self.scheduler.target(destination).map_or_else(|| "?".into(), |target| target.to_string().into())
+        self.scheduler.name(destination).into()
     }
 
     /// The terms on which mail goes there; `None`: to Drop.
@@ -74,46 +73,10 @@ impl Queue {
         }));
     }
 
-    /// An operator's word about a destination.
-    pub(super) fn order_destination(&mut self, name: &str, order: DestinationOrder, now: Timestamp) {
-        let destination: Box<str> = name.into();
-        match order {
-            DestinationOrder::Suspend => {
-                if self.scheduler.suspend(name, now) {
-                    self.effects.push(Effect::Record(Record::DestinationSuspended { destination }));
-                }
-            }
-            DestinationOrder::Resume => {
-                if self.scheduler.resume(name, now) {
-                    self.effects.push(Effect::Record(Record::DestinationResumed { destination }));
-                }
-            }
-            DestinationOrder::Retry => {
-                for id in self.scheduler.named(name) {
-                    self.retry_destination(id, now);
-                }
-            }
-        }
-    }
-
     /// What a log-on by these terms needs is to be had again.
     pub(super) fn log_on_mended(&mut self, owner: &Owner, now: Timestamp) {
-        for id in self.scheduler.on_terms_of(owner) {
-            if self.scheduler.rest(id).is_some_and(|rest| rest.concern == Concern::Auth) {
-                self.retry_destination(id, now);
-            }
-        }
-    }
-
-    fn retry_destination(&mut self, id: DestinationId, now: Timestamp) {
-        self.scheduler.end_rest(id, now);
-        for lot in self.scheduler.lots_of(id) {
-            let waits = self.messages.get_mut(&lot.id).and_then(|m| m.lot_mut(lot.lot));
-            if let Some(waits) = waits.filter(|l| matches!(l.state, LotState::Waiting(_))) {
-                waits.state = LotState::Ready;
-                let recipients = waits.count();
-                self.scheduler.ready(id, lot, recipients);
-            }
-        }
+        let mut mended = self.scheduler.on_terms_of(owner);
+        mended.retain(|id| self.scheduler.rest(*id).is_some_and(|rest| rest.concern == Concern::Auth));
+        self.retry_destinations(None, mended, now);
     }
 }

@@ -1,5 +1,6 @@
 //! What can happen to the queue, and what it can ask for.
 
+use super::ask::{Answer, Ask, AskId};
 use crate::badmail::BadmailJob;
 use crate::config::VirtualServer;
 use crate::config::terms::Owner;
@@ -100,11 +101,15 @@ pub enum Event {
     },
     /// A new configuration holds from now on.
     Configured(Arc<VirtualServer>),
-    /// An operator's word about all destinations of this name, whether mail waits for them or not. What was suspended in an
-    /// earlier life is told again at start.
+    /// An operator's word about all destinations of this name, whether mail waits for them or not, to which nobody wants an
+    /// answer: what was suspended in an earlier life is told again at start.
     Destination(Box<str>, DestinationOrder),
     /// What a log-on needs is to be had again, by these terms: destinations that rest for the want of it are tried now.
     Mended(Owner),
+    /// An operator asks something, or gives an order: [`Effect::Answer`].
+    Ask(AskId, Ask),
+    /// Nobody waits for the answer any more. What an order has begun is finished.
+    Unask(AskId),
     /// What an earlier life had sent to those who have limits a day ([`super::Queue::paced`]).
     Paced(Vec<Paced>),
     /// Time has passed.
@@ -164,6 +169,8 @@ pub enum Effect {
     Lost(QueueId),
     /// Read a parked message's envelope.
     Load(QueueId),
+    /// The answer to a question; further ones follow if it is not the last ([`Answer::is_last`]).
+    Answer(AskId, Answer),
     /// Write a line into the log, and count.
     Record(Record),
 }

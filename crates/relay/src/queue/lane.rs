@@ -1,7 +1,7 @@
 //! From the journal to the Queue folder, and envelopes in and out of memory.
 
 use super::message::{Lane, Lot, LotState, Message};
-use super::{Alarm, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, YOUNG_MAX, without_memory};
+use super::{Alarm, Brief, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, YOUNG_MAX, without_memory};
 use crate::envelope::{Envelope, Fate, QueueId};
 use crate::parcel::Place;
 use crate::queue::Effect;
@@ -18,7 +18,7 @@ impl Queue {
     /// A message in the journal that waits for a later try is put in line for parking.
     pub(super) fn want_parking(&mut self, id: QueueId, _now: Timestamp) {
         let Some(message) = self.messages.get_mut(&id) else { return };
-        let waits = message.lots.iter().any(|l| matches!(l.state, LotState::Waiting(_)));
+        let waits = message.lots.iter().any(|l| matches!(l.state, LotState::Waiting(_) | LotState::Held));
         if message.lane == Lane::Journal && waits && !message.park_wanted {
             message.park_wanted = true;
             self.to_park.push_back(id);
@@ -106,6 +106,7 @@ impl Queue {
             }
             self.line_up_again(*id);
             self.watch(*id);
+            self.wants_go_on(*id, now);
             self.settle_down(*id, now);
         }
     }
@@ -125,6 +126,7 @@ impl Queue {
                 self.line_up_again(*id);
                 // If it can never be parked, it has its end all the same.
                 self.watch(*id);
+                self.wants_failed(*id, why);
                 self.settle_down(*id, now);
             }
         }
@@ -139,6 +141,7 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&id) else { return };
         if message.version == version {
             message.unwritten = false;
+            self.wants_confirmed(id);
             self.settle_down(id, now);
         }
     }
@@ -155,6 +158,7 @@ impl Queue {
             && !std::mem::replace(&mut message.write_set, true)
         {
             self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Write(id))));
+            self.wants_failed(id, why);
         }
     }
 
@@ -194,10 +198,12 @@ impl Queue {
             return;
         }
         if message.lane == Lane::Folder {
-            if !message.unwritten {
-                message.envelope = None;
+            if !message.unwritten
+                && let Some(envelope) = message.envelope.take()
+            {
+                message.brief = Some(Box::new(Brief::of(&envelope, &mut self.words)));
             }
-        } else if message.lots.iter().all(|l| matches!(l.state, LotState::Waiting(_))) {
+        } else if message.lots.iter().all(|l| matches!(l.state, LotState::Waiting(_) | LotState::Held)) {
             without_memory(&mut message.place);
         }
     }
@@ -223,12 +229,13 @@ impl Queue {
         }
         for lot in drop_served(message) {
             waiting.retain(|(_, name, _)| *name != lot.name);
-            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
+            self.leave(id, &lot);
         }
         for (destination, lot, recipients) in &waiting {
             self.scheduler.ready_first(*destination, LotName { id, lot: *lot }, *recipients);
         }
         self.make_lots(id, &unserved, now);
+        self.wants_go_on(id, now);
         if look {
             self.look_or_load(id, now);
         } else if waiting.is_empty() {
@@ -248,6 +255,7 @@ impl Queue {
         if std::mem::take(&mut message.look) {
             self.alarms.push(Reverse((again, Alarm::Failed(id))));
         }
+        self.wants_failed(id, &why.to_string());
         self.effects.push(Effect::Record(Record::Alarm {
             text: format!("the envelope of message {id} cannot be read now, and is tried again: {why}").into(),
         }));
@@ -256,12 +264,11 @@ impl Queue {
     /// Its envelope is gone or damaged: an operator removed it, or the disk lost it. The files stay as they are.
     fn unreadable(&mut self, id: QueueId, why: &io::Error) {
         let Some(message) = self.messages.remove(&id) else { return };
+        self.order.remove(&id);
         for lot in &message.lots {
-            if lot.state == LotState::Loading {
-                self.scheduler.loaded(lot.destination);
-            }
-            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
+            self.leave(id, lot);
         }
+        self.wants_failed(id, &why.to_string());
         self.effects.push(Effect::Lost(id));
         self.effects.push(Effect::Record(Record::Alarm {
             text: format!("message {id} left the queue, its envelope cannot be read: {why}").into(),
@@ -275,7 +282,12 @@ fn drop_served(message: &mut Message) -> Vec<Lot> {
     let Some(envelope) = message.envelope.as_ref() else { return Vec::new() };
     let fate = |index: u32| envelope.recipients.get(index as usize).map(|r| &r.fate);
     for lot in &mut message.lots {
-        lot.recipients.retain(|index| matches!(fate(*index), Some(Fate::Pending { .. })));
+        let held = lot.state == LotState::Held;
+        lot.recipients.retain(|index| match fate(*index) {
+            Some(Fate::Pending { .. }) => !held,
+            Some(Fate::Held) => held,
+            _ => false,
+        });
     }
     message.lots.extract_if(.., |lot| lot.recipients.is_empty()).collect()
 }
@@ -283,7 +295,8 @@ fn drop_served(message: &mut Message) -> Vec<Lot> {
 /// Recipients who wait by the folder's envelope and of whom the memory knows nothing: an operator has mended the file.
 fn unserved(message: &Message, envelope: &Envelope) -> Vec<u32> {
     let known: HashSet<u32> = message.lots.iter().flat_map(|lot| lot.recipients.iter().copied()).collect();
-    let waiting = (0u32..).zip(&envelope.recipients).filter(|(_, r)| matches!(r.fate, Fate::Pending { .. }));
+    let open = |fate: &Fate| matches!(fate, Fate::Pending { .. } | Fate::Held);
+    let waiting = (0u32..).zip(&envelope.recipients).filter(|(_, r)| open(&r.fate));
     waiting.map(|(index, _)| index).filter(|index| !known.contains(index)).collect()
 }
 

@@ -1,8 +1,9 @@
 //! One message as the queue keeps it in memory, and its lots.
 //!
-//! A parked message that waits keeps no envelope in memory: what stays is about a hundred octets and does not grow
-//! with the size of the content.
+//! A parked message that waits keeps no envelope in memory: what stays is some two hundred octets and does not grow
+//! with the size of the content or the number of recipients' attempts.
 
+use super::brief::Brief;
 use crate::envelope::Envelope;
 use crate::parcel::Place;
 use crate::scheduler::DestinationId;
@@ -32,6 +33,8 @@ pub(super) enum LotState {
     Loading,
     /// Under way.
     Flying,
+    /// Not before an operator says so.
+    Held,
 }
 
 /// The recipients of a message that share a destination.
@@ -62,7 +65,10 @@ pub(super) struct Message {
     pub envelope: Option<Arc<Envelope>>,
     pub place: Place,
     pub lane: Lane,
-    pub arrived: Timestamp,
+    /// What is in mind of its envelope while that is not in memory; made when it leaves it for the first time.
+    pub brief: Option<Box<Brief>>,
+    /// From when on its age counts.
+    pub since: Timestamp,
     pub lots: Vec<Lot>,
     pub next_lot: u32,
     /// Recipients without a final fate.

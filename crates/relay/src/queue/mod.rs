@@ -9,16 +9,23 @@
 //! the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
 //!
 //! Rooms: `message` (what is kept), `attempt` (assign, settle), `destination` (rests, orders), `lane` (park, load), `age`
-//! (delays, expiry, reports). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
+//! (delays, expiry, reports), `ask` (what operators may ask), `work` and `list` (answers, in slices), `order` (hold, release,
+//! return, delete), `brief` (what stays in mind). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
 //! [`crate::settle`].
 
 mod age;
+pub mod ask;
 mod attempt;
+mod brief;
 mod destination;
 mod event;
 mod lane;
+mod list;
 mod message;
+mod order;
+mod work;
 
+pub use brief::{ADDRESSES_KEPT_MAX, ANSWER_KEPT_MAX};
 pub use event::{Accepted, DestinationOrder, Effect, Event, ReportJob, ReportKind};
 
 use crate::config::{CONNECTIONS_CEILING, VirtualServer};
@@ -29,12 +36,15 @@ use crate::retry::Ladder;
 use crate::route::{self, Route};
 use crate::scheduler::{Limits, LotName, Paced, Scheduler, Target};
 use crate::spool::UpdateJob;
+use brief::{Brief, Words};
 use message::{Lane, Lot, LotState, Message};
+use order::Want;
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use work::Work;
 
 /// A message that is still in the journal at this age is parked: a host that is away for a moment costs no files,
 pub const PARK_AFTER: Duration = Duration::from_secs(10);
@@ -89,6 +99,14 @@ pub struct Queue {
     server: Arc<VirtualServer>,
     epoch: u32,
     messages: HashMap<QueueId, Message>,
+    /// Their names in order.
+    order: BTreeSet<QueueId>,
+    /// Questions and orders that are being worked at, in turn.
+    works: VecDeque<Work>,
+    /// What somebody waits for, by message.
+    wants: HashMap<QueueId, Vec<Want>>,
+    /// Last answers that messages share.
+    words: Words,
     scheduler: Scheduler,
     alarms: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
     /// At so many alarms, those of messages that are gone are taken out.
@@ -116,6 +134,10 @@ impl Queue {
             server,
             epoch: 0,
             messages: HashMap::new(),
+            order: BTreeSet::new(),
+            works: VecDeque::new(),
+            wants: HashMap::new(),
+            words: Words::default(),
             scheduler: Scheduler::new(limits),
             alarms: BinaryHeap::new(),
             tidy_alarms_at: ALARMS_TIDY_MIN,
@@ -193,7 +215,9 @@ impl Queue {
     pub fn next_due(&self) -> Option<Timestamp> {
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
         let young = self.young.front().map(|(arrived, _)| arrived.plus(PARK_AFTER));
-        [alarm, young, self.scheduler.next_due()].into_iter().flatten().min()
+        // What is being worked at goes on at once.
+        let work = self.has_work().then_some(Timestamp(0));
+        [alarm, young, self.scheduler.next_due(), work].into_iter().flatten().min()
     }
 
     /// Takes in what happened at `now`; what is to be done is appended to `effects`.
@@ -220,7 +244,10 @@ impl Queue {
                     self.accept(message, Lane::Folder, now);
                 }
             }
-            Event::FoundAll | Event::Tick => {}
+            Event::FoundAll => {}
+            Event::Tick => self.work(now),
+            Event::Ask(id, ask) => self.ask(id, ask, now),
+            Event::Unask(id) => self.unask(id),
             Event::Parked(ids) => self.parked(&ids, now),
             Event::ParkFailed(ids, why) => self.park_failed(&ids, &why, now),
             Event::Updated(id, version) => self.updated(id, version, now),
@@ -238,7 +265,7 @@ impl Queue {
             Event::ReportFailed { id, .. } | Event::BadmailFailed { id, .. } => self.job_failed(id, now),
             Event::Alarm(text) => self.effects.push(Effect::Record(crate::record::Record::Alarm { text: text.into() })),
             Event::Configured(server) => self.configure(server, now),
-            Event::Destination(name, order) => self.order_destination(&name, order, now),
+            Event::Destination(name, order) => self.order_destination(None, &name, order, now),
             Event::Mended(owner) => self.log_on_mended(&owner, now),
             Event::Paced(paced) => paced.iter().for_each(|paced| self.scheduler.resume_pace(paced)),
             Event::Drain => self.draining = true,
@@ -259,12 +286,13 @@ impl Queue {
         }
         let open = envelope.recipients.iter().filter(|r| !r.fate.is_final()).count();
         // A clock that was ahead in an earlier life must not keep a message for longer than its time.
-        let arrived = envelope.arrived.min(now);
+        let since = envelope.since().min(now);
         let message = Message {
             envelope: Some(Arc::new(envelope)),
             place,
             lane,
-            arrived,
+            brief: None,
+            since,
             lots: Vec::new(),
             next_lot: 0,
             open: u32::try_from(open).unwrap_or(u32::MAX),
@@ -280,6 +308,7 @@ impl Queue {
             write_set: false,
         };
         self.messages.insert(id, message);
+        self.order.insert(id);
         if lane == Lane::Journal {
             self.young.push_back((now, id));
         }
@@ -296,15 +325,19 @@ impl Queue {
         self.messages.get(&id).and_then(|m| m.envelope.as_ref()).map_or(0, |e| e.recipients.len())
     }
 
-    /// Routes these recipients, as far as they are pending, and puts them in their destinations' queues.
+    /// Routes these recipients, as far as they are pending or held, and puts them in their destinations' queues.
     fn make_lots(&mut self, id: QueueId, recipients: &[u32], now: Timestamp) {
         let Some(message) = self.messages.get(&id) else { return };
         let Some(envelope) = message.envelope.clone() else { return };
-        let mut groups: Vec<(Target, Vec<u32>, u16, Timestamp)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         let mut refused: Vec<(u32, Failure)> = Vec::new();
         for &index in recipients {
             let Some(recipient) = envelope.recipients.get(index as usize) else { continue };
-            let Fate::Pending { tries, due } = recipient.fate else { continue };
+            let (tries, due, held) = match recipient.fate {
+                Fate::Pending { tries, due } => (tries, due, false),
+                Fate::Held => (0, now, true),
+                _ => continue,
+            };
             let target = match route::route(&self.server, &recipient.address) {
                 Route::Drop => Target::Drop,
                 Route::Hop(hop) => Target::Hop(hop),
@@ -319,16 +352,14 @@ impl Queue {
             let longest = Ladder::of(&self.server.delivery, target.terms()).longest();
             let due = due.clamp(now, now.plus(longest + DUE_SLACK));
             let most = target.recipients_max();
-            let fits = |group: &&mut (Target, Vec<u32>, u16, Timestamp)| {
-                group.0 == target && group.2 == tries && group.3 == due && group.1.len() < most
-            };
-            match groups.iter_mut().find(fits) {
-                Some((_, indexes, _, _)) => indexes.push(index),
-                None => groups.push((target, vec![index], tries, due)),
+            let terms = (tries, due, held);
+            match groups.iter_mut().find(|g| g.terms == terms && g.target == target && g.recipients.len() < most) {
+                Some(group) => group.recipients.push(index),
+                None => groups.push(Group { target, recipients: vec![index], terms }),
             }
         }
-        for (target, indexes, tries, due) in groups {
-            self.add_lot(id, &target, indexes, tries, due, now);
+        for Group { target, recipients, terms: (tries, due, held) } in groups {
+            self.add_lot(id, &target, recipients, tries, (!held).then_some(due), now);
         }
         if !refused.is_empty() {
             self.fail(id, refused, now);
@@ -336,29 +367,33 @@ impl Queue {
         }
     }
 
+    /// `due`: when it may be tried; `None`: it is held.
     fn add_lot(
         &mut self,
         id: QueueId,
         target: &Target,
         recipients: Vec<u32>,
         tries: u16,
-        due: Timestamp,
+        due: Option<Timestamp>,
         now: Timestamp,
     ) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let name = message.next_lot;
         let destination = self.scheduler.enrol(target, LotName { id, lot: name });
         message.next_lot = message.next_lot.wrapping_add(1);
-        let ready = due <= now;
-        let state = if ready { LotState::Ready } else { LotState::Waiting(due) };
+        let state = match due {
+            None => LotState::Held,
+            Some(due) if due > now => LotState::Waiting(due),
+            Some(_) => LotState::Ready,
+        };
         let (local, epoch) = (*target == Target::Drop, self.epoch);
         let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
         let noticed = message.have_been_told(&recipients);
         message.lots.push(Lot { name, destination, local, noticed, recipients, tries, state, epoch });
-        if ready {
-            self.scheduler.ready(destination, LotName { id, lot: name }, count);
-        } else {
-            self.alarms.push(Reverse((due, Alarm::Lot(id, name))));
+        match state {
+            LotState::Held => self.scheduler.held(destination),
+            LotState::Waiting(due) => self.alarms.push(Reverse((due, Alarm::Lot(id, name)))),
+            _ => self.scheduler.ready(destination, LotName { id, lot: name }, count),
         }
     }
 
@@ -426,7 +461,7 @@ impl Queue {
     /// After something was done for a message: it is gone if nothing is left, else it may leave the memory.
     fn settle_down(&mut self, id: QueueId, now: Timestamp) {
         let Some(message) = self.messages.get(&id) else { return };
-        if message.open == 0 && !message.is_busy() && message.lane != Lane::Parking {
+        if message.open == 0 && !message.is_busy() && message.lane != Lane::Parking && !self.awaits_confirmation(id) {
             self.forget(id);
             return;
         }
@@ -436,13 +471,25 @@ impl Queue {
 
     fn forget(&mut self, id: QueueId) {
         let Some(message) = self.messages.remove(&id) else { return };
+        self.order.remove(&id);
         for lot in &message.lots {
-            self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
+            self.leave(id, lot);
         }
+        self.wants_gone(id);
         self.effects.push(match message.lane {
             Lane::Folder => Effect::Remove(id),
             Lane::Journal | Lane::Parking => Effect::Note(crate::spool::Note::Gone(id)),
         });
+    }
+
+    /// A lot is done with.
+    fn leave(&mut self, id: QueueId, lot: &Lot) {
+        match lot.state {
+            LotState::Loading => self.scheduler.loaded(lot.destination),
+            LotState::Held => self.scheduler.released(lot.destination),
+            _ => {}
+        }
+        self.scheduler.discharge(lot.destination, LotName { id, lot: lot.name });
     }
 
     fn fate(envelope: &mut Envelope, index: u32, fate: Fate) -> bool {
@@ -451,6 +498,14 @@ impl Queue {
         recipient.fate = fate;
         closes
     }
+}
+
+/// Recipients of one message that can travel together.
+struct Group {
+    target: Target,
+    recipients: Vec<u32>,
+    /// Attempts so far, when the next is due, and whether an operator holds them.
+    terms: (u16, Timestamp, bool),
 }
 
 fn limits(server: &VirtualServer) -> Limits {

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Debug)]
 pub(super) struct Destination {
     pub target: Target,
+    pub name: Box<str>,
     pub pacing: Pacing,
     /// The owner whose limits it shares, if there are any.
     pub pace: Option<usize>,
@@ -17,6 +18,8 @@ pub(super) struct Destination {
     pub ready: VecDeque<Cargo>,
     /// Lots that belong here, ready or not. At none, and no connection, the destination is forgotten.
     pub lots: BTreeSet<LotName>,
+    /// How many of them an operator holds.
+    pub held: usize,
     /// Connections open or opening (for Drop: lots on their way).
     pub connections: u32,
     /// Lots taken from `ready` whose envelope is being read.
@@ -54,11 +57,13 @@ pub(super) enum Turn {
 impl Destination {
     pub fn new(target: Target, pacing: Pacing) -> Destination {
         Destination {
+            name: target.name(),
             target,
             pacing,
             pace: None,
             ready: VecDeque::new(),
             lots: BTreeSet::new(),
+            held: 0,
             connections: 0,
             loading: 0,
             idle: Vec::new(),

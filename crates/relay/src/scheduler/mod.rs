@@ -208,8 +208,7 @@ impl Scheduler {
         if let Some(at) = destination.pace {
             self.paces[at].destinations += 1;
         }
-        // Few are suspended, and names are made when somebody asks.
-        destination.suspended = !self.suspended.is_empty() && self.suspended.contains_key(&*target.name());
+        destination.suspended = self.suspended.contains_key(&destination.name);
         let id = match self.free.pop() {
             Some(slot) => DestinationId(slot),
             None => {

@@ -4,7 +4,7 @@
 //! by a new configuration. What an operator has suspended stays so until the operator says otherwise, under its name: also while
 //! no mail waits for it.
 
-use super::{DestinationId, LotName, Scheduler, Target, WINDOW_FIRST, Wake};
+use super::{DestinationId, Scheduler, Target, WINDOW_FIRST, Wake};
 use crate::config::terms::Owner;
 use crate::envelope::Failure;
 use crate::settle::Concern;
@@ -110,7 +110,7 @@ impl Scheduler {
     /// All destinations of this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Vec<DestinationId> {
-        self.index.iter().filter(|(target, _)| *target.name() == *name).map(|(_, id)| *id).collect()
+        self.index.values().filter(|id| self.is_named(**id, name)).copied().collect()
     }
 
     /// All destinations where mail goes on the terms of this owner.
@@ -146,12 +146,6 @@ impl Scheduler {
             self.end_rest(id, now);
         }
         true
-    }
-
-    /// The lots that belong to a destination, oldest message first.
-    #[must_use]
-    pub fn lots_of(&self, id: DestinationId) -> Vec<LotName> {
-        self.see(id).map(|destination| destination.lots.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Has an operator suspended it?

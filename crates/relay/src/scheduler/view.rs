@@ -4,6 +4,8 @@ use super::forecast::{Forecast, Outlook, forecast};
 use super::{DestinationId, LotName, Rest, Scheduler};
 use crate::config::terms::Owner;
 use smtp::time::Timestamp;
+use std::collections::HashSet;
+use std::ops::Bound;
 
 /// How a destination stands.
 #[derive(Clone, Debug)]
@@ -12,8 +14,10 @@ pub struct Standing {
     pub name: Box<str>,
     /// Whose terms hold; `None`: it is the Drop folder.
     pub owner: Option<Owner>,
-    /// Lots that belong to it: messages, mostly.
+    /// Lots that wait for it or are under way: messages, mostly.
     pub waiting: usize,
+    /// Lots that an operator holds.
+    pub held: usize,
     /// The lot of the oldest message.
     pub oldest: Option<LotName>,
     /// Connections open or opening (for Drop: lots on their way).
@@ -36,7 +40,98 @@ pub struct Standing {
     pub forecast: Forecast,
 }
 
+impl Standing {
+    /// Of a name under which nothing waits.
+    #[must_use]
+    pub fn idle(name: &str, suspended: bool) -> Standing {
+        Standing {
+            name: name.into(),
+            owner: None,
+            waiting: 0,
+            held: 0,
+            oldest: None,
+            connections: 0,
+            idle: 0,
+            failures: 0,
+            rest: None,
+            suspended,
+            rate: None,
+            today: None,
+            paced: None,
+            forecast: Forecast::Empty,
+        }
+    }
+}
+
 impl Scheduler {
+    /// Is this its name?
+    #[must_use]
+    pub fn is_named(&self, id: DestinationId, name: &str) -> bool {
+        self.see(id).is_some_and(|destination| *destination.name == *name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self, id: DestinationId) -> &str {
+        self.see(id).map_or("?", |destination| &destination.name)
+    }
+
+    /// How many lots belong to it, held ones among them.
+    #[must_use]
+    pub fn lots_count(&self, id: DestinationId) -> usize {
+        self.see(id).map_or(0, |destination| destination.lots.len())
+    }
+
+    /// The lot of its oldest message.
+    #[must_use]
+    pub fn oldest(&self, id: DestinationId) -> Option<LotName> {
+        self.see(id).and_then(|destination| destination.lots.first().copied())
+    }
+
+    /// The next lots that belong to it, at most `count`.
+    #[must_use]
+    pub fn lots_after(&self, id: DestinationId, after: Option<LotName>, count: usize) -> Vec<LotName> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.see(id).map_or_else(Vec::new, |d| d.lots.range((from, Bound::Unbounded)).take(count).copied().collect())
+    }
+
+    /// The destinations at `count` places of the table from this one on; and the next place, if there are more.
+    #[must_use]
+    pub fn from_slot(&self, at: usize, count: usize) -> (Vec<DestinationId>, Option<usize>) {
+        let end = (at + count).min(self.destinations.len());
+        let there = (at..end).filter(|at| self.destinations[*at].is_some());
+        let ids = there.filter_map(|at| u32::try_from(at).ok()).map(DestinationId).collect();
+        (ids, (end < self.destinations.len()).then_some(end))
+    }
+
+    /// Names that are suspended and for which nothing waits.
+    #[must_use]
+    pub fn suspended_without_mail(&self) -> Vec<Box<str>> {
+        let with: HashSet<&str> =
+            self.destinations.iter().flatten().filter(|d| d.suspended).map(|d| &*d.name).collect();
+        self.suspended.keys().filter(|name| !with.contains(&***name)).cloned().collect()
+    }
+
+    /// Since when a name is suspended.
+    #[must_use]
+    pub fn suspended_since(&self, name: &str) -> Option<Timestamp> {
+        self.suspended.get(name).copied()
+    }
+
+    /// An operator holds one of its lots.
+    pub fn held(&mut self, id: DestinationId) {
+        if let Some(destination) = self.slot(id) {
+            destination.held += 1;
+        }
+    }
+
+    /// And no longer.
+    pub fn released(&mut self, id: DestinationId) {
+        if let Some(destination) = self.slot(id) {
+            destination.held = destination.held.saturating_sub(1);
+        }
+    }
+
     /// How a destination stands at `now`.
     pub fn standing(&mut self, id: DestinationId, now: Timestamp) -> Option<Standing> {
         let destination = self.destinations.get_mut(id.0 as usize)?.as_mut()?;
@@ -47,7 +142,7 @@ impl Scheduler {
         });
         let rests_until = destination.rest.as_ref().map(|rest| rest.until);
         let outlook = Outlook {
-            waiting: destination.lots.len() as u64,
+            waiting: (destination.lots.len() - destination.held.min(destination.lots.len())) as u64,
             rate,
             rests_until,
             suspended: destination.suspended,
@@ -55,11 +150,12 @@ impl Scheduler {
         };
         let forecast = forecast(&outlook, now);
         let first = destination.ready.front().map_or(1, |cargo| cargo.recipients);
-        let paced = pace.filter(|_| !destination.lots.is_empty());
+        let paced = pace.filter(|_| !destination.ready.is_empty());
         Some(Standing {
-            name: destination.target.name(),
+            name: destination.name.clone(),
             owner: destination.target.terms().map(|terms| terms.owner.clone()),
-            waiting: destination.lots.len(),
+            waiting: destination.lots.len().saturating_sub(destination.held),
+            held: destination.held,
             oldest: destination.lots.first().copied(),
             connections: destination.connections,
             idle: u32::try_from(destination.idle.len()).unwrap_or(u32::MAX),

@@ -195,6 +195,7 @@ pub fn envelope(id: QueueId, size: u64, version: u16) -> Envelope {
             delay_noticed: false,
         }],
         attempts: Vec::new(),
+        released: None,
     }
 }
 

@@ -27,6 +27,7 @@ pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
         envid: None,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
+        released: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Stories about the queue: what it asks for when this and that happens. No disk, no network; the clock is moved by hand.
 
 mod fair;
+mod list;
+mod orders;
 mod pace;
 mod trouble;
 mod world;

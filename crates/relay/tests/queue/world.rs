@@ -4,6 +4,7 @@
 use relay::config::{Config, VirtualServer};
 use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
 use relay::parcel::{ConnectionId, Outcome, Parcel, Place, Taken};
+use relay::queue::ask::{Answer, Ask, AskId, Order, Selection, Tally};
 use relay::queue::{Accepted, Effect, Event, Queue, ReportKind};
 use relay::spool::{Note, UpdateJob};
 use smtp::address::{Mailbox, ReversePath};
@@ -38,6 +39,7 @@ pub(super) struct World {
     /// Why envelopes cannot be read, if they cannot.
     pub(super) load_fails: Option<io::ErrorKind>,
     pub(super) update_fails: bool,
+    pub(super) questions: u64,
 }
 
 impl World {
@@ -56,6 +58,7 @@ impl World {
             updates: 0,
             load_fails: None,
             update_fails: false,
+            questions: 0,
         }
     }
 
@@ -100,6 +103,45 @@ impl World {
         }
     }
 
+    /// Asks, and lets the queue work until it has answered.
+    pub(super) fn ask(&mut self, ask: Ask) -> Answer {
+        self.questions += 1;
+        let id = AskId(self.questions);
+        self.apply(Event::Ask(id, ask));
+        for _ in 0..10_000 {
+            let is_last = |e: &Effect| matches!(e, Effect::Answer(of, answer) if *of == id && answer.is_last());
+            if let Some(at) = self.asked.iter().position(is_last)
+                && let Effect::Answer(_, answer) = self.asked.swap_remove(at)
+            {
+                return answer;
+            }
+            self.apply(Event::Tick);
+        }
+        panic!("no answer")
+    }
+
+    /// Carries an order about these messages out.
+    pub(super) fn order(&mut self, order: Order, ids: &[QueueId]) -> Tally {
+        self.tally(Ask::Order(order, Selection::Ids(ids.to_vec())))
+    }
+
+    pub(super) fn tally(&mut self, ask: Ask) -> Tally {
+        match self.ask(ask) {
+            Answer::Done(tally) => tally,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The program ends and starts again: what the folder has is found.
+    pub(super) fn restart(&mut self, server: Arc<VirtualServer>) {
+        self.queue = Queue::new(server);
+        self.asked.clear();
+        let found = self.folder.iter().map(|(id, e)| Accepted { id: *id, envelope: e.clone(), place: Place::File });
+        let found = found.collect();
+        self.apply(Event::Found(found));
+        self.apply(Event::FoundAll);
+    }
+
     /// Every parcel under way is put off, but for those of these recipients, which are taken.
     pub(super) fn refuse_all_but(&mut self, taken: &[u32]) {
         for (connection, parcel, _) in self.parcels() {
@@ -133,6 +175,7 @@ impl World {
                 })
                 .collect(),
             attempts: Vec::new(),
+            released: None,
         }
     }
 

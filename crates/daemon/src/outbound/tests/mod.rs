@@ -65,6 +65,7 @@ fn message(to: &str, content: &str, hop: &Arc<NextHop>) -> Parcel {
         envid: None,
         recipients,
         attempts: Vec::new(),
+        released: None,
     };
     let content = Bytes::copy_from_slice(content.as_bytes());
     Parcel {

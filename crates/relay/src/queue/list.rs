@@ -1,0 +1,236 @@
+//! Messages and destinations as listings show them, and which of them a filter means.
+
+use super::Queue;
+use super::ask::{
+    DESTINATIONS_NAMED, DestinationSummary, DestinationsBy, FILTER_TEXT_MAX, Filter, MessageDetail, MessageState,
+    MessageSummary,
+};
+use super::brief::{bounded, contains, last_answer, sender_of};
+use super::message::{Lane, Lot, LotState, Message};
+use crate::envelope::{Envelope, QueueId};
+use crate::scheduler::{DestinationId, Standing};
+use smtp::time::Timestamp;
+use std::collections::HashSet;
+
+/// A filter made ready: texts in lower case.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    filter: Filter,
+}
+
+/// Does a message match?
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Match {
+    Yes,
+    No,
+    /// Only its envelope, which is on the disk, can tell.
+    Unsure,
+}
+
+impl Sieve {
+    pub fn new(mut filter: Filter) -> Sieve {
+        let texts = [&mut filter.sender, &mut filter.recipient, &mut filter.address, &mut filter.reason];
+        for text in texts.into_iter().flatten() {
+            *text = text.to_ascii_lowercase().into();
+        }
+        Sieve { filter }
+    }
+
+    /// Nothing can match a text that is too long.
+    pub fn is_vain(&self) -> bool {
+        let Filter { sender, recipient, address, reason, destination, .. } = &self.filter;
+        [sender, recipient, address, reason, destination].into_iter().flatten().any(|text| text.len() > FILTER_TEXT_MAX)
+    }
+
+    /// What the addresses of an envelope say.
+    pub fn fits(&self, envelope: &Envelope) -> bool {
+        let recipients: Vec<String> = envelope.recipients.iter().map(|r| r.address.to_string()).collect();
+        self.fits_addresses(&sender_of(envelope), recipients.iter().map(String::as_str), false) == Match::Yes
+    }
+
+    /// `cut`: there are more recipients than these.
+    fn fits_addresses<'a>(&self, sender: &str, recipients: impl Iterator<Item = &'a str>, cut: bool) -> Match {
+        let Filter { sender: by_sender, recipient, address, .. } = &self.filter;
+        if by_sender.as_ref().is_some_and(|part| !contains(sender, part)) {
+            return Match::No;
+        }
+        let mut wants_recipient = recipient.is_some();
+        let mut wants_address = address.as_ref().is_some_and(|part| !contains(sender, part));
+        if !wants_recipient && !wants_address {
+            return Match::Yes;
+        }
+        for one in recipients {
+            wants_recipient &= recipient.as_ref().is_some_and(|part| !contains(one, part));
+            wants_address &= address.as_ref().is_some_and(|part| !contains(one, part));
+        }
+        match wants_recipient || wants_address {
+            false => Match::Yes,
+            true if cut => Match::Unsure,
+            true => Match::No,
+        }
+    }
+}
+
+impl Queue {
+    /// Does the message match, as far as is known without its envelope?
+    pub(super) fn matches(&self, message: &Message, sieve: &Sieve, now: Timestamp) -> Match {
+        let filter = &sieve.filter;
+        let age = now.since(message.since);
+        if filter.older_than.is_some_and(|least| age < least) || filter.younger_than.is_some_and(|most| age > most) {
+            return Match::No;
+        }
+        if filter.state.is_some_and(|state| self.state(message, now) != state) {
+            return Match::No;
+        }
+        if let Some(name) = &filter.destination
+            && !message.lots.iter().any(|lot| self.scheduler.is_named(lot.destination, name))
+        {
+            return Match::No;
+        }
+        if let Some(reason) = &filter.reason
+            && !self.answers(message).any(|said| contains(said, reason))
+        {
+            return Match::No;
+        }
+        match (&message.envelope, &message.brief) {
+            (Some(envelope), _) => {
+                if sieve.fits(envelope) {
+                    Match::Yes
+                } else {
+                    Match::No
+                }
+            }
+            (None, Some(brief)) => sieve.fits_addresses(brief.sender(), brief.recipients(), brief.cut),
+            (None, None) => Match::Unsure,
+        }
+    }
+
+    /// The message's own last answer, and the troubles of the destinations that it waits for.
+    fn answers<'a>(&'a self, message: &'a Message) -> impl Iterator<Item = &'a str> {
+        let own = match (&message.envelope, &message.brief) {
+            (Some(envelope), _) => last_answer(envelope),
+            (None, brief) => brief.as_ref().and_then(|brief| brief.said.as_deref()),
+        };
+        let troubles = message.lots.iter().filter_map(|lot| self.scheduler.rest(lot.destination));
+        own.into_iter().chain(troubles.map(|rest| &*rest.failure.text))
+    }
+
+    fn state(&self, message: &Message, now: Timestamp) -> MessageState {
+        message.lots.iter().map(|lot| self.lot_state(lot, now)).min().unwrap_or(MessageState::Reporting)
+    }
+
+    fn lot_state(&self, lot: &Lot, now: Timestamp) -> MessageState {
+        match lot.state {
+            LotState::Flying => MessageState::UnderWay,
+            LotState::Held => MessageState::Held,
+            _ if self.scheduler.is_suspended(lot.destination) => MessageState::Suspended,
+            _ if self.scheduler.rest(lot.destination).is_some_and(|rest| rest.until > now) => MessageState::Resting,
+            LotState::Ready | LotState::Loading => MessageState::Ready,
+            LotState::Waiting(_) => MessageState::Waiting,
+        }
+    }
+
+    /// When the lot is tried next at the earliest.
+    fn tried_next(&self, lot: &Lot, now: Timestamp) -> Option<Timestamp> {
+        let own = match lot.state {
+            LotState::Held | LotState::Flying => return None,
+            LotState::Waiting(due) => due,
+            LotState::Ready | LotState::Loading => now,
+        };
+        if self.scheduler.is_suspended(lot.destination) {
+            return None;
+        }
+        Some(self.scheduler.rest(lot.destination).map_or(own, |rest| own.max(rest.until)))
+    }
+
+    /// A message as a listing shows it.
+    pub(super) fn summary(&self, id: QueueId, now: Timestamp) -> Option<MessageSummary> {
+        let message = self.messages.get(&id)?;
+        let (sender, recipient, recipients, size): (Box<str>, Box<str>, u32, u64) =
+            match (&message.envelope, &message.brief) {
+                (Some(envelope), _) => (
+                    sender_of(envelope).into(),
+                    envelope.recipients.first().map_or_else(Box::default, |r| r.address.to_string().into()),
+                    u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX),
+                    envelope.size,
+                ),
+                (None, Some(brief)) => (
+                    brief.sender().into(),
+                    brief.recipients().next().unwrap_or_default().into(),
+                    brief.recipients,
+                    brief.size,
+                ),
+                (None, None) => Default::default(),
+            };
+        let destinations: HashSet<DestinationId> = message.lots.iter().map(|lot| lot.destination).collect();
+        let mut names: Vec<Box<str>> =
+            destinations.iter().take(DESTINATIONS_NAMED).map(|destination| self.name_of(*destination)).collect();
+        names.sort();
+        Some(MessageSummary {
+            id,
+            sender,
+            recipient,
+            recipients,
+            open: message.open,
+            size,
+            since: message.since,
+            state: self.state(message, now),
+            destinations: names,
+            destinations_count: u32::try_from(destinations.len()).unwrap_or(u32::MAX),
+            tries: message.lots.iter().map(|lot| lot.tries).max().unwrap_or(0),
+            due: message.lots.iter().filter_map(|lot| self.tried_next(lot, now)).min(),
+            said: self.answers(message).next().map(|said| bounded(said).into()),
+        })
+    }
+
+    /// Octets of a message.
+    pub(super) fn size_of(&self, id: QueueId) -> u64 {
+        let Some(message) = self.messages.get(&id) else { return 0 };
+        let known = message.envelope.as_ref().map(|envelope| envelope.size);
+        known.or_else(|| message.brief.as_ref().map(|brief| brief.size)).unwrap_or(0)
+    }
+
+    /// All about a message whose envelope is in memory.
+    pub(super) fn detail(&self, id: QueueId, now: Timestamp) -> Option<MessageDetail> {
+        let summary = self.summary(id, now)?;
+        let message = self.messages.get(&id)?;
+        let envelope = message.envelope.clone()?;
+        let mut waits: Vec<(u32, Box<str>, Option<Timestamp>)> = Vec::new();
+        for lot in &message.lots {
+            let (name, due) = (self.name_of(lot.destination), self.tried_next(lot, now));
+            waits.extend(lot.recipients.iter().map(|index| (*index, name.clone(), due)));
+        }
+        waits.sort_by_key(|(index, ..)| *index);
+        Some(MessageDetail { summary, envelope, waits, in_folder: message.lane == Lane::Folder })
+    }
+
+    /// Where a destination stands in the order of a listing; the least comes first.
+    pub(super) fn rank(&self, destination: DestinationId, by: DestinationsBy) -> (u64, Box<str>) {
+        let name = self.name_of(destination);
+        let first = match by {
+            DestinationsBy::Name => 0,
+            DestinationsBy::Waiting => u64::MAX - self.scheduler.lots_count(destination) as u64,
+            DestinationsBy::Age => self.scheduler.oldest(destination).map_or(u64::MAX, |lot| lot.id.0),
+        };
+        (first, name)
+    }
+
+    /// A destination as a listing shows it.
+    pub(super) fn destination_summary(
+        &mut self,
+        id: Option<DestinationId>,
+        name: &str,
+        now: Timestamp,
+    ) -> Option<DestinationSummary> {
+        // It may have been forgotten since the listing began.
+        let standing = match id.filter(|id| self.scheduler.is_named(*id, name)) {
+            Some(id) => self.scheduler.standing(id, now)?,
+            None => Standing::idle(name, self.scheduler.suspended_since(name).is_some()),
+        };
+        let oldest = standing.oldest.and_then(|lot| self.messages.get(&lot.id)).map(|message| message.since);
+        let rests = standing.rest.as_ref().map(|rest| rest.until);
+        let next_try = if standing.suspended { None } else { rests.max(standing.paced.flatten()) };
+        let suspended_since = self.scheduler.suspended_since(&standing.name);
+        Some(DestinationSummary { standing, oldest, next_try, suspended_since })
+    }
+}
