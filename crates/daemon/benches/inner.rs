@@ -509,6 +509,7 @@ fn envelope(to: &str, now: Timestamp) -> Outcomes<Envelope> {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients: vec![recipient],
         attempts: Vec::new(),
         released: None,

@@ -43,6 +43,7 @@ fn envelope() -> Outcome<Envelope> {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients: vec![Recipient {
             address: Mailbox::parse("somebody@dest.example").map_err(|e| e.to_string())?,
             orcpt: None,

@@ -119,6 +119,7 @@ mod tests {
             utf8: false,
             ret: None,
             envid: None,
+            require_tls: false,
             recipients: vec![Recipient {
                 address: Mailbox::parse("b@dest.test").unwrap(),
                 orcpt: None,

@@ -87,6 +87,9 @@ pub struct Envelope {
     pub ret: Option<Ret>,
     /// MAIL ENVID=, as xtext.
     pub envid: Option<Box<str>>,
+    /// MAIL REQUIRETLS: goes under TLS with a verified host that offers REQUIRETLS, or not at all. A report about such a message
+    /// has it too, and goes without where it must ([`Envelope::demands_tls`]).
+    pub require_tls: bool,
     /// At least one.
     pub recipients: Vec<Recipient>,
     /// The last attempts, oldest first, at most [`ATTEMPTS_KEPT`].
@@ -100,6 +103,15 @@ impl Envelope {
     #[must_use]
     pub fn since(&self) -> Timestamp {
         self.released.unwrap_or(self.arrived)
+    }
+}
+
+impl Envelope {
+    /// May it only go where TLS is verified and REQUIRETLS is offered? A report would rather, but is not lost for it
+    /// (RFC 8689 §5).
+    #[must_use]
+    pub fn demands_tls(&self) -> bool {
+        self.require_tls && !self.sender.is_null()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Never a report about a report: a message from `<>` that fails goes to Badmail (RFC 5321 §6.1, RFC 3461 §6.2).
 //!
-//! RFC 3461 §4, §5.2; IIS: Messages tab, "Send copy of Non-Delivery Report to".
+//! RFC 3461 §4, §5.2; RFC 8689 §5; IIS: Messages tab, "Send copy of Non-Delivery Report to".
 
 use crate::badmail::BadmailReason;
 use crate::config::VirtualServer;
@@ -86,7 +86,8 @@ pub struct Notice {
 pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Timestamp, seed: u64) -> Option<Notice> {
     let about = &job.envelope;
     let to = about.sender.mailbox()?.clone();
-    let whole = about.ret != Some(Ret::Headers) && original.len() <= report::ORIGINAL_MAX;
+    let header_alone = about.ret == Some(Ret::Headers) || about.require_tls;
+    let whole = !header_alone && original.len() <= report::ORIGINAL_MAX;
     let composed = report::compose(&Report {
         kind: kind(&job.kind),
         from: postmaster(server)?,
@@ -115,6 +116,8 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
         utf8: composed.utf8,
         ret: None,
         envid: None,
+        // It tells what the original was about, so it is protected like that (RFC 8689 §5).
+        require_tls: about.require_tls,
         recipients,
         attempts: Vec::new(),
         released: None,
@@ -171,5 +174,52 @@ fn abouts(job: &ReportJob) -> Vec<About> {
             who.iter().filter_map(|(i, said)| blank(*i, EnhancedStatus(2, 0, 0), said)).collect()
         }
         ReportKind::Delivered(who) => who.iter().filter_map(|i| blank(*i, EnhancedStatus(2, 1, 5), "")).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::envelope::QueueId;
+    use crate::parcel::Place;
+    use smtp::command::BodyKind;
+    use std::sync::Arc;
+
+    fn told(ret: Option<Ret>, require_tls: bool) -> (Envelope, String) {
+        let text = "[[virtual_server]]\nname = \"test\"\nhome = \"home\"\n";
+        let config = Config::parse(text, "/etc/mailroot.toml", "relay.test").unwrap();
+        let envelope = Envelope {
+            sender: ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap()),
+            arrived: Timestamp(0),
+            origin: Origin::Pickup { file: "x".into() },
+            size: 10,
+            body: BodyKind::SevenBit,
+            utf8: false,
+            ret,
+            envid: None,
+            require_tls,
+            recipients: vec![recipient(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))],
+            attempts: Vec::new(),
+        };
+        let (status, text) = (EnhancedStatus(5, 7, 30), "no".into());
+        let failure = Failure { kind: FailureKind::Unsupported, status, host: None, reply: None, text };
+        let kind = ReportKind::Failed(vec![(0, failure)]);
+        let job = ReportJob { id: QueueId(1), envelope: Arc::new(envelope), place: Place::File, kind };
+        let original = b"Subject: plan\r\n\r\nthe plan itself\r\n";
+        let notice = compose(&job, original, &config.servers[0], Timestamp(0), 1).unwrap();
+        (notice.envelope, String::from_utf8(notice.content).unwrap())
+    }
+
+    #[test]
+    fn a_report_is_protected_like_what_it_is_about() {
+        for (ret, require_tls, whole) in
+            [(None, false, true), (Some(Ret::Full), false, true), (None, true, false), (Some(Ret::Full), true, false)]
+        {
+            let (envelope, content) = told(ret, require_tls);
+            assert_eq!((envelope.require_tls, envelope.demands_tls()), (require_tls, false));
+            assert!(content.contains("Subject: plan"));
+            assert_eq!(content.contains("the plan itself"), whole, "{ret:?} {require_tls}");
+        }
     }
 }

@@ -263,6 +263,7 @@ impl Life {
             utf8: from.utf8,
             ret: from.ret,
             envid: from.envid,
+            require_tls: from.require_tls,
             recipients: recipients
                 .into_iter()
                 .map(|to| Recipient {
@@ -549,7 +550,8 @@ fn begin(wire: &mut Wire, parcel: &Parcel, content: Vec<u8>) {
         (envelope.sender.clone(), content.len() as u64, envelope.ret, envelope.envid.clone());
     wire.content = content.into();
     let (body, utf8) = (envelope.body, envelope.utf8);
-    wire.sender.begin(Transaction { sender, recipients, size, body, utf8, ret, envid, require_tls: false });
+    let require_tls = envelope.require_tls;
+    wire.sender.begin(Transaction { sender, recipients, size, body, utf8, ret, envid, require_tls });
 }
 
 fn judged(result: Result<client::Accepted, Rejection>) -> Result<Taken, Failure> {

@@ -131,7 +131,7 @@ pub struct Transaction {
     pub ret: Option<Ret>,
     /// ENVID=, as xtext.
     pub envid: Option<Box<str>>,
-    /// REQUIRETLS: to nobody who does not offer it. Whether the channel is protected well enough is the driver's to see to
+    /// REQUIRETLS: to nobody who does not offer it, but for a report, which goes without then. Whether the channel is protected well enough is the driver's to see to
     /// (RFC 8689 §4.2.1).
     pub require_tls: bool,
 }

@@ -8,7 +8,7 @@
 //! address without brackets.
 //!
 //! RFC 5321 §4.1; RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BDAT, BINARYMIME), RFC 3207 (STARTTLS), RFC 3461 (DSN), RFC 4954
-//! (AUTH), RFC 6531 (SMTPUTF8).
+//! (AUTH), RFC 6531 (SMTPUTF8), RFC 8689 (REQUIRETLS).
 
 mod auth;
 mod parameter;
@@ -113,7 +113,7 @@ impl Command {
     /// # Errors
     /// As [`Command::parse_offered`].
     pub fn parse(line: &[u8], default: &Domain) -> Result<Command, CommandError> {
-        Command::parse_offered(line, default, &Extensions { auth: true, starttls: true, ..Extensions::ours(None) })
+        Command::parse_offered(line, default, &Extensions::everything())
     }
 
     /// Reads a line without its line end. A parameter of an extension that is not `offered` is not known.
@@ -219,12 +219,14 @@ impl MailFrom {
             "" => ReversePath::Null,
             path => ReversePath::Mailbox(Path::parse(path).map_err(CommandError::Sender)?.complete(default)),
         };
-        let MailParameters { size, body, utf8, ret, envid, submitter: _ } = MailParameters::parse(rest, offered)?;
+        let MailParameters { size, body, utf8, ret, envid, require_tls, submitter: _ } =
+            MailParameters::parse(rest, offered)?;
         let utf8 = utf8.is_some();
         if !utf8 && !sender.mailbox().is_none_or(Mailbox::is_ascii) {
             return Err(CommandError::NeedsUtf8);
         }
-        Ok(MailFrom { sender, size, body: body.unwrap_or_default(), utf8, ret, envid })
+        let require_tls = require_tls.is_some();
+        Ok(MailFrom { sender, size, body: body.unwrap_or_default(), utf8, ret, envid, require_tls })
     }
 }
 
@@ -297,7 +299,7 @@ fn form(parameter: &str) -> &'static str {
     match parameter {
         "SIZE" => "write SIZE= and a number of octets",
         "BODY" => "write BODY=7BIT, BODY=8BITMIME or BODY=BINARYMIME",
-        "SMTPUTF8" => "write it without a value",
+        "SMTPUTF8" | "REQUIRETLS" => "write it without a value",
         "RET" => "write RET=FULL or RET=HDRS",
         "ENVID" => "write ENVID= and printable text as xtext, at most 100 characters",
         "AUTH" => "write AUTH=<>, or AUTH= and an address as xtext",
@@ -379,6 +381,8 @@ pub struct MailFrom {
     pub ret: Option<Ret>,
     /// ENVID=, still as xtext, at most 100 octets.
     pub envid: Option<Box<str>>,
+    /// REQUIRETLS was given: under TLS all the way, or not at all.
+    pub require_tls: bool,
 }
 
 /// RCPT TO with its parameters, completed and checked.
@@ -412,10 +416,10 @@ impl fmt::Display for MailFrom {
             Some(Ret::Full) => f.write_str(" RET=FULL")?,
             Some(Ret::Headers) => f.write_str(" RET=HDRS")?,
         }
-        match &self.envid {
-            None => Ok(()),
-            Some(envid) => write!(f, " ENVID={envid}"),
+        if let Some(envid) = &self.envid {
+            write!(f, " ENVID={envid}")?;
         }
+        f.write_str(if self.require_tls { " REQUIRETLS" } else { "" })
     }
 }
 

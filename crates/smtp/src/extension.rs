@@ -66,6 +66,12 @@ impl Extensions {
         }
     }
 
+    /// All that there is, for whoever reads commands and does not know what was offered.
+    #[must_use]
+    pub const fn everything() -> Extensions {
+        Extensions { starttls: true, auth: true, require_tls: true, ..Extensions::ours(None) }
+    }
+
     /// Reads a server's positive reply to EHLO; its first line is the greeting.
     ///
     /// A limit of zero means that there is no fixed limit (RFC 1870 §3), and so does one that is no number: the

@@ -341,6 +341,7 @@ impl Guest {
             utf8: message.mail.utf8,
             ret: message.mail.ret,
             envid: message.mail.envid,
+            require_tls: message.mail.require_tls,
             recipients: message.recipients,
             attempts: Vec::new(),
             released: None,

@@ -96,6 +96,7 @@ fn envelope(recipients: &[&str], size: u64) -> Arc<Envelope> {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
         released: None,

@@ -70,7 +70,7 @@ fn transaction(shared: &Shared, parcel: &Parcel, recipients: &[u32], size: u64) 
         utf8: envelope.utf8,
         ret: envelope.ret,
         envid: envelope.envid.clone(),
-        require_tls: false,
+        require_tls: envelope.require_tls,
     }
 }
 

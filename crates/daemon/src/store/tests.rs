@@ -37,6 +37,7 @@ fn envelope() -> Envelope {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients: vec![Recipient {
             address: Mailbox::parse("b@dest.test").unwrap(),
             orcpt: None,

@@ -3,7 +3,7 @@
 use super::{make_certificate, python, settings};
 use crate::harness::client::Client;
 use crate::harness::relay::{Relay, Settings};
-use crate::harness::{Site, run, run_well};
+use crate::harness::{Site, run, run_well, until};
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -55,6 +55,33 @@ print('STARTTLS' in say(s, 'EHLO x.test'), say(s, 'MAIL FROM:<a@x.test>')[:3], s
 ",
     );
     assert_eq!(said, "1 False\n250 503 5.5.1\nFalse 250 250\n");
+}
+
+/// REQUIRETLS is there under TLS alone, and stands in the queue file.
+#[test]
+fn the_demand_for_tls_is_kept() {
+    let site = Site::new();
+    let (settings, _) = settings(&site);
+    // Nobody listens there.
+    let settings = settings.smart_host(site.at(9, 25)).access("relay = { only = [\"127.0.0.0/8\"] }");
+    let relay = Relay::start(&site, &settings);
+    let said = python(
+        &site,
+        "demand.py",
+        relay.at,
+        "
+s = connect()
+lines(s)
+print('REQUIRETLS' in say(s, 'EHLO x.test'), say(s, 'MAIL FROM:<a@x.test> REQUIRETLS')[:9])
+say(s, 'STARTTLS')
+s = tls.wrap_socket(s, server_hostname='relay.test')
+print('REQUIRETLS' in say(s, 'EHLO x.test'), say(s, 'MAIL FROM:<a@x.test> REQUIRETLS')[:3])
+print(say(s, 'RCPT TO:<b@far.test>')[:3], say(s, 'DATA')[:3], say(s, 'Subject: x\\r\\n\\r\\nx\\r\\n.')[:3])
+",
+    );
+    assert_eq!(said, "False 555 5.5.4\nTrue 250\n250 354 250\n");
+    let envelope = until(Duration::from_secs(20), "the message waits", || relay.queued().0.first().cloned());
+    assert!(std::fs::read_to_string(envelope).unwrap().contains("\nrequire-tls: yes\n"));
 }
 
 #[test]

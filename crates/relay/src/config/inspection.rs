@@ -25,6 +25,7 @@ pub const EXTENSIONS_KNOWN: &[&str] = &[
     "SMTPUTF8",
     "STARTTLS",
     "AUTH",
+    "REQUIRETLS",
 ];
 
 /// `access.inspection.verbs`
@@ -49,7 +50,7 @@ pub static EXTENSIONS: Setting = Setting {
     default: Preset::Follows("all that the program has"),
     range: Range::Any,
     help: "What EHLO offers: some of PIPELINING, SIZE, 8BITMIME, BINARYMIME, CHUNKING, DSN, ENHANCEDSTATUSCODES, SMTPUTF8, STARTTLS, \
-AUTH. Commands and parameters of an extension that is not listed are refused. `[]` leaves plain SMTP.",
+AUTH, REQUIRETLS. Commands and parameters of an extension that is not listed are refused. `[]` leaves plain SMTP.",
 };
 
 /// What is there; `None`: everything.

@@ -110,6 +110,7 @@ struct Head {
     utf8: Option<()>,
     ret: Option<Ret>,
     envid: Option<Box<str>>,
+    require_tls: Option<()>,
 }
 
 impl Head {
@@ -139,6 +140,7 @@ impl Head {
                 once(&mut self.ret, line, ret)
             }
             "envid" => once(&mut self.envid, line, unescape(line.value)),
+            "require-tls" => once(&mut self.require_tls, line, (line.value == "yes").then_some(())),
             _ => Err(line.wrong("a line of this name cannot stand here")),
         }
     }
@@ -158,6 +160,7 @@ impl Head {
             utf8: self.utf8.is_some(),
             ret: self.ret,
             envid: self.envid,
+            require_tls: self.require_tls.is_some(),
             recipients,
             attempts,
             released: self.released,

@@ -84,6 +84,9 @@ impl Envelope {
         if let Some(envid) = &self.envid {
             line(out, "envid", envid)?;
         }
+        if self.require_tls {
+            writeln!(out, "require-tls: yes")?;
+        }
         let several = self.recipients.len() > 1;
         for (number, recipient) in self.recipients.iter().enumerate() {
             print_recipient(out, several.then_some(number), recipient)?;

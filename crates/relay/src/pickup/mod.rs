@@ -121,6 +121,7 @@ impl Submission {
             utf8: self.utf8,
             ret: None,
             envid: None,
+            require_tls: false,
             recipients: recipients.iter().map(recipient).collect(),
             attempts: Vec::new(),
             released: None,

@@ -187,6 +187,7 @@ pub fn envelope(id: QueueId, size: u64, version: u16) -> Envelope {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients: vec![Recipient {
             address: Mailbox::parse("a@b.test").unwrap(),
             orcpt: None,

@@ -25,6 +25,7 @@ pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
         released: None,

@@ -164,6 +164,7 @@ impl World {
             utf8: false,
             ret: None,
             envid: None,
+            require_tls: false,
             recipients: to
                 .iter()
                 .map(|to| Recipient {

@@ -34,7 +34,8 @@ pub fn fit(offered: &Extensions, transaction: &Transaction) -> Fit {
             text: "The next mail server does not take addresses or headers beyond ASCII (it lacks SMTPUTF8).".into(),
         };
     }
-    if transaction.require_tls && !offered.require_tls {
+    // A report goes without where it must (RFC 8689 §5).
+    if transaction.require_tls && !offered.require_tls && !transaction.sender.is_null() {
         return Fit::Refused {
             status: EnhancedStatus(5, 7, 30),
             text: "The sender wants the message to go under TLS all the way, and the next mail server does not promise that (it lacks \
@@ -103,10 +104,12 @@ mod tests {
         let too_big = refused(EnhancedStatus(5, 3, 4));
         let no_utf8 = refused(EnhancedStatus(5, 6, 7));
         let no_require_tls = refused(EnhancedStatus(5, 7, 30));
-        let require_tls = || Transaction { require_tls: true, ..message("a@b.test", 1, SevenBit, false) };
+        let report = || Transaction { require_tls: true, ..message("a@b.test", 1, SevenBit, false) };
+        let from = ReversePath::Mailbox(Mailbox::parse("c@d.test").unwrap());
+        let require_tls = || Transaction { sender: from.clone(), ..report() };
         let promises = Extensions { require_tls: true, ..none };
         type Check<'a> = (&'a Extensions, Transaction, &'a dyn Fn(&Fit) -> bool);
-        let checks: [Check<'_>; 15] = [
+        let checks: [Check<'_>; 16] = [
             (&none, message("a@b.test", 10_000, SevenBit, false), &as_is),
             (&none, message("a@b.test", 1, EightBitMime, false), &seven),
             (&none, message("a@b.test", 1, BinaryMime, false), &seven),
@@ -121,6 +124,7 @@ mod tests {
             (&Extensions::ours(None), message("a@b.test", u64::MAX, SevenBit, false), &as_is),
             (&all, require_tls(), &no_require_tls),
             (&promises, require_tls(), &as_is),
+            (&all, report(), &as_is),
             (&Extensions { size: Some(None), ..none }, message("a@b.test", u64::MAX, SevenBit, false), &as_is),
         ];
         for (i, (offered, transaction, check)) in checks.iter().enumerate() {

@@ -4,7 +4,7 @@
 //! on unread, as it would be the next hop's trouble and reach reports and queue files.
 //!
 //! RFC 5321 §4.1.1.11, §4.1.2; RFC 1870 §6 (SIZE), RFC 6152, 3030 (BODY), RFC 3461 §4 (DSN), RFC 4954 §5
-//! (AUTH), RFC 6531 §3.4.
+//! (AUTH), RFC 6531 §3.4, RFC 8689 §2 (REQUIRETLS).
 
 use super::xtext::xtext_decode;
 use super::{BodyKind, CommandError, Notify, Ret};
@@ -27,6 +27,7 @@ pub(super) struct MailParameters {
     pub(super) utf8: Option<()>,
     pub(super) ret: Option<Ret>,
     pub(super) envid: Option<Box<str>>,
+    pub(super) require_tls: Option<()>,
     /// AUTH=: somebody says who handed the message in first. Read and believed no further: we trust no peer to know.
     pub(super) submitter: Option<()>,
 }
@@ -49,6 +50,9 @@ impl MailParameters {
                 "SMTPUTF8" if offered.utf8 => once(&mut found.utf8, value.is_none().then_some(()), "SMTPUTF8")?,
                 "RET" if offered.dsn => once(&mut found.ret, value.and_then(ret), "RET")?,
                 "ENVID" if offered.dsn => once(&mut found.envid, value.and_then(envid), "ENVID")?,
+                "REQUIRETLS" if offered.require_tls => {
+                    once(&mut found.require_tls, value.is_none().then_some(()), "REQUIRETLS")?;
+                }
                 "AUTH" if offered.auth => once(&mut found.submitter, value.and_then(submitter), "AUTH")?,
                 _ => return Err(CommandError::ParameterUnknown),
             }

@@ -123,7 +123,7 @@ fn a_response_to_auth_is_not_printed() {
 /// What an extension brings is not known where the extension is not offered.
 #[test]
 fn parameters_come_with_their_extension() {
-    let all = Extensions { auth: true, starttls: true, ..Extensions::ours(None) };
+    let all = Extensions::everything();
     let default = Domain::parse("contoso.test").unwrap();
     let mail = |parameter: &str| format!("MAIL FROM:<a@b.test> {parameter}");
     for (line, without) in [
@@ -135,6 +135,7 @@ fn parameters_come_with_their_extension() {
         (mail("RET=FULL"), Extensions { dsn: false, ..all }),
         (mail("ENVID=x"), Extensions { dsn: false, ..all }),
         (mail("AUTH=<>"), Extensions { auth: false, ..all }),
+        (mail("REQUIRETLS"), Extensions { require_tls: false, ..all }),
         ("RCPT TO:<a@b.test> NOTIFY=NEVER".to_owned(), Extensions { dsn: false, ..all }),
         ("RCPT TO:<a@b.test> ORCPT=rfc822;x".to_owned(), Extensions { dsn: false, ..all }),
     ] {

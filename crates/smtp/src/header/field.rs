@@ -89,6 +89,14 @@ impl<'a> Header<'a> {
         self.fields().filter(|field| field.is("Received")).count()
     }
 
+    /// Does the sender care more for arrival than for protection? So says one field `TLS-Required: No`; several, or any other
+    /// value, say nothing (RFC 8689 §3).
+    #[must_use]
+    pub fn waives_tls(&self) -> bool {
+        let mut said = self.fields().filter(|field| field.is("TLS-Required"));
+        said.next().is_some_and(|field| field.text().eq_ignore_ascii_case("no")) && said.next().is_none()
+    }
+
     /// Has it octets beyond ASCII, so that it must travel as SMTPUTF8 (RFC 6532)?
     #[must_use]
     pub fn is_ascii(&self) -> bool {
@@ -302,6 +310,23 @@ mod tests {
             if octets.len() < 7 {
                 pending.extend(alphabet.iter().map(|&b| [octets.as_slice(), &[b]].concat()));
             }
+        }
+    }
+
+    #[test]
+    fn the_sender_may_waive_tls() {
+        for (header, waived) in [
+            ("TLS-Required: No\r\n", true),
+            ("subject: x\r\ntls-required:\r\n nO \r\n\r\n", true),
+            ("", false),
+            ("TLS-Required: Yes\r\n", false),
+            ("TLS-Required:\r\n", false),
+            ("TLS-Required: No, not really\r\n", false),
+            ("TLS-Required: No\r\nTLS-Required: No\r\n", false),
+            ("X-TLS-Required: No\r\n", false),
+            ("Subject: x\r\n\r\nTLS-Required: No\r\n", false),
+        ] {
+            assert_eq!(scan(header.as_bytes()).waives_tls(), waived, "{header:?}");
         }
     }
 }

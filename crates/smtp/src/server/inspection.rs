@@ -59,6 +59,7 @@ impl Inspection {
         offered.utf8 &= has("SMTPUTF8");
         offered.starttls &= has("STARTTLS") && verb("STARTTLS");
         offered.auth &= has("AUTH") && verb("AUTH");
+        offered.require_tls &= has("REQUIRETLS");
         // These two are verbs that EHLO lists, and no extensions.
         offered.verify &= verb("VRFY");
         offered.help &= verb("HELP");

@@ -19,7 +19,7 @@
 //! What it does not do: it judges no peer, proof, sender or recipient (it asks), counts no hops, writes no trace line, stores
 //! nothing and encrypts nothing. ETRN and TURN are not offered.
 //!
-//! RFC 5321 §3, §4; RFC 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531. IIS: General, Access and Messages tabs, section 4
+//! RFC 5321 §3, §4; RFC 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 8689. IIS: General, Access and Messages tabs, section 4
 //! of its protocol.
 
 mod access;
@@ -444,6 +444,7 @@ impl Session {
         let all = Extensions {
             starttls: self.offer.starttls,
             auth: self.offer.has_auth(),
+            require_tls: self.offer.secured,
             ..Extensions::ours(self.settings.message_max())
         };
         self.settings.inspection.limit(all)

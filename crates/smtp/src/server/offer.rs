@@ -3,7 +3,7 @@
 //! The driver knows the listener, the certificate and the accounts; the session only keeps the rules. Before STARTTLS and
 //! after it there are two offers: the second one comes with [`Session::secured`](super::Session::secured).
 //!
-//! RFC 3207, RFC 4954; IIS: Access tab, Authentication and Secure communication.
+//! RFC 3207, RFC 4954, RFC 8689; IIS: Access tab, Authentication and Secure communication.
 
 use crate::sasl::Mechanism;
 
@@ -21,7 +21,7 @@ pub struct Offer {
     pub starttls: bool,
     /// Nothing but EHLO, NOOP and QUIT goes before STARTTLS.
     pub tls_required: bool,
-    /// The session is under TLS.
+    /// The session is under TLS. Only then may the peer demand it onwards (REQUIRETLS; RFC 8689 §2).
     pub secured: bool,
     /// The methods that AUTH has now.
     pub mechanisms: Vec<Mechanism>,

@@ -63,6 +63,7 @@ fn message(to: &str, content: &str, hop: &Arc<NextHop>) -> Parcel {
         utf8: false,
         ret: None,
         envid: None,
+        require_tls: false,
         recipients,
         attempts: Vec::new(),
         released: None,
