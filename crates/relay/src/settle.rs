@@ -7,9 +7,9 @@
 //! RFC 5321 §4.2.1 (4yz, 5yz), §4.5.4.1 (retry); RFC 3463; IIS: Delivery tab, Outbound.
 
 use crate::config::{Delivery, Terms};
-use crate::envelope::{Failure, FailureKind};
+use crate::envelope::{Envelope, Failure, FailureKind};
 use crate::retry::{Ladder, Patience};
-use smtp::reply::EnhancedStatus;
+use smtp::reply::{EnhancedStatus, Reply};
 use smtp::time::Timestamp;
 use std::time::Duration;
 
@@ -161,6 +161,23 @@ pub fn expired(last: Option<&Failure>, age: Duration) -> Failure {
     }
 }
 
+/// The last trouble of a recipient that still waits, as the envelope remembers it.
+#[must_use]
+pub fn last_trouble(envelope: &Envelope, recipient: u32) -> Option<Failure> {
+    let attempt = envelope.attempts.iter().rev().find(|a| a.recipients.contains(&recipient))?;
+    let Some(reply) = Reply::parse(&attempt.said) else {
+        let (kind, status) = (FailureKind::Unreachable, EnhancedStatus(4, 4, 1));
+        return Some(Failure { kind, status, host: None, reply: None, text: attempt.said.clone() });
+    };
+    Some(Failure {
+        kind: FailureKind::Refused,
+        status: reply.status.unwrap_or(EnhancedStatus(4, 5, 0)),
+        host: Some(attempt.host.clone()),
+        reply: Some(reply),
+        text: format!("{} did not take it.", attempt.host).into(),
+    })
+}
+
 /// Why mail waits for a destination that an operator has suspended: what the sender of mail that expires there is told.
 #[must_use]
 pub fn suspended(destination: &str) -> Failure {
@@ -214,7 +231,6 @@ pub fn in_words(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smtp::reply::Reply;
 
     fn said(line: &str) -> Failure {
         let (code, rest) = line.split_once(' ').unwrap();

@@ -117,6 +117,18 @@ impl Reply {
         }
         text
     }
+
+    /// Reads what [`Reply::one_line`] writes; `None` for what does not begin as a reply does.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Reply> {
+        let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let is_code = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
+        let code = code.parse().ok().filter(|code| is_code && (200..600).contains(code))?;
+        let (first, words) = rest.split_once(' ').unwrap_or((rest, ""));
+        let status = EnhancedStatus::parse(first);
+        let words = if status.is_some() { words } else { rest };
+        Some(Reply { code, status, lines: words.split(" / ").map(|line| line.to_owned().into()).collect() })
+    }
 }
 
 impl fmt::Display for Reply {
@@ -215,6 +227,18 @@ mod tests {
         assert_eq!(back.code, 550);
         assert_eq!(back.status, Some(EnhancedStatus(5, 7, 1)));
         assert_eq!(back.lines[0], "Unable to relay for a@b.test");
+    }
+
+    #[test]
+    fn one_line_reads_back() {
+        for line in ["450 4.2.0 Greylisted / come back", "451 no status", "421", "554 5.7.1"] {
+            assert_eq!(Reply::parse(line).map(|reply| reply.one_line()).as_deref(), Some(line));
+        }
+        let several = Reply::parse("450 4.2.0 one / two").unwrap();
+        assert_eq!((several.status, several.lines.len()), (Some(EnhancedStatus(4, 2, 0)), 2));
+        for none in ["", "No connection to mx.test: refused.", "4500 x", "+50 x", "650 x", "45"] {
+            assert_eq!(Reply::parse(none), None, "{none}");
+        }
     }
 
     #[test]

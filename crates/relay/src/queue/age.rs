@@ -96,7 +96,8 @@ impl Queue {
             let Some(envelope) = message.envelope.as_mut().map(Arc::make_mut) else { return };
             lot.noticed = true;
             for index in notice::wants_delay_notice(envelope, &lot.recipients) {
-                tell.push((index, cause.clone(), until));
+                let cause = cause.clone().or_else(|| settle::last_trouble(envelope, index));
+                tell.push((index, cause, until));
             }
             for index in &lot.recipients {
                 if let Some(recipient) = envelope.recipients.get_mut(*index as usize) {
@@ -118,15 +119,13 @@ impl Queue {
         let Some(at) = message.lots.iter().position(|l| l.name == lot) else { return };
         let lot = message.lots.swap_remove(at);
         let age = now.since(message.since);
-        let last = message.envelope.as_ref().and_then(|e| e.attempts.last()).map(|a| a.said.clone());
-        let mut failure = settle::expired(cause, age);
-        if cause.is_none()
-            && let Some(said) = last
-        {
-            failure.text = format!("{} The last attempt: {said}", failure.text).into();
-        }
+        let envelope = message.envelope.as_ref();
+        let failure = |index: u32| {
+            let last = if cause.is_some() { None } else { envelope.and_then(|e| settle::last_trouble(e, index)) };
+            (index, settle::expired(cause.or(last.as_ref()), age))
+        };
+        let failed = lot.recipients.iter().copied().map(failure).collect();
         self.leave(id, &lot);
-        let failed = lot.recipients.into_iter().map(|index| (index, failure.clone())).collect();
         self.fail(id, failed, now);
         self.persist(id);
     }

@@ -4,6 +4,7 @@ mod fair;
 mod list;
 mod orders;
 mod pace;
+mod told;
 mod trouble;
 mod world;
 
