@@ -201,6 +201,7 @@ mod tests {
             require_tls,
             recipients: vec![recipient(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))],
             attempts: Vec::new(),
+            released: None,
         };
         let (status, text) = (EnhancedStatus(5, 7, 30), "no".into());
         let failure = Failure { kind: FailureKind::Unsupported, status, host: None, reply: None, text };

@@ -124,6 +124,7 @@ mod tests {
             size: 7,
             body: BodyKind::SevenBit,
             utf8: false,
+            require_tls: false,
             ret: None,
             envid: None,
             recipients: (0..recipients).map(one).collect(),
