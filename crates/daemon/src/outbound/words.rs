@@ -5,6 +5,7 @@
 //!
 //! RFC 3463; RFC 5321 §4.2.2, §4.2.3.
 
+use relay::advice;
 use relay::envelope::{Failure, FailureKind};
 use relay::parcel::Taken;
 use smtp::client::{Accepted, Rejection, Stage, Trouble, TroubleKind, Why};
@@ -37,7 +38,7 @@ pub(super) fn rejected(rejection: Rejection, host: &str, stalled: bool) -> Failu
 
 /// Why the session with `host` ended. `stalled`: it did not take the content in time.
 pub(super) fn lost(trouble: &Trouble, host: &str, stalled: bool) -> Failure {
-    let text = format!("{host}: {}.", trouble.text.trim_end_matches('.'));
+    let text = explained(format!("{host}: {}.", trouble.text.trim_end_matches('.')), trouble.reply.as_ref());
     let (kind, status) = match (trouble.kind, &trouble.reply) {
         (TroubleKind::Refused, Some(reply)) if trouble.stage == Stage::Greeting && shuts_us_out(reply) => {
             // It refuses us, knowing no message yet, and for no longer than its list or its maintenance lasts.
@@ -110,8 +111,16 @@ fn refusal(host: &str, status: EnhancedStatus, reply: Reply, what: &str) -> Fail
         kind: FailureKind::Refused,
         status,
         host: Some(host.into()),
-        text: format!("{host} refused {what}.").into(),
+        text: explained(format!("{host} refused {what}."), Some(&reply)).into(),
         reply: Some(reply),
+    }
+}
+
+/// What happened, with what the reply means and what to do, if that is known.
+fn explained(text: String, reply: Option<&Reply>) -> String {
+    match reply.and_then(advice::of_reply) {
+        Some(row) => format!("{text} {} {}", row.meaning, row.advice),
+        None => text,
     }
 }
 
@@ -172,6 +181,19 @@ mod tests {
         assert_eq!(failure.status, EnhancedStatus(5, 1, 1));
         assert_eq!(failure.reply.as_ref().unwrap().code, 550);
         assert_eq!(&*failure.text, "mx.test [192.0.2.1]:25 refused the recipient.");
+    }
+
+    #[test]
+    fn a_refusal_that_is_known_is_explained() {
+        let reply = Reply::new(550, 7, 60, "SMTP; Client does not have permissions to send as this sender");
+        let rejection = Rejection { stage: Stage::Dot, why: Why::Said(reply), too_many: false };
+        let failure = rejected(rejection, "mx", false);
+        let words =
+            "mx refused the message. The account that we log on as may not send as this sender. Give it the right";
+        assert!(failure.text.starts_with(words), "{}", failure.text);
+        let reply = Reply::new(432, 3, 2, "Concurrent connections limit exceeded");
+        let trouble = Trouble { reply: Some(reply), ..trouble(TroubleKind::Closing, None) };
+        assert!(lost(&trouble, "mx", false).text.contains("pacing.connections_max = 3"));
     }
 
     #[test]

@@ -1,11 +1,24 @@
 //! What the words of a provider mean, and what to do about them: advice for the operator.
 //!
-//! A table of why identity providers give no token ([`token_refusal`]). Texts for people only: what an outcome means
-//! for a message is said by `relay::settle`. docs/smart-hosts.md lists them.
+//! Two tables: what hosts reply ([`of_reply`]), and why identity providers give no token ([`token_refusal`]). Texts for
+//! people only: what an outcome means for a message is said by `relay::settle`. docs/smart-hosts.md lists them ([`markdown`]).
 
+mod reply;
 mod token;
 
+pub use reply::{Explained, REPLIES, of_reply};
 pub use token::{REFUSALS, Refusal, Remedy, token_refusal};
+
+use std::fmt::Write;
+
+/// What something means, and what to do: a sentence each.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
 
 /// Characters of a provider's words that are passed on.
 pub const WORDS_MAX: usize = 300;
@@ -26,6 +39,35 @@ pub fn cleaned(words: &str) -> String {
 pub fn sentence(words: &str) -> String {
     let words = words.trim();
     if words.ends_with(['.', '!', '?', '…']) { words.to_owned() } else { format!("{words}.") }
+}
+
+/// The tables of docs/smart-hosts.md.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page =
+        String::from("### What hosts reply\n\n| reply | who | what it means | what to do |\n|---|---|---|---|\n");
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!(", `{text}`") };
+    for row in REPLIES {
+        // Writing to a String cannot fail.
+        let words = code(row.words);
+        let _ =
+            writeln!(page, "| {} {}{words} | {} | {} | {} |", row.code, row.status, row.who, row.meaning, row.advice);
+    }
+    page.push_str("\n### Why there is no token\n\n| error | what it means | what to do |\n|---|---|---|\n");
+    for row in REFUSALS {
+        let error = match (row.error, row.words) {
+            (error, "") => format!("`{error}`"),
+            ("", words) => format!("`{words}`"),
+            (error, words) => format!("`{error}`, `{words}`"),
+        };
+        let advice = match row.remedy {
+            Remedy::Wait => "Nothing: it is asked again by itself.",
+            Remedy::AgreeAgain => "Log in again (`mailroot oauth login`), or bring a new refresh token.",
+            Remedy::Mend(words) => words,
+        };
+        let _ = writeln!(page, "| {error} | {} | {advice} |", row.meaning);
+    }
+    page
 }
 
 #[cfg(test)]
