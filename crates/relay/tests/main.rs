@@ -3,6 +3,7 @@
 // A test may panic, and it reads its scripts from disk; the rules are for what is shipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod advice;
 mod config;
 mod crash;
 mod explain;

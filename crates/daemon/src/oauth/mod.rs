@@ -77,7 +77,10 @@ type Hearer = Box<dyn Fn(&Owner) -> bool + Send + Sync>;
 /// Whose tokens a configuration wants, and how they are obtained: those of smart hosts, then those of each virtual server.
 #[must_use]
 pub fn wanted(config: &Config) -> Vec<(Owner, OAuthClient)> {
-    let servers = config.servers.iter().map(|server| &server.delivery.terms);
+    let servers = config.servers.iter().flat_map(|server| {
+        let remotes = server.remotes.iter().filter_map(|domain| domain.terms.as_ref());
+        std::iter::once(&server.delivery.terms).chain(server.default_domain.terms.as_ref()).chain(remotes)
+    });
     let terms = config.smart_hosts.iter().map(|host| &host.terms).chain(servers);
     let mut wanted: Vec<(Owner, OAuthClient)> = Vec::new();
     for (owner, client) in terms.filter_map(|terms| client(terms)) {

@@ -206,6 +206,40 @@ async fn those_that_are_configured_are_obtained_before_mail_asks() {
     assert!(world.tokens.shared.slots().is_empty());
 }
 
+/// What a configuration wants: each smart host and domain once, whoever uses it.
+#[test]
+fn a_configuration_says_whose_tokens_are_wanted() {
+    let auth = |user: &str| {
+        format!(
+            "auth = {{ method = \"oauth\", grant = \"client_secret\", user = {user:?}, client_id = \"c\", client_secret = {{ env = \"S\" }}, \
+             token_endpoint = \"https://id.example/token\", scope = \"mail\" }}\n"
+        )
+    };
+    let smart =
+        |name: &str, more: &str| format!("[[smart_host]]\nname = {name:?}\nhosts = [\"mx.example:587\"]\n{more}");
+    let server = |name: &str| {
+        format!(
+            "[[virtual_server]]\nname = {name:?}\nhome = {name:?}\n[virtual_server.general]\nlisten = [\"127.0.0.1:{}\"]\n\
+             [virtual_server.delivery]\nsmart_host = \"office\"\n\
+             [[virtual_server.domain]]\nname = \"local.test\"\nkind = \"default\"\n\
+             [[virtual_server.domain]]\nname = \"*.far.test\"\nkind = \"remote\"\nroute = \"smtp://mx.far.test:587\"\n{}",
+            name.len() + 2_000,
+            auth("domain@example.com")
+        )
+    };
+    let text = smart("office", &auth("office@example.com"))
+        + &smart("open", "")
+        + &smart("spare", &auth("spare@example.com"))
+        + &server("One")
+        + &server("Three");
+    let config =
+        Config::parse(&text, "/x/mailroot.toml", "relay.test").unwrap_or_else(|problems| panic!("{problems:?}"));
+    let wanted = wanted(&config);
+    let owners: Vec<String> = wanted.iter().map(|(owner, _)| owner.to_string()).collect();
+    assert_eq!(owners, ["smart host office", "smart host spare", "domain *.far.test"]);
+    assert_eq!(&*wanted[2].1.user, "domain@example.com");
+}
+
 #[test]
 fn no_debug_form_shows_a_token() {
     let token = Token(Secret::new(b"eyJ0eXAi".to_vec()));
