@@ -15,12 +15,15 @@
 //!
 //! *Who is it*: [`auth`] proves it, with passwords, keys and tokens.
 //!
+//! *Above them*: [`control`] shows operators what runs, and carries out what they want.
+//!
 //! *Beside them*: [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`clock`] tells the time.
 
 pub mod auth;
 pub mod certificate;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod desk;
 pub mod dns;
 pub mod files;
@@ -37,6 +40,7 @@ mod reporter;
 pub mod runtime;
 pub mod secret;
 pub mod service;
+mod standing;
 pub mod store;
 pub mod tls;
 pub mod watch;

@@ -12,6 +12,7 @@ use crate::local::Local;
 use crate::log::Log;
 use crate::outbound::Outbound;
 use crate::reporter::Reporter;
+use crate::standing::Standing;
 use crate::store::Store;
 use relay::queue::ask::{Answer, Ask, AskId};
 use relay::queue::{Effect, Event, Queue, Totals};
@@ -34,6 +35,7 @@ pub(crate) struct Hands {
     pub outbound: Outbound,
     pub local: Local,
     pub reporter: Reporter,
+    pub standing: Standing,
     pub log: Log,
     pub asker: Asker,
 }
@@ -163,7 +165,9 @@ pub(crate) fn run(mut queue: Queue, events: &Receiver<Event>, mut hands: Hands, 
             }
         }
         let now = clock.now();
+        let mut ordered = false;
         for event in batch.drain(..) {
+            ordered |= matches!(event, Event::Destination(..) | Event::Ask(_, Ask::Destination(..)));
             if let Event::Configured(server) = &event {
                 hands.outbound.configure(server.clone());
                 hands.local.configure(server.clone());
@@ -174,6 +178,8 @@ pub(crate) fn run(mut queue: Queue, events: &Receiver<Event>, mut hands: Hands, 
             // Events that never cease must not keep operators from their answers.
             queue.apply(Event::Tick, now, &mut effects);
         }
+        // Before whoever ordered it hears that it is done.
+        hands.standing.keep(&queue, now, ordered);
         for effect in effects.drain(..) {
             hands.carry_out(effect);
         }

@@ -14,10 +14,11 @@ use crate::outbound::Outbound;
 use crate::policy::{MtaSts, Policies};
 use crate::queue_thread::{self, Glance, Hands};
 use crate::reporter::Reporter;
+use crate::standing::Standing;
 use crate::store::Store;
 use crate::watch::Watch;
 use relay::config::{Dns, VirtualServer};
-use relay::queue::{Event, Queue};
+use relay::queue::{Event, Queue, Totals};
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
@@ -66,6 +67,9 @@ impl ServerRuntime {
         let (events, inbox) = mpsc::channel();
         let mended = events.clone();
         tokens.tell(move |owner| mended.send(Event::Mended(owner.clone())).is_ok());
+        // Before the first message is told of: none may go where nothing should.
+        let (standing, known) = Standing::read(&server.home.join("Queue"), log);
+        known.into_iter().for_each(|event| drop(events.send(event)));
         let (store, recovery) = Store::open(server, events.clone()).map_err(|e| StartError(e.to_string()))?;
         for trouble in recovery.troubles {
             log.alarm(trouble);
@@ -98,6 +102,7 @@ impl ServerRuntime {
             reporter: reporter.clone(),
             log: log.clone(),
             asker: asker.clone(),
+            standing,
         };
         let glance = Arc::new(Glance::default());
         let queue = Queue::new(server.clone());
@@ -120,6 +125,16 @@ impl ServerRuntime {
     #[must_use]
     pub fn resolver(&self) -> &Resolver {
         &self.resolver
+    }
+
+    /// How much waits and is under way.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            messages: self.messages(),
+            connections: self.glance.connections.load(Ordering::Relaxed),
+            destinations: self.glance.destinations.load(Ordering::Relaxed),
+        }
     }
 
     /// Messages that wait.

@@ -15,6 +15,7 @@ mod faults;
 mod gate;
 mod harness;
 mod life;
+mod operate;
 mod process;
 mod recipes;
 mod retry;

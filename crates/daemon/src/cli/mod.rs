@@ -9,6 +9,7 @@ mod certificate;
 mod explain;
 mod new;
 mod oauth;
+mod operate;
 mod route;
 mod trial;
 
@@ -78,6 +79,25 @@ enum Command {
     /// Tokens for smart hosts that want OAuth: list, login, logout, test
     #[command(subcommand, name = "oauth")]
     OAuth(oauth::OAuth),
+    /// The virtual servers of the running service
+    #[command(subcommand)]
+    Server(operate::ServerCommand),
+    /// Where mail waits: list, suspend, resume, retry
+    #[command(subcommand)]
+    Destination(operate::DestinationCommand),
+    /// Messages that wait: list, show, retry, hold, release, return, delete
+    #[command(subcommand)]
+    Queue(operate::QueueCommand),
+    /// Change a setting of the running service
+    Set(operate::Set),
+    /// Show what a setting says
+    Get(operate::Get),
+    /// Domains: add, set, rename, remove
+    #[command(subcommand)]
+    Domain(operate::DomainCommand),
+    /// The configuration in force: diff, reload, history, rollback
+    #[command(subcommand)]
+    Config(operate::ConfigCommand),
     /// Print the version
     Version,
 }
@@ -124,6 +144,13 @@ pub fn main() -> ExitCode {
         Command::New(wanted) => new::run(&wanted),
         Command::Account(command) => account::run(&command),
         Command::OAuth(command) => oauth::run(&command),
+        Command::Server(command) => operate::server(&command),
+        Command::Destination(command) => operate::destination(&command),
+        Command::Queue(command) => operate::queue(&command),
+        Command::Set(set) => operate::set(&set),
+        Command::Get(get) => operate::get(&get),
+        Command::Domain(command) => operate::domain(&command),
+        Command::Config(command) => operate::config(&command),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

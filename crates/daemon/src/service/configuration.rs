@@ -19,6 +19,8 @@ pub struct ConfigFile {
 pub struct Loaded {
     /// What it says.
     pub config: Config,
+    /// Its text.
+    pub source: String,
 }
 
 /// Why a configuration cannot be used.
@@ -53,8 +55,16 @@ impl ConfigFile {
     /// # Errors
     /// It cannot be read, or has problems.
     pub fn load(&self) -> Result<Loaded, Unusable> {
+        self.check(&self.text()?)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn text(&self) -> Result<String, Unusable> {
         let path = self.path.display();
-        let source = fs::read_to_string(&self.path).map_err(|error| {
+        fs::read_to_string(&self.path).map_err(|error| {
             Unusable::Unread(match error.kind() {
                 ErrorKind::NotFound => format!(
                     "There is no file {path}. To get one to begin with: mailroot try --folder DIR writes DIR/mailroot.toml."
@@ -66,9 +76,17 @@ impl ConfigFile {
                 ErrorKind::InvalidData => format!("The file {path} is not text in UTF-8; save it as UTF-8."),
                 _ => format!("The file {path} cannot be read: {error}."),
             })
-        })?;
-        match Config::parse(&source, &path.to_string(), &host_name()) {
-            Ok(config) => Ok(Loaded { config }),
+        })
+    }
+
+    /// Checks a text as if it stood in the file.
+    ///
+    /// # Errors
+    /// It has problems.
+    pub fn check(&self, source: &str) -> Result<Loaded, Unusable> {
+        let source = source.to_owned();
+        match Config::parse(&source, &self.path.display().to_string(), &host_name()) {
+            Ok(config) => Ok(Loaded { config, source }),
             Err(problems) => Err(Unusable::Faulty { source, problems }),
         }
     }

@@ -7,6 +7,7 @@
 //!   [`STOP_BOUND`] to finish, the rest is in the queue on disk anyway. A second signal does not wait.
 //! - **SIGHUP**: read the configuration again. A bad file changes nothing and is reported; a good one is carried out by
 //!   [`servers`], which touches only what has changed.
+//! - Operators: what they want comes as [`control::Order`]s, one after the other ([`crate::control`]).
 //! - systemd: `READY=1`, `RELOADING=1`, `STOPPING=1`, the watchdog, and sockets that it hands over.
 //!
 //! It decides nothing about mail, and has no settings but those of the command line.
@@ -14,6 +15,7 @@
 mod configuration;
 mod limits;
 mod notify;
+mod observe;
 mod servers;
 
 #[cfg(test)]
@@ -24,6 +26,8 @@ pub use limits::open_files;
 pub use servers::{Running, Servers};
 
 use crate::clock::{Clock, Drift};
+use crate::control::socket::Socket;
+use crate::control::{self, Control, Orders};
 use crate::listen::Inherited;
 use crate::log::Log;
 use notify::Supervisor;
@@ -82,7 +86,7 @@ async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<
     let mut signals = signals.map_err(|error| vec![format!("The system takes no orders for signals: {error}.")])?;
     let mut servers = Servers::new(log.clone(), service.clock, Inherited::from_environment());
     let faults = tokio::select! {
-        faults = servers.carry_out(&service.loaded.config) => faults,
+        faults = servers.take_over(&service.loaded) => faults,
         () = signals.end() => {
             servers.stop(STOP_BOUND).await;
             return Ok(());
@@ -95,7 +99,10 @@ async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<
     ready(&servers);
     let supervisor = Supervisor::from_environment(&log);
     supervisor.ready(&servers.summary());
-    serve(&mut servers, &mut signals, &supervisor, &service.file).await;
+    let (control, mut orders) = Control::new(&service.file, servers.state(), servers.clock());
+    let socket = Socket::open(&control, servers.state(), &log);
+    serve(&mut servers, &mut signals, &supervisor, &service.file, &mut orders).await;
+    drop(socket);
     supervisor.stopping();
     tokio::select! {
         () = servers.stop(STOP_BOUND) => {}
@@ -107,7 +114,13 @@ async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<
 }
 
 /// Until a signal says stop.
-async fn serve(servers: &mut Servers, signals: &mut Signals, supervisor: &Supervisor, file: &ConfigFile) {
+async fn serve(
+    servers: &mut Servers,
+    signals: &mut Signals,
+    supervisor: &Supervisor,
+    file: &ConfigFile,
+    orders: &mut Orders,
+) {
     let mut watchdog = tokio::time::interval(supervisor.watchdog_every());
     watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let from = Instant::now() + RESYNCHRONISE_EVERY;
@@ -122,6 +135,7 @@ async fn serve(servers: &mut Servers, signals: &mut Signals, supervisor: &Superv
                 reload(servers, file).await;
                 supervisor.ready(&servers.summary());
             }
+            Some(order) = orders.recv() => control::obey(order, servers, file).await,
             _ = watchdog.tick() => supervisor.alive(),
             _ = resynchronise.tick() => jumped = follow_time(servers, jumped),
         }
@@ -131,7 +145,7 @@ async fn serve(servers: &mut Servers, signals: &mut Signals, supervisor: &Superv
 async fn reload(servers: &mut Servers, file: &ConfigFile) {
     match file.load() {
         Ok(loaded) => {
-            let faults = servers.carry_out(&loaded.config).await;
+            let faults = servers.take_over(&loaded).await;
             // What went wrong is in the log, unless nothing runs any more; the service waits for a better file then.
             if servers.is_empty() {
                 faults.iter().for_each(|fault| servers.log().alarm(fault.as_str()));

@@ -39,29 +39,33 @@ type Starting = JoinHandle<Result<ServerRuntime, StartError>>;
 
 /// The running virtual servers.
 pub struct Servers {
-    running: Vec<Running>,
-    dns: Dns,
+    pub(super) running: Vec<Running>,
+    /// The text of the configuration that is in force, once it is known.
+    pub(super) source: Option<String>,
+    /// All virtual servers of it, those that do not run as well.
+    pub(super) configured: Vec<Arc<VirtualServer>>,
+    pub(super) dns: Dns,
     /// Where ACME keeps what it obtained.
-    state: PathBuf,
+    pub(super) state: PathBuf,
     /// What domains publish about TLS; shared by all virtual servers.
-    mta_sts: MtaSts,
-    passwords: Passwords,
-    tokens: Tokens,
-    inherited: Inherited,
-    files: u64,
+    pub(super) mta_sts: MtaSts,
+    pub(super) passwords: Passwords,
+    pub(super) tokens: Tokens,
+    pub(super) inherited: Inherited,
+    pub(super) files: u64,
     /// What has gone wrong while the newest configuration was carried out.
-    faults: Vec<(Log, String)>,
-    log: Log,
-    clock: Clock,
+    pub(super) faults: Vec<(Log, String)>,
+    pub(super) log: Log,
+    pub(super) clock: Clock,
 }
 
 /// One of them.
 pub struct Running {
-    server: Arc<VirtualServer>,
-    runtime: ServerRuntime,
-    reception: Reception,
-    listeners: Listeners,
-    log: Log,
+    pub(super) server: Arc<VirtualServer>,
+    pub(super) runtime: ServerRuntime,
+    pub(super) reception: Reception,
+    pub(super) listeners: Listeners,
+    pub(super) log: Log,
 }
 
 impl Running {
@@ -99,6 +103,8 @@ impl Servers {
     pub fn new(log: Log, clock: Clock, inherited: Inherited) -> Servers {
         Servers {
             running: Vec::new(),
+            source: None,
+            configured: Vec::new(),
             dns: Dns::default(),
             state: PathBuf::new(),
             mta_sts: MtaSts::new(Path::new(""), log.clone(), clock.clone()),
@@ -147,6 +153,7 @@ impl Servers {
     /// if anything runs.
     pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
         self.faults.clear();
+        self.configured.clone_from(&config.servers);
         let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
         let restart_all = old_dns != config.dns;
         if self.state != config.state {
@@ -329,7 +336,7 @@ fn wanted(server: &VirtualServer) -> Vec<SocketAddr> {
 }
 
 /// What a virtual server's store cannot exchange while it is open.
-fn needs_restart(old: &VirtualServer, new: &VirtualServer) -> bool {
+pub(super) fn needs_restart(old: &VirtualServer, new: &VirtualServer) -> bool {
     old.home != new.home || old.queue != new.queue
 }
 

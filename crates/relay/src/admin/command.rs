@@ -3,7 +3,6 @@
 //! Values are texts as the configuration file has them (`"2 MB"`, `["127.0.0.1"]`), so that all faces and the file speak one
 //! language. Nothing is checked here: the configuration is checked as a whole before it is used ([`crate::config::Config::parse`]).
 
-use super::{Role, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,13 +10,6 @@ use utoipa::ToSchema;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Starts, stops, pauses or continues a virtual server.
-    Server {
-        /// Its name.
-        server: String,
-        /// Which.
-        verb: ServerVerb,
-    },
     /// Adds a virtual server.
     ServerNew {
         /// What it begins with.
@@ -86,21 +78,6 @@ pub enum Command {
         /// Its name.
         smart_host: String,
     },
-    /// Ends one session.
-    SessionEnd {
-        /// The virtual server.
-        server: String,
-        /// The session's number.
-        session: u64,
-    },
-    /// Ends all inbound sessions, or all outbound ones with `outbound`.
-    SessionEndAll {
-        /// The virtual server.
-        server: String,
-        /// Those that we opened.
-        #[serde(default)]
-        outbound: bool,
-    },
     /// Does something with messages that wait.
     Queue {
         /// The virtual server.
@@ -131,65 +108,6 @@ pub enum Command {
         /// As the list of destinations names it.
         destination: String,
     },
-    /// Does something with files of Badmail, Drop or Pickup.
-    Folder {
-        /// The virtual server.
-        server: String,
-        /// Which folder.
-        folder: Folder,
-        /// What.
-        verb: FolderVerb,
-        /// Names, as the list of files has them.
-        names: Vec<String>,
-    },
-    /// Adds an operator.
-    OperatorAdd {
-        /// His name.
-        name: String,
-        /// What he may.
-        role: Role,
-        /// Where.
-        scope: Scope,
-        /// A first password; never shown, never logged.
-        password: Option<Password>,
-    },
-    /// Gives an operator another role, or other virtual servers.
-    OperatorSet {
-        /// His name.
-        name: String,
-        /// What he may.
-        role: Role,
-        /// Where.
-        scope: Scope,
-    },
-    /// Gives an operator a new password, and ends his sessions.
-    OperatorPassword {
-        /// His name.
-        name: String,
-        /// The password; never shown, never logged.
-        password: Password,
-    },
-    /// Removes an operator, his sessions and his tokens.
-    OperatorRemove {
-        /// His name.
-        name: String,
-    },
-    /// Makes a token for programs; it is shown once, in the answer.
-    TokenNew {
-        /// What it is for.
-        label: String,
-        /// What it may.
-        role: Role,
-        /// Where.
-        scope: Scope,
-        /// Days until it ends; none: a year.
-        days: Option<u32>,
-    },
-    /// Ends a token.
-    TokenRemove {
-        /// Its label.
-        label: String,
-    },
     /// Goes back to an earlier version of the configuration.
     ConfigRollback {
         /// Its number.
@@ -197,38 +115,6 @@ pub enum Command {
     },
     /// Reads the configuration file again, as it was edited by hand.
     ConfigReload,
-}
-
-/// A password on its way; neither printed nor serialized back.
-#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = String, format = Password)]
-pub struct Password(String);
-
-impl Password {
-    /// Takes it in.
-    #[must_use]
-    pub fn new(text: String) -> Password {
-        Password(text)
-    }
-
-    /// The password itself, for whoever makes its hash.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
-impl Serialize for Password {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("…")
-    }
 }
 
 /// One setting and what it shall say.
@@ -239,20 +125,6 @@ pub struct Change {
     pub setting: String,
     /// The value as TOML; none: the setting is taken out, and its default holds.
     pub value: Option<String>,
-}
-
-/// What one does with a virtual server.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerVerb {
-    /// Listens and delivers.
-    Start,
-    /// Ends its sessions, and delivers nothing; stays so over a restart of the service.
-    Stop,
-    /// Takes no new connections; running sessions and delivery go on.
-    Pause,
-    /// Ends the pause.
-    Continue,
 }
 
 /// What a new virtual server begins with (the wizard's questions).
@@ -267,8 +139,6 @@ pub struct NewServer {
     pub home: String,
     /// Its default domain.
     pub default_domain: String,
-    /// A recipe to start from, by its name.
-    pub recipe: Option<String>,
 }
 
 /// Which kind of domain.
@@ -342,57 +212,25 @@ pub struct Filter {
     pub held: Option<bool>,
 }
 
-/// Which folder.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Folder {
-    /// What could be neither delivered nor returned.
-    Badmail,
-    /// Mail for local domains.
-    Drop,
-    /// Files that wait to be taken in.
-    Pickup,
-}
-
-/// What one does with files.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FolderVerb {
-    /// Hands it in again as a new message.
-    Requeue,
-    /// Removes it.
-    Delete,
-}
-
 impl Command {
     /// The virtual server that it concerns; none: the service as a whole.
     #[must_use]
     pub fn server(&self) -> Option<&str> {
         match self {
-            Command::Server { server, .. }
-            | Command::ServerRename { server, .. }
+            Command::ServerRename { server, .. }
             | Command::ServerDelete { server }
             | Command::DomainAdd { server, .. }
             | Command::DomainSet { server, .. }
             | Command::DomainRename { server, .. }
             | Command::DomainRemove { server, .. }
-            | Command::SessionEnd { server, .. }
-            | Command::SessionEndAll { server, .. }
             | Command::Queue { server, .. }
             | Command::DestinationSuspend { server, .. }
             | Command::DestinationResume { server, .. }
-            | Command::DestinationRetry { server, .. }
-            | Command::Folder { server, .. } => Some(server),
+            | Command::DestinationRetry { server, .. } => Some(server),
             Command::Set { server, .. } => server.as_deref(),
             Command::ServerNew { .. }
             | Command::SmartHostSet { .. }
             | Command::SmartHostRemove { .. }
-            | Command::OperatorAdd { .. }
-            | Command::OperatorSet { .. }
-            | Command::OperatorPassword { .. }
-            | Command::OperatorRemove { .. }
-            | Command::TokenNew { .. }
-            | Command::TokenRemove { .. }
             | Command::ConfigRollback { .. }
             | Command::ConfigReload => None,
         }

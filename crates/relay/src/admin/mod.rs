@@ -8,11 +8,9 @@
 //! IIS: the property tabs, Current Sessions, the Security tab (operators).
 
 mod command;
+pub mod edit;
 mod operator;
 pub mod view;
 
-pub use command::{
-    Change, Command, DomainKind, Filter, Folder, FolderVerb, NewDomain, NewServer, Password, QueueVerb, ServerVerb,
-    Which,
-};
+pub use command::{Change, Command, DomainKind, Filter, NewDomain, NewServer, QueueVerb, Which};
 pub use operator::{Denied, Operator, Role, Scope, Sight, may, may_see};

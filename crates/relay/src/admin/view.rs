@@ -4,7 +4,7 @@
 //! waits in seconds. What a stranger chose (names, replies, subjects) is in here as it came: whoever shows it escapes it for its
 //! place. No secret ever gets into a view.
 
-use super::{Folder, Operator, Role, Scope};
+use super::Operator;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,25 +32,15 @@ pub struct ServiceView {
     pub config_edited: bool,
     /// Whoever asks.
     pub operator: Operator,
-    /// What needs attention.
-    pub alarms: Vec<Alarm>,
 }
 
 /// State of a virtual server (IIS: ServerState).
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerState {
-    /// It opens its home.
-    Starting,
     /// It listens and delivers.
     Running,
-    /// It takes no new connections.
-    Paused,
-    /// It ends its sessions.
-    Stopping,
-    /// Stopped by an operator.
-    Stopped,
-    /// It could not start; `trouble` says why.
+    /// It could not start; `trouble` says so.
     Failed,
 }
 
@@ -75,77 +65,8 @@ pub struct ServerView {
     pub sessions_out: u64,
     /// Messages that wait, held ones included.
     pub queue: u64,
-    /// Of those, held by an operator.
-    pub held: u64,
     /// Destinations with mail.
     pub destinations: u64,
-}
-
-/// What needs attention.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Alarm {
-    /// Since when.
-    pub since: String,
-    /// The virtual server; none: the service as a whole.
-    pub server: Option<String>,
-    /// What kind: `certificate`, `token`, `disk`, `badmail`, `destination`, `server`, `configuration`, `other`.
-    pub kind: String,
-    /// What is wrong.
-    pub text: String,
-    /// What to do.
-    pub remedy: String,
-}
-
-/// Which way a session goes.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Somebody has connected to us.
-    Inbound,
-    /// We have connected to somebody.
-    Outbound,
-}
-
-/// A session that goes on (IIS: Current Sessions).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SessionView {
-    /// Its number; never used twice in one life of the service.
-    pub id: u64,
-    /// Which way.
-    pub direction: Direction,
-    /// The account it has authenticated as, else what it calls itself; outbound: the host.
-    pub user: String,
-    /// The other side's address and port.
-    pub from: String,
-    /// Since when.
-    pub connected: String,
-    /// For how long, seconds.
-    pub connected_s: u64,
-    /// What it does: `greeting`, `MAIL`, `DATA`, `idle` …
-    pub state: String,
-    /// TLS version and cipher; none: in clear text.
-    pub tls: Option<String>,
-    /// Messages so far.
-    pub messages: u64,
-    /// Recipients so far.
-    pub recipients: u64,
-    /// Octets received.
-    pub octets_in: u64,
-    /// Octets sent.
-    pub octets_out: u64,
-    /// Replies that refused something.
-    pub refusals: u64,
-}
-
-/// One line of a session's dialogue, secrets masked.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DialogueLine {
-    /// When.
-    pub at: String,
-    /// `C` the client said it, `S` the server, `*` a note of ours.
-    pub who: String,
-    /// The line, cut at a bound.
-    pub text: String,
 }
 
 /// A destination with its queue.
@@ -153,12 +74,10 @@ pub struct DialogueLine {
 pub struct DestinationView {
     /// Its name: `example.com`, `[192.0.2.1]:25`, `smart host office`, `drop`.
     pub name: String,
-    /// `active`, `idle`, `waiting` (it does not answer), `resting` (it asked us to slow down, or a limit is reached), `suspended`, `held` (TLS or log-on fails).
+    /// `active`, `idle`, `waiting` (it does not answer, or TLS or the log-on fails), `paced` (a limit is reached), `suspended`.
     pub state: String,
     /// Messages for it.
     pub messages: u64,
-    /// Of those, due now.
-    pub ready: u64,
     /// Age of the oldest, seconds.
     pub oldest_s: u64,
     /// Connections now.
@@ -190,7 +109,7 @@ pub struct MessageSummary {
     pub age_s: u64,
     /// Where its first waiting recipient's mail goes.
     pub destination: String,
-    /// `ready`, `sending`, `waiting`, `held`.
+    /// `sending`, `ready`, `waiting`, `resting` (its destination does), `suspended`, `held`, `reporting`.
     pub state: String,
     /// Failed attempts.
     pub tries: u64,
@@ -213,8 +132,6 @@ pub struct MessageView {
     pub recipients: Vec<RecipientView>,
     /// Attempts, oldest first, with the other side's words.
     pub attempts: Vec<AttemptView>,
-    /// The header, cut at a bound.
-    pub header: String,
 }
 
 /// One recipient of a message.
@@ -222,7 +139,7 @@ pub struct MessageView {
 pub struct RecipientView {
     /// The address.
     pub address: String,
-    /// `queued`, `held`, `delivered`, `failed`, `reported`, `badmail`.
+    /// `queued`, `held`, `delivered`, `failed`, `reported`, `badmail`, `deleted`.
     pub state: String,
     /// Failed attempts.
     pub tries: u64,
@@ -247,80 +164,6 @@ pub struct AttemptView {
     pub said: String,
     /// TLS and log-on as used.
     pub channel: Option<String>,
-}
-
-/// A file of Badmail, Drop or Pickup.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FileView {
-    /// Which folder.
-    pub folder: Folder,
-    /// Its name there.
-    pub name: String,
-    /// Octets.
-    pub size: u64,
-    /// When it was last written.
-    pub modified: String,
-    /// Its sender, where the file tells.
-    pub sender: Option<String>,
-    /// Its recipients, where the file tells.
-    pub recipients: Vec<String>,
-    /// Its subject, where the file tells.
-    pub subject: Option<String>,
-    /// Why it is there (Badmail).
-    pub reason: Option<String>,
-}
-
-/// A file with what is in it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FileContent {
-    /// In a line.
-    pub file: FileView,
-    /// The header, cut at a bound.
-    pub header: String,
-    /// The text, cut at a bound; HTML as text.
-    pub text: String,
-    /// More followed.
-    pub is_cut: bool,
-}
-
-/// A setting, as a page or a program shows it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SettingView {
-    /// Its name.
-    pub name: String,
-    /// The property tab.
-    pub tab: String,
-    /// What the old dialog called it.
-    pub label: String,
-    /// What it does.
-    pub help: String,
-    /// `text`, `size`, `time`, `count`, `switch`, `choice`, `list` …
-    pub unit: String,
-    /// What is allowed, in words.
-    pub range: String,
-    /// The words to choose from.
-    pub choices: Vec<String>,
-    /// What holds when it is not written, as it would be written.
-    pub default: String,
-    /// What the file says, as TOML; none: not written.
-    pub value: Option<String>,
-    /// Its line in the file.
-    pub line: Option<u64>,
-    /// A change takes effect: `at once`, `new connections`, `restart of the virtual server`.
-    pub effect: String,
-}
-
-/// A domain.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DomainView {
-    /// Its name.
-    pub name: String,
-    /// `default`, `alias`, `remote`.
-    pub kind: String,
-    /// Where its mail goes, in words.
-    pub route: String,
-    /// Its settings.
-    pub settings: Vec<SettingView>,
 }
 
 /// A version of the configuration.
@@ -376,97 +219,4 @@ pub struct AuditRecord {
     pub after: Option<String>,
     /// `done`, `refused`, `failed`.
     pub outcome: String,
-}
-
-/// An operator's account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct OperatorView {
-    /// His name.
-    pub name: String,
-    /// What he may.
-    pub role: Role,
-    /// Where.
-    pub scope: Scope,
-    /// Sessions in the console now.
-    pub sessions: u64,
-    /// When he was last there.
-    pub last_seen: Option<String>,
-}
-
-/// A token for programs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TokenView {
-    /// What it is for.
-    pub label: String,
-    /// What it may.
-    pub role: Role,
-    /// Where.
-    pub scope: Scope,
-    /// When it ends.
-    pub expires: String,
-    /// When it was last used.
-    pub last_used: Option<String>,
-}
-
-/// A certificate.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct CertificateView {
-    /// The virtual server that shows it.
-    pub server: String,
-    /// Where it comes from.
-    pub source: String,
-    /// The names in it.
-    pub names: Vec<String>,
-    /// Who issued it.
-    pub issuer: String,
-    /// Until when it is good.
-    pub expires: Option<String>,
-    /// Days left; negative: over.
-    pub days_left: Option<i64>,
-    /// What is wrong with it.
-    pub trouble: Option<String>,
-}
-
-/// The counters of one virtual server (IIS: the SMTP Server performance object).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct CountersView {
-    /// The virtual server.
-    pub server: String,
-    /// Name, help and value of each.
-    pub counters: Vec<Counter>,
-}
-
-/// One counter.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Counter {
-    /// Its name for programs: `messages_received_total`.
-    pub name: String,
-    /// The old service's name for it, if it had one.
-    pub label: String,
-    /// What it counts.
-    pub help: String,
-    /// `true`: it goes up and down.
-    pub is_gauge: bool,
-    /// The value.
-    pub value: u64,
-}
-
-/// Rates of the last minutes, for plots: one value a step, oldest first.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct SeriesView {
-    /// Time of the newest value.
-    pub at: String,
-    /// Seconds between two values.
-    pub step_s: u64,
-    /// Each plot's values.
-    pub series: Vec<Series>,
-}
-
-/// One plot.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct Series {
-    /// `messages_in`, `messages_out`, `queue`, `connections_in`, `connections_out`, `refusals`.
-    pub name: String,
-    /// Its values.
-    pub values: Vec<u64>,
 }

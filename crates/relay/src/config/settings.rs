@@ -104,7 +104,7 @@ impl Tab {
     }
 
     /// Its table stands at the top of the file, for all virtual servers.
-    fn is_at_the_top(self) -> bool {
+    pub(crate) fn is_at_the_top(self) -> bool {
         matches!(self, Tab::Dns | Tab::State | Tab::SmartHost)
     }
 }

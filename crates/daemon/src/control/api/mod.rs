@@ -1,0 +1,202 @@
+//! The API: JSON over HTTP under `/api/v1`, described by `/api/v1/openapi.json`.
+//!
+//! Each route asks [`Control`] and prints the view; each change is a [`Command`] to one route. Faults are problem documents
+//! (RFC 9457). Who asks comes with the connection; without an operator nothing is answered.
+
+mod queue;
+
+use super::socket::Caller;
+use super::{Control, Fault, ProblemDetails};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use relay::admin::view::{AuditRecord, Outcome, ServerView, ServiceView, VersionView};
+use relay::admin::{Command, Operator};
+use serde::Deserialize;
+use utoipa::OpenApi;
+
+/// Octets of a request: a command with its settings.
+pub const REQUEST_MAX: usize = 1024 * 1024;
+/// Records or messages of one answer.
+pub const ANSWER_ITEMS_MAX: usize = 1_000;
+
+/// The API's description.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Mailroot", description = "What operators see and do.", license(name = "Apache-2.0 OR MIT")),
+    paths(
+        service,
+        servers,
+        server,
+        setting,
+        top_setting,
+        versions,
+        edited,
+        audit,
+        commands,
+        queue::destinations,
+        queue::messages,
+        queue::message
+    )
+)]
+pub struct Description;
+
+/// The routes.
+pub fn router(control: Control) -> Router {
+    let v1 = Router::new()
+        .route("/service", get(service))
+        .route("/servers", get(servers))
+        .route("/servers/{server}", get(server))
+        .route("/servers/{server}/settings/{setting}", get(setting))
+        .route("/settings/{setting}", get(top_setting))
+        .route("/servers/{server}/destinations", get(queue::destinations))
+        .route("/servers/{server}/queue", get(queue::messages))
+        .route("/servers/{server}/queue/{id}", get(queue::message))
+        .route("/config/versions", get(versions))
+        .route("/config/diff", get(edited))
+        .route("/audit", get(audit))
+        .route("/commands", post(commands))
+        .route("/openapi.json", get(|| async { Json(Description::openapi()) }))
+        .fallback(nothing)
+        .layer(DefaultBodyLimit::max(REQUEST_MAX))
+        .with_state(control);
+    Router::new().nest("/api/v1", v1).fallback(nothing)
+}
+
+async fn nothing() -> Failed {
+    Failed(Fault::NotFound("such address; /api/v1/openapi.json lists them".into()))
+}
+
+/// The service as a whole.
+#[utoipa::path(get, path = "/api/v1/service", responses((status = 200, body = ServiceView), (status = "4XX", body = ProblemDetails)))]
+async fn service(State(control): State<Control>, By(by): By) -> Result<Json<ServiceView>, Failed> {
+    Ok(Json(control.service(&by).await?))
+}
+
+/// The virtual servers.
+#[utoipa::path(get, path = "/api/v1/servers", responses((status = 200, body = Vec<ServerView>), (status = "4XX", body = ProblemDetails)))]
+async fn servers(State(control): State<Control>, By(by): By) -> Result<Json<Vec<ServerView>>, Failed> {
+    Ok(Json(control.servers(&by).await?))
+}
+
+/// One virtual server.
+#[utoipa::path(get, path = "/api/v1/servers/{server}", params(("server" = String, Path)), responses((status = 200, body = ServerView), (status = "4XX", body = ProblemDetails)))]
+async fn server(
+    State(control): State<Control>,
+    By(by): By,
+    Path(name): Path<String>,
+) -> Result<Json<ServerView>, Failed> {
+    Ok(Json(control.server(&by, &name).await?))
+}
+
+/// What a setting says in the file, as TOML; null: it is not written.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/settings/{setting}", params(("server" = String, Path), ("setting" = String, Path)), responses((status = 200, body = Option<String>), (status = "4XX", body = ProblemDetails)))]
+async fn setting(
+    State(control): State<Control>,
+    By(by): By,
+    Path((server, setting)): Path<(String, String)>,
+) -> Result<Json<Option<String>>, Failed> {
+    Ok(Json(control.setting(&by, Some(&server), &setting).await?))
+}
+
+/// The same for the tables at the top of the file.
+#[utoipa::path(get, path = "/api/v1/settings/{setting}", params(("setting" = String, Path)), responses((status = 200, body = Option<String>), (status = "4XX", body = ProblemDetails)))]
+async fn top_setting(
+    State(control): State<Control>,
+    By(by): By,
+    Path(setting): Path<String>,
+) -> Result<Json<Option<String>>, Failed> {
+    Ok(Json(control.setting(&by, None, &setting).await?))
+}
+
+/// Earlier configurations, newest first.
+#[utoipa::path(get, path = "/api/v1/config/versions", responses((status = 200, body = Vec<VersionView>), (status = "4XX", body = ProblemDetails)))]
+async fn versions(State(control): State<Control>, By(by): By) -> Result<Json<Vec<VersionView>>, Failed> {
+    Ok(Json(control.versions(&by).await?))
+}
+
+/// How the file on disk differs from the one in force.
+#[utoipa::path(get, path = "/api/v1/config/diff", responses((status = 200, body = String), (status = "4XX", body = ProblemDetails)))]
+async fn edited(State(control): State<Control>, By(by): By) -> Result<Json<String>, Failed> {
+    Ok(Json(control.edited(&by).await?))
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+/// The audit log, newest first.
+#[utoipa::path(get, path = "/api/v1/audit", params(("limit" = Option<usize>, Query)), responses((status = 200, body = Vec<AuditRecord>), (status = "4XX", body = ProblemDetails)))]
+async fn audit(
+    State(control): State<Control>,
+    By(by): By,
+    limit: Result<Query<Limit>, QueryRejection>,
+) -> Result<Json<Vec<AuditRecord>>, Failed> {
+    let limit = limit?.0.limit.unwrap_or(100).min(ANSWER_ITEMS_MAX);
+    Ok(Json(control.audit(&by, limit).await?))
+}
+
+#[derive(Deserialize)]
+struct DryRun {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Carries out a command, or says what it would do.
+#[utoipa::path(post, path = "/api/v1/commands", request_body = Command, params(("dry_run" = Option<bool>, Query)), responses((status = 200, body = Outcome), (status = "4XX", body = ProblemDetails)))]
+async fn commands(
+    State(control): State<Control>,
+    By(by): By,
+    dry: Result<Query<DryRun>, QueryRejection>,
+    command: Result<Json<Command>, JsonRejection>,
+) -> Result<Json<Outcome>, Failed> {
+    let (Query(dry), Json(command)) = (dry?, command?);
+    Ok(Json(control.execute(&by, "socket", command, dry.dry_run).await?))
+}
+
+/// Whoever asks.
+struct By(Operator);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<By, Failed> {
+        let caller = parts.extensions.get::<ConnectInfo<Caller>>().and_then(|info| info.0.operator.clone());
+        caller.map(By).ok_or(Failed(Fault::Denied(relay::admin::Denied::Scope)))
+    }
+}
+
+/// A fault, on its way out.
+struct Failed(Fault);
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Failed {
+        Failed(fault)
+    }
+}
+
+impl From<QueryRejection> for Failed {
+    fn from(rejection: QueryRejection) -> Failed {
+        Failed(Fault::invalid(rejection.body_text()))
+    }
+}
+
+impl From<JsonRejection> for Failed {
+    fn from(rejection: JsonRejection) -> Failed {
+        Failed(Fault::invalid(rejection.body_text()))
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let details = self.0.details();
+        let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&details).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}

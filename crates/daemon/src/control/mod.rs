@@ -1,0 +1,225 @@
+//! The one place that shows an operator what runs and carries out what he wants: for the socket, the API and pages alike.
+//!
+//! [`Control`] is cheap to clone. What concerns the virtual servers goes to the service's own loop as an [`Order`], so that they
+//! keep their one owner; what concerns a queue goes on from there to the queue's thread. Each view and each command
+//! asks first whether the operator may ([`relay::admin::may`]), and every command leaves an audit record, done or refused.
+//!
+//! Rooms: `config` (changes to the file, its versions), `audit`, `queue`,
+//! [`api`] and [`socket`] (HTTP on a Unix socket), [`client`] (the other end, for the command line).
+
+pub mod api;
+mod audit;
+pub mod client;
+mod config;
+mod fault;
+mod queue;
+pub mod socket;
+
+pub use audit::{AUDIT_LINES_MAX, Audit};
+pub use config::{HISTORY_MAX, Versions};
+pub use fault::{Fault, FileProblem, ProblemDetails};
+
+use crate::clock::Clock;
+use crate::service::{ConfigFile, Servers};
+use relay::admin::view::{AuditRecord, Outcome, ServerView, ServiceView};
+use relay::admin::{Command, Operator, Sight, may, may_see};
+use smtp::time::Timestamp;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders that wait for the service's loop; whoever has more waits himself.
+const ORDERS_MAX: usize = 64;
+
+/// What the service's loop is asked to do between two signals.
+pub enum Order {
+    /// To look at the virtual servers.
+    Look(Box<dyn FnOnce(&Servers) + Send>),
+    /// To change something.
+    Change {
+        /// What.
+        command: Command,
+        /// Who wants it, for the version's note.
+        by: String,
+        /// Only say what would happen.
+        dry_run: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Outcome, Fault>>,
+    },
+}
+
+/// What waits for the service's loop.
+pub type Orders = mpsc::Receiver<Order>;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Control {
+    orders: mpsc::Sender<Order>,
+    house: Arc<House>,
+}
+
+/// What does not change while the service runs.
+struct House {
+    started: Timestamp,
+    file: PathBuf,
+    clock: Clock,
+    audit: Audit,
+    versions: Versions,
+}
+
+impl Control {
+    /// For a service with this configuration file and state folder.
+    #[must_use]
+    pub fn new(file: &ConfigFile, state: &Path, clock: &Clock) -> (Control, Orders) {
+        let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+        let house = House {
+            started: clock.now(),
+            file: file.path().to_owned(),
+            clock: clock.clone(),
+            audit: Audit::at(state),
+            versions: Versions::at(state),
+        };
+        (Control { orders, house: Arc::new(house) }, waiting)
+    }
+
+    /// The service as a whole.
+    ///
+    /// # Errors
+    /// He may not see it.
+    pub async fn service(&self, by: &Operator) -> Result<ServiceView, Fault> {
+        may_see(by, Sight::Operation, None)?;
+        let file = ConfigFile::new(&self.house.file);
+        let edited = self.look(move |servers| servers.source() != file.text().ok().as_deref()).await?;
+        Ok(ServiceView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: self.house.started.rfc3339(),
+            config: self.house.file.display().to_string(),
+            config_edited: edited,
+            operator: by.clone(),
+        })
+    }
+
+    /// The virtual servers that he has to do with.
+    ///
+    /// # Errors
+    /// The service is ending.
+    pub async fn servers(&self, by: &Operator) -> Result<Vec<ServerView>, Fault> {
+        let all = self.look(Servers::views).await?;
+        Ok(all.into_iter().filter(|view| may_see(by, Sight::Operation, Some(&view.name)).is_ok()).collect())
+    }
+
+    /// One virtual server.
+    ///
+    /// # Errors
+    /// He may not see it, or there is none of that name.
+    pub async fn server(&self, by: &Operator, name: &str) -> Result<ServerView, Fault> {
+        may_see(by, Sight::Operation, Some(name))?;
+        let all = self.look(Servers::views).await?;
+        all.into_iter().find(|view| view.name == name).ok_or_else(|| no_server(name))
+    }
+
+    /// The audit log, newest first.
+    ///
+    /// # Errors
+    /// He may not see it, or it cannot be read.
+    pub async fn audit(&self, by: &Operator, limit: usize) -> Result<Vec<AuditRecord>, Fault> {
+        may_see(by, Sight::Audit, None)?;
+        let house = Arc::clone(&self.house);
+        let read = tokio::task::spawn_blocking(move || house.audit.newest(limit)).await;
+        read.map_err(|_| ending())?
+            .map_err(|error| Fault::Unavailable(format!("the audit log cannot be read: {error}")))
+    }
+
+    /// The versions of the configuration, newest first.
+    ///
+    /// # Errors
+    /// He may not see them, or they cannot be read.
+    pub async fn versions(&self, by: &Operator) -> Result<Vec<relay::admin::view::VersionView>, Fault> {
+        may_see(by, Sight::Configuration, None)?;
+        let house = Arc::clone(&self.house);
+        let read = tokio::task::spawn_blocking(move || house.versions.list()).await;
+        read.map_err(|_| ending())?.map_err(|error| Fault::Unavailable(format!("the versions cannot be read: {error}")))
+    }
+
+    /// What a setting says in the file that is in force, as TOML.
+    ///
+    /// # Errors
+    /// He may not see it, or there is no such virtual server.
+    pub async fn setting(&self, by: &Operator, server: Option<&str>, setting: &str) -> Result<Option<String>, Fault> {
+        may_see(by, Sight::Configuration, server)?;
+        let source = self.look(|servers| servers.source().map(str::to_owned)).await?.unwrap_or_default();
+        Ok(relay::admin::edit::get(&source, server, setting)?)
+    }
+
+    /// The difference between the file that is in force and the one on disk.
+    ///
+    /// # Errors
+    /// He may not see it, or the file cannot be read.
+    pub async fn edited(&self, by: &Operator) -> Result<String, Fault> {
+        may_see(by, Sight::Configuration, None)?;
+        let source = self.look(|servers| servers.source().map(str::to_owned)).await?.unwrap_or_default();
+        let now = ConfigFile::new(&self.house.file).text().map_err(|unusable| Fault::Unavailable(unusable.render()))?;
+        Ok(relay::admin::edit::diff(&source, &now))
+    }
+
+    /// Carries out a command, or with `dry_run` says what it would do. `from`: where he is, for the audit log.
+    ///
+    /// # Errors
+    /// He may not, or it cannot be done, and why.
+    pub async fn execute(&self, by: &Operator, from: &str, command: Command, dry_run: bool) -> Result<Outcome, Fault> {
+        let outcome = match may(by, &command) {
+            Ok(()) => self.carry_out(by, &command, dry_run).await,
+            Err(denied) => Err(Fault::Denied(denied)),
+        };
+        if !dry_run {
+            let record = audit::record(self.house.clock.now(), by, from, &command, &outcome);
+            let house = Arc::clone(&self.house);
+            let written = tokio::task::spawn_blocking(move || house.audit.write(&record)).await;
+            if let Ok(Err(error)) = written {
+                let text = format!("The audit log cannot be written: {error}. The change was made all the same.");
+                let _ = self.look(move |servers| servers.log().alarm(text)).await;
+            }
+        }
+        outcome
+    }
+
+    async fn carry_out(&self, by: &Operator, command: &Command, dry_run: bool) -> Result<Outcome, Fault> {
+        if let Some(done) = queue::carry_out(self, command, dry_run).await {
+            return done;
+        }
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Change { command: command.clone(), by: by.name.clone(), dry_run, answer };
+        self.orders.send(order).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())?
+    }
+
+    /// Looks at the virtual servers from within the service's loop.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Servers) -> T + Send + 'static) -> Result<T, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Look(Box::new(move |servers| {
+            // Whoever asked may have gone.
+            let _ = answer.send(look(servers));
+        }));
+        self.orders.send(order).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())
+    }
+}
+
+/// Carries out what the service's loop was asked for.
+pub(crate) async fn obey(order: Order, servers: &mut Servers, file: &ConfigFile) {
+    match order {
+        Order::Look(look) => look(servers),
+        Order::Change { command, by, dry_run, answer } => {
+            let outcome = config::change(servers, file, &command, &by, dry_run).await;
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+fn no_server(name: &str) -> Fault {
+    Fault::NotFound(format!("virtual server \"{name}\""))
+}
+
+fn ending() -> Fault {
+    Fault::Unavailable("the service is ending".into())
+}

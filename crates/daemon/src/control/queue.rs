@@ -1,0 +1,308 @@
+//! Queues for operators: their answers as views, commands as orders to them.
+
+use super::{Control, Fault, no_server};
+use relay::admin::view::{AttemptView, DestinationView, MessageSummary, MessageView, Outcome, Page, RecipientView};
+use relay::admin::{Command, Filter, Operator, QueueVerb, Sight, Which, may_see};
+use relay::envelope::{Envelope, Fate, Origin, QueueId};
+use relay::queue::DestinationOrder;
+use relay::queue::ask::{
+    self, Answer, Ask, DestinationSummary, DestinationsBy, MessageDetail, MessageState, Order, Selection, Tally,
+};
+use relay::scheduler::Forecast;
+use smtp::time::Timestamp;
+use std::time::Duration;
+
+/// Messages or destinations of one page.
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+impl Control {
+    /// Where mail waits, the longest queue first.
+    ///
+    /// # Errors
+    /// He may not see it, or there is no such virtual server.
+    pub async fn destinations(&self, by: &Operator, server: &str) -> Result<Vec<DestinationView>, Fault> {
+        may_see(by, Sight::Operation, Some(server))?;
+        let ask = Ask::Destinations { name: None, order: DestinationsBy::Waiting, skip: 0, limit: PAGE_ITEMS_MAX };
+        match self.ask(server, ask).await? {
+            Answer::Destinations { page, .. } => {
+                let now = self.house.clock.now();
+                Ok(page.iter().map(|summary| destination(summary, now)).collect())
+            }
+            other => Err(no_answer(&other)),
+        }
+    }
+
+    /// Messages that wait, oldest first; `after`: those behind this id.
+    ///
+    /// # Errors
+    /// He may not see it, there is no such virtual server, or the filter makes no sense.
+    pub async fn messages(
+        &self,
+        by: &Operator,
+        server: &str,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<MessageSummary>, Fault> {
+        may_see(by, Sight::Operation, Some(server))?;
+        let after = after.map(id).transpose()?;
+        let ask = Ask::Messages { filter: sieve(filter), after, limit: limit.clamp(1, PAGE_ITEMS_MAX) };
+        match self.ask(server, ask).await? {
+            Answer::Messages { page, more } => {
+                let now = self.house.clock.now();
+                let items: Vec<_> = page.iter().map(|message| summary(message, now)).collect();
+                let next = items.last().filter(|_| more).map(|last| last.id.clone());
+                Ok(Page { items, total: None, next })
+            }
+            other => Err(no_answer(&other)),
+        }
+    }
+
+    /// All about one message.
+    ///
+    /// # Errors
+    /// He may not see it, or there is no such virtual server or message.
+    pub async fn message(&self, by: &Operator, server: &str, name: &str) -> Result<MessageView, Fault> {
+        may_see(by, Sight::Operation, Some(server))?;
+        match self.ask(server, Ask::Message(id(name)?)).await? {
+            Answer::Message(Some(detail)) => Ok(message(&detail, self.house.clock.now())),
+            Answer::Message(None) => Err(Fault::NotFound(format!("message {name} in the queue"))),
+            other => Err(no_answer(&other)),
+        }
+    }
+
+    /// The last answer to a question.
+    async fn ask(&self, server: &str, ask: Ask) -> Result<Answer, Fault> {
+        let name = server.to_owned();
+        let answers = self.look(move |servers| servers.ask(&name, ask)).await?;
+        let last = answers.ok_or_else(|| no_server(server))?.last().await;
+        last.ok_or_else(|| Fault::Unavailable("the virtual server is stopping".into()))
+    }
+}
+
+/// Carries out a command that concerns a queue; `None`: it is another's.
+pub(super) async fn carry_out(control: &Control, command: &Command, dry_run: bool) -> Option<Result<Outcome, Fault>> {
+    let (server, ask) = match command {
+        Command::Queue { server, verb, which } => match order(*verb, which) {
+            Ok(ask) => (server, ask),
+            Err(fault) => return Some(Err(fault)),
+        },
+        Command::DestinationSuspend { server, destination } => {
+            (server, Ask::Destination(destination.as_str().into(), DestinationOrder::Suspend))
+        }
+        Command::DestinationResume { server, destination } => {
+            (server, Ask::Destination(destination.as_str().into(), DestinationOrder::Resume))
+        }
+        Command::DestinationRetry { server, destination } => {
+            (server, Ask::Destination(destination.as_str().into(), DestinationOrder::Retry))
+        }
+        _ => return None,
+    };
+    if dry_run {
+        return Some(count(control, server, ask).await);
+    }
+    Some(match control.ask(server, ask).await {
+        Ok(Answer::Done(tally)) => Ok(told(command, &tally)),
+        Ok(other) => Err(no_answer(&other)),
+        Err(fault) => Err(fault),
+    })
+}
+
+async fn count(control: &Control, server: &str, ask: Ask) -> Result<Outcome, Fault> {
+    let filter = match ask {
+        Ask::Order(_, Selection::Ids(ids)) => {
+            let text = format!("{} messages are named", ids.len());
+            return Ok(Outcome { text, count: ids.len() as u64, ..Outcome::default() });
+        }
+        Ask::Order(_, Selection::Filter(filter)) => filter,
+        Ask::Destination(name, _) => ask::Filter { destination: Some(name), ..Default::default() },
+        _ => return Err(Fault::invalid("this command does nothing with messages")),
+    };
+    match control.ask(server, Ask::Count(filter)).await? {
+        Answer::Count { messages, octets } => {
+            let text = format!("{messages} messages of {octets} octets match");
+            Ok(Outcome { text, count: messages, ..Outcome::default() })
+        }
+        other => Err(no_answer(&other)),
+    }
+}
+
+fn order(verb: QueueVerb, which: &Which) -> Result<Ask, Fault> {
+    let order = match verb {
+        QueueVerb::Retry => Order::Retry,
+        QueueVerb::Hold => Order::Hold,
+        QueueVerb::Release => Order::Release,
+        QueueVerb::Return => Order::Return,
+        QueueVerb::Delete => Order::Delete,
+    };
+    let selection = match which {
+        Which::Ids(names) => Selection::Ids(names.iter().map(|name| id(name)).collect::<Result<_, _>>()?),
+        Which::Matching(filter) => Selection::Filter(sieve(filter)),
+    };
+    Ok(Ask::Order(order, selection))
+}
+
+fn told(command: &Command, tally: &Tally) -> Outcome {
+    let verb = match command {
+        Command::Queue { verb: QueueVerb::Retry, .. } | Command::DestinationRetry { .. } => "tried again",
+        Command::Queue { verb: QueueVerb::Hold, .. } => "held",
+        Command::Queue { verb: QueueVerb::Release, .. } => "released",
+        Command::Queue { verb: QueueVerb::Return, .. } => "returned to their senders",
+        Command::Queue { verb: QueueVerb::Delete, .. } => "deleted",
+        Command::DestinationSuspend { .. } => "wait until the destination is resumed",
+        _ => "go on",
+    };
+    let mut text = format!("{} messages {verb}", tally.done);
+    for (number, words) in [
+        (tally.under_way, "are under way and were left alone"),
+        (tally.not_applicable, "were passed over, as it does not apply to them"),
+        (tally.gone, "are not in the queue any more"),
+        (tally.failed, "failed"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!("; {number} {words}"));
+        }
+    }
+    let troubles = tally.failures.iter().map(|(id, why)| format!("{id}: {why}")).collect();
+    Outcome { text, count: tally.done, troubles, ..Outcome::default() }
+}
+
+fn no_answer(answer: &Answer) -> Fault {
+    match answer {
+        Answer::Failed(why) => Fault::Unavailable(why.to_string()),
+        Answer::Busy => Fault::Unavailable("the queue has too many questions open; ask again in a moment".into()),
+        _ => Fault::Unavailable("the queue gave another answer than was asked for".into()),
+    }
+}
+
+fn id(name: &str) -> Result<QueueId, Fault> {
+    let fault = || Fault::invalid(format!("\"{name}\" is no id of a message: it has 16 hexadecimal digits"));
+    QueueId::parse(name).ok_or_else(fault)
+}
+
+fn sieve(filter: &Filter) -> ask::Filter {
+    let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Into::into);
+    ask::Filter {
+        sender: text(&filter.sender),
+        recipient: text(&filter.recipient),
+        address: None,
+        destination: text(&filter.destination),
+        older_than: filter.older_than_s.map(Duration::from_secs),
+        younger_than: filter.younger_than_s.map(Duration::from_secs),
+        reason: text(&filter.reason),
+        state: filter.held.filter(|held| *held).map(|_| MessageState::Held),
+    }
+}
+
+fn destination(summary: &DestinationSummary, now: Timestamp) -> DestinationView {
+    let standing = &summary.standing;
+    let state = if standing.suspended {
+        "suspended"
+    } else if standing.rest.is_some() {
+        "waiting"
+    } else if standing.paced.is_some() {
+        "paced"
+    } else if standing.connections > standing.idle {
+        "active"
+    } else {
+        "idle"
+    };
+    let empty_at = match &standing.forecast {
+        Forecast::Empty => Some("empty".to_owned()),
+        Forecast::At(at) => Some(at.rfc3339()),
+        _ => None,
+    };
+    DestinationView {
+        name: standing.name.to_string(),
+        state: state.into(),
+        messages: standing.waiting as u64,
+        oldest_s: summary.oldest.map_or(0, |oldest| now.since(oldest).as_secs()),
+        connections: u64::from(standing.connections),
+        last_answer: standing.rest.as_ref().map(|rest| rest.failure.text.to_string()),
+        next_try: summary.next_try.map(Timestamp::rfc3339),
+        empty_at,
+    }
+}
+
+fn summary(message: &ask::MessageSummary, now: Timestamp) -> MessageSummary {
+    MessageSummary {
+        id: message.id.to_string(),
+        sender: message.sender.to_string(),
+        recipient: message.recipient.to_string(),
+        recipients: u64::from(message.open),
+        size: message.size,
+        arrived: message.since.rfc3339(),
+        age_s: now.since(message.since).as_secs(),
+        destination: message.destinations.iter().map(|name| &**name).collect::<Vec<_>>().join(", "),
+        state: state_word(message.state).into(),
+        tries: u64::from(message.tries),
+        next_try: message.due.map(Timestamp::rfc3339),
+        last_answer: message.said.as_deref().map(str::to_owned),
+    }
+}
+
+fn state_word(state: MessageState) -> &'static str {
+    match state {
+        MessageState::UnderWay => "sending",
+        MessageState::Ready => "ready",
+        MessageState::Waiting => "waiting",
+        MessageState::Resting => "resting",
+        MessageState::Suspended => "suspended",
+        MessageState::Held => "held",
+        MessageState::Reporting => "reporting",
+    }
+}
+
+fn message(detail: &MessageDetail, now: Timestamp) -> MessageView {
+    let envelope = &detail.envelope;
+    let (origin, account) = match &envelope.origin {
+        Origin::Smtp { peer, helo, account } => (format!("smtp {peer} {helo}"), account.as_deref().map(str::to_owned)),
+        Origin::Pickup { file } => (format!("pickup {file}"), None),
+        Origin::Report { about } => (format!("report about {about}"), None),
+    };
+    let recipients = (0u32..).zip(&envelope.recipients);
+    MessageView {
+        summary: summary(&detail.summary, now),
+        origin,
+        account,
+        recipients: recipients
+            .map(|(index, recipient)| {
+                let waits = detail.waits.iter().find(|(at, ..)| *at == index);
+                let (state, tries, at, by, why) = fate(&recipient.fate);
+                RecipientView {
+                    address: recipient.address.to_string(),
+                    state: state.into(),
+                    tries,
+                    at: waits.and_then(|(_, _, due)| *due).or(at).map(Timestamp::rfc3339),
+                    destination: waits.map(|(_, name, _)| name.to_string()).or(by).unwrap_or_default(),
+                    why,
+                }
+            })
+            .collect(),
+        attempts: attempts(envelope),
+    }
+}
+
+fn fate(fate: &Fate) -> (&'static str, u64, Option<Timestamp>, Option<String>, Option<String>) {
+    match fate {
+        Fate::Pending { tries, due } => ("queued", u64::from(*tries), Some(*due), None, None),
+        Fate::Held => ("held", 0, None, None, None),
+        Fate::Delivered { at, by } => ("delivered", 0, Some(*at), Some(by.to_string()), None),
+        Fate::Failed(failure) => ("failed", 0, None, None, Some(failure.text.to_string())),
+        Fate::Reported { at } => ("reported", 0, Some(*at), None, None),
+        Fate::Badmail { at } => ("badmail", 0, Some(*at), None, None),
+        Fate::Deleted { at } => ("deleted", 0, Some(*at), None, None),
+    }
+}
+
+fn attempts(envelope: &Envelope) -> Vec<AttemptView> {
+    let address = |index: &u32| envelope.recipients.get(*index as usize).map(|to| to.address.to_string());
+    let view = |attempt: &relay::envelope::Attempt| AttemptView {
+        at: attempt.at.rfc3339(),
+        host: attempt.host.to_string(),
+        recipients: attempt.recipients.iter().filter_map(address).collect(),
+        said: attempt.said.to_string(),
+        channel: attempt.channel.as_ref().map(ToString::to_string),
+    };
+    envelope.attempts.iter().map(view).collect()
+}

@@ -1,0 +1,105 @@
+//! What operators see of the virtual servers, and what they change by the configuration.
+
+use super::servers::{Running, needs_restart};
+use super::{Loaded, Servers};
+use crate::control::Versions;
+use crate::runtime::Answers;
+use relay::admin::view::{ServerState, ServerView};
+use relay::config::{Config, VirtualServer};
+use relay::queue::ask::Ask;
+use std::path::Path;
+
+impl Servers {
+    /// Makes what runs what was loaded; what could not be done, each in a sentence.
+    pub async fn take_over(&mut self, loaded: &Loaded) -> Vec<String> {
+        let faults = self.carry_out(&loaded.config).await;
+        self.source = Some(loaded.source.clone());
+        faults
+    }
+
+    /// The text of the configuration that is in force.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    /// The folder of what the program keeps for itself.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Earlier configurations.
+    #[must_use]
+    pub fn versions(&self) -> Versions {
+        Versions::at(&self.state)
+    }
+
+    /// Asks the queue of a running virtual server something, or gives it an order.
+    #[must_use]
+    pub fn ask(&self, name: &str, ask: Ask) -> Option<Answers> {
+        let running = self.running.iter().find(|running| &*running.server.name == name)?;
+        Some(running.runtime.asker().ask(ask))
+    }
+
+    /// All virtual servers, in the configuration's order.
+    #[must_use]
+    pub fn views(&self) -> Vec<ServerView> {
+        self.configured.iter().map(|server| self.view(server)).collect()
+    }
+
+    fn view(&self, server: &VirtualServer) -> ServerView {
+        let running = self.running.iter().find(|running| running.server.name == server.name);
+        let listen: Vec<String> =
+            running.map(Running::addresses).unwrap_or_default().iter().map(ToString::to_string).collect();
+        let state = if running.is_some() { ServerState::Running } else { ServerState::Failed };
+        let totals = running.map(|running| running.runtime.totals()).unwrap_or_default();
+        let mut trouble = Vec::new();
+        if running.is_none() {
+            trouble.push("it does not run; the log says why".to_owned());
+        }
+        let missing = server.general.listen.len().saturating_sub(listen.len());
+        if running.is_some() && missing > 0 {
+            trouble.push(format!("{missing} of its addresses are not open; the log says why"));
+        }
+        ServerView {
+            name: server.name.to_string(),
+            state,
+            trouble,
+            listen,
+            home: server.home.display().to_string(),
+            fqdn: server.delivery.fqdn.to_string(),
+            sessions_in: running.map_or(0, |running| running.listeners.sessions().open() as u64),
+            sessions_out: totals.connections as u64,
+            queue: totals.messages as u64,
+            destinations: totals.destinations as u64,
+        }
+    }
+
+    /// What a new configuration would restart or rebind, in words.
+    #[must_use]
+    pub fn restarts(&self, config: &Config) -> Vec<String> {
+        let mut words = Vec::new();
+        let all = self.dns != config.dns;
+        for running in &self.running {
+            let old = &running.server;
+            let Some(new) = config.servers.iter().find(|server| server.name == old.name) else {
+                words.push(format!("'{}' is stopped", old.name));
+                continue;
+            };
+            if all || needs_restart(old, new) {
+                words.push(format!("'{}' is restarted: its sessions end", old.name));
+                continue;
+            }
+            let (before, after): (Vec<_>, Vec<_>) =
+                (old.general.addresses().collect(), new.general.addresses().collect());
+            let closed = before.iter().filter(|address| !after.contains(address));
+            words.extend(closed.map(|address| format!("'{}' listens no more on {address}", old.name)));
+            let opened = after.iter().filter(|address| !before.contains(address));
+            words.extend(opened.map(|address| format!("'{}' listens on {address}", old.name)));
+        }
+        let new = config.servers.iter().filter(|new| !self.running.iter().any(|old| old.server.name == new.name));
+        words.extend(new.map(|new| format!("'{}' is started", new.name)));
+        words
+    }
+}
