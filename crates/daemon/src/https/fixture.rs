@@ -71,10 +71,15 @@ pub(crate) struct Website {
 impl Website {
     /// At `https://localhost:PORT`. Each request is answered on a thread of its own; `None` closes the connection.
     pub(crate) fn start(answer: impl Fn(&Asked) -> Option<Says> + Send + Sync + 'static) -> Website {
+        Website::named(&["localhost"], answer)
+    }
+
+    /// The same with a certificate for other names.
+    pub(crate) fn named(names: &[&str], answer: impl Fn(&Asked) -> Option<Says> + Send + Sync + 'static) -> Website {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let authority = Authority::new(&format!("Authority of {port}"));
-        let Signed { certificate, key } = authority.issue(&["localhost"]);
+        let Signed { certificate, key } = authority.issue(names);
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
         let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();

@@ -6,7 +6,7 @@
 //! domain's servers say since. A fetch that fails is told of in the log and not tried again for five minutes.
 
 use super::fetch::Fetch;
-use super::shelf::Shelf;
+use super::shelf::{KEPT_MAX, Shelf};
 use crate::clock::Clock;
 use crate::dns::{Resolver, ascii};
 use crate::log::Log;
@@ -64,13 +64,13 @@ impl MtaSts {
     /// Keeps policies in the folder `mta-sts` of the state folder, made when there is one to keep.
     #[must_use]
     pub fn new(state: &Path, log: Log, clock: Clock) -> MtaSts {
-        MtaSts::with(Shelf::new(state, false), Fetch::default(), log, clock)
+        MtaSts::with(Shelf::new(state, KEPT_MAX), Fetch::default(), log, clock)
     }
 
     /// For a look beside the service: knows what it has kept, and writes nothing.
     #[must_use]
     pub fn reading(state: &Path, clock: Clock) -> MtaSts {
-        MtaSts::with(Shelf::new(state, true), Fetch::default(), Log::nowhere(), clock)
+        MtaSts::with(Shelf::new(state, 0), Fetch::default(), Log::nowhere(), clock)
     }
 
     pub(super) fn with(shelf: Shelf, fetch: Fetch, log: Log, clock: Clock) -> MtaSts {

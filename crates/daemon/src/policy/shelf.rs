@@ -17,13 +17,14 @@ const FILE_MAX: u64 = 2 * POLICY_MAX as u64;
 #[derive(Clone, Debug)]
 pub(super) struct Shelf {
     folder: PathBuf,
-    /// Nothing is written.
-    read_only: bool,
+    /// How many there may be; none are written if it is 0.
+    room: usize,
 }
 
 impl Shelf {
-    pub(super) fn new(state: &Path, read_only: bool) -> Shelf {
-        Shelf { folder: state.join("mta-sts"), read_only }
+    /// Below the state folder, with room for so many.
+    pub(super) fn new(state: &Path, room: usize) -> Shelf {
+        Shelf { folder: state.join("mta-sts"), room }
     }
 
     /// What is kept of a domain; `None` for a file that is not there, or cannot be understood.
@@ -36,7 +37,7 @@ impl Shelf {
     /// # Errors
     /// It cannot be written, and what to do.
     pub(super) fn keep(&self, domain: &Domain, kept: &Kept, now: Timestamp) -> Result<(), String> {
-        if self.read_only {
+        if self.room == 0 {
             return Ok(());
         }
         let what =
@@ -44,7 +45,7 @@ impl Shelf {
         place::private_folder(&self.folder).map_err(|fault| what(&fault))?;
         let file = self.folder.join(domain.as_str());
         if !file.exists() && !self.has_room(now) {
-            return Err(what(&format_args!("there are {KEPT_MAX} in {}", self.folder.display())));
+            return Err(what(&format_args!("there are {} in {}", self.room, self.folder.display())));
         }
         place::write(&file, kept.print().as_bytes(), Readers::Owner).map_err(|fault| what(&fault))
     }
@@ -52,7 +53,7 @@ impl Shelf {
     /// Is there room, perhaps when those are gone whose time is over, and what is no policy?
     fn has_room(&self, now: Timestamp) -> bool {
         let files = || fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
-        if files().count() < KEPT_MAX {
+        if files().count() < self.room {
             return true;
         }
         for file in files() {
@@ -60,7 +61,7 @@ impl Shelf {
                 let _ = fs::remove_file(file.path());
             }
         }
-        files().count() < KEPT_MAX
+        files().count() < self.room
     }
 }
 
