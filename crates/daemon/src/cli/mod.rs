@@ -15,6 +15,7 @@ mod trial;
 
 use crate::auth;
 use crate::clock::Clock;
+use crate::dns::Resolver;
 use crate::log::Log;
 use crate::service::{self, ConfigFile, Loaded, Servers, Service};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -174,6 +175,9 @@ fn check(file: &ConfigFile) -> ExitCode {
     let mut faults = certificate::faults(&loaded.config);
     for (server, fault) in auth::faults(&loaded.config) {
         faults.push_str(&format!("'{server}': {fault}\n"));
+    }
+    if let Err(error) = Resolver::new(&loaded.config.dns) {
+        faults.push_str(&format!("{error}\n"));
     }
     if !faults.is_empty() {
         complain(&faults);

@@ -50,6 +50,8 @@ pub(crate) enum Say {
     Truncated,
     /// This record, where other servers and hints stand, and no answer.
     Beside(Value),
+    /// These, good for so many seconds.
+    Brief(u8, Vec<Value>),
     /// This record, after a while.
     Late(Duration, Value),
     /// No answer at all.
@@ -184,6 +186,13 @@ fn answer(query: &[u8], tcp: bool, zone: &Zone, asked: &Mutex<Vec<Question>>) ->
             octets
         }
         Say::Beside(data) => message(id, 0, raw, &[], &print(&[(owner, &data)])),
+        Say::Brief(seconds, records) => {
+            let answers: Vec<_> = records.iter().map(|data| (owner, data)).collect();
+            let mut octets = message(id, 0, raw, &[], &[]);
+            octets[7] = u8::try_from(answers.len()).unwrap();
+            print(&answers).iter().for_each(|record| octets.extend(record_octets(record, seconds.into())));
+            octets
+        }
         Say::Late(_, data) => message(id, 0, raw, &print(&[(owner, &data)]), &[]),
         Say::Silence => return (None, wait),
         Say::Octets(octets) => [&id[..], &octets].concat(),
@@ -246,12 +255,18 @@ fn message(
         out.extend(u16::try_from(count).unwrap().to_be_bytes());
     }
     out.extend(question);
-    for (owner, kind, data) in answers.iter().chain(authority) {
-        out.extend(name_octets(owner));
-        out.extend(kind.to_be_bytes());
-        out.extend([0, 1, 0, 0, 1, 44]);
-        out.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
-        out.extend(data);
+    for record in answers.iter().chain(authority) {
+        out.extend(record_octets(record, 300));
     }
+    out
+}
+
+fn record_octets((owner, kind, data): &(&str, u16, Vec<u8>), ttl: u32) -> Vec<u8> {
+    let mut out = name_octets(owner);
+    out.extend(kind.to_be_bytes());
+    out.extend([0, 1]);
+    out.extend(ttl.to_be_bytes());
+    out.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+    out.extend(data);
     out
 }

@@ -110,6 +110,18 @@ async fn answers_are_kept_and_so_is_their_absence() {
 }
 
 #[tokio::test]
+async fn an_answer_is_kept_as_long_as_it_says_and_no_longer() {
+    let (resolver, server) = resolver(|_| Say::Brief(1, vec![mx(1, "a.test")])).await;
+    let began = std::time::Instant::now();
+    while server.asked().len() < 2 {
+        assert!(resolver.mx(&domain("x.test")).await.0.is_ok());
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody asks again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn names_beyond_ascii_are_asked_for_as_a_labels() {
     let (resolver, server) = resolver(|_| Say::Records(vec![mx(1, "a.test")])).await;
     assert!(resolver.mx(&domain("Bücher.test")).await.0.is_ok());

@@ -286,7 +286,7 @@ async fn a_restart_forgets_nothing_and_an_old_policy_is_fetched_anew_beside_the_
 #[tokio::test]
 async fn on_the_disk_there_is_room_for_so_many_and_those_that_are_over_go_first() {
     let rig = Rig::new(text("enforce", "a.test")).await;
-    let files = || std::fs::read_dir(rig.state.path().join("mta-sts")).map_or(0, |files| files.count());
+    let files = || std::fs::read_dir(rig.state.path().join("mta-sts")).map_or(0, Iterator::count);
     assert_eq!(rig.policy(&rig.with_room(0, 0)).await, enforced("a.test"));
     assert_eq!(files(), 0, "for a look nothing is written");
     let shelf = Shelf::new(rig.state.path(), 2);
