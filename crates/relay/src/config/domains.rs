@@ -2,6 +2,7 @@
 
 mod routed;
 
+use super::open::is_everybodys;
 use super::quantity::{KB, TB};
 use super::read::{Fault, Placed, Reader, Span, Table, tidy};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
@@ -264,7 +265,7 @@ fn entry<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>, around: &Around<'_>)
         let hint = format!("write \"{}\", and \"{}\" as an alias", name.value.name, name.value);
         reader.problems.note(name.span.clone(), "the default domain completes addresses: it cannot be a pattern", hint);
     }
-    if allow_relay && is_everybody(&name.value) {
+    if allow_relay && name.value.below && is_everybodys(&name.value.name) {
         let text = format!("this is nearly an open relay: everybody could send to all of {:?}", name.value.to_string());
         let hint = "name the domains that your own servers take mail for";
         reader.problems.note(name.span.clone(), text, hint);
@@ -297,12 +298,6 @@ fn refuse_misplaced(reader: &mut Reader<'_>, table: Table<'_, '_>, kind: Kind) {
         };
         reader.problems.note(table.span_of(setting), text, hint);
     }
-}
-
-/// All below a public suffix of one label: `*.com`.
-fn is_everybody(pattern: &DomainPattern) -> bool {
-    let name = pattern.name.as_str();
-    pattern.below && !name.contains('.') && !is_inner_name(name)
 }
 
 /// A single label below which nobody outside can have a name.

@@ -84,11 +84,9 @@ fn by_entries(table: Table<'_, '_>, connection: &AccessList, entries: &[Entry], 
         }
     }
     let all = union(shares);
-    for (family, is_half) in [("IPv4", all.is_half(true)), ("IPv6", all.is_half(false))] {
-        if is_half && found.is_empty() {
-            let text = format!("the list has half of all {family} addresses or more");
-            found.push((table.span_of(&ONLY), text, "list the networks of your own machines only"));
-        }
+    if all.are_too_many() && found.is_empty() {
+        let text = "all together these are more than your own machines".to_owned();
+        found.push((table.span_of(&ONLY), text, "list the networks of your own machines only"));
     }
     found
 }
@@ -100,7 +98,7 @@ fn by_exception(table: Table<'_, '_>, connection: &AccessList, entries: &[Entry]
     let open = |part: Addresses| part.common(&may_relay);
     let parts: Vec<Addresses> = parts(connection).into_iter().map(open).collect();
     let all = union(parts.clone());
-    if !(parts.iter().any(Addresses::are_strangers) || all.is_half(true) || all.is_half(false)) {
+    if !(parts.iter().any(Addresses::are_strangers) || all.are_too_many()) {
         return Vec::new();
     }
     let text = if entries.is_empty() {
@@ -136,7 +134,7 @@ fn of_entry(entry: &Entry) -> Addresses {
 const REGISTRIES: [&str; 13] = ["co", "com", "net", "org", "gov", "edu", "ac", "or", "ne", "go", "gob", "mil", "nom"];
 
 /// Can everybody have a name there?
-fn is_everybodys(domain: &Domain) -> bool {
+pub(super) fn is_everybodys(domain: &Domain) -> bool {
     match domain.as_str().split_once('.') {
         None => domain.as_str() != "localhost" && !is_inner_name(domain.as_str()),
         Some((_, "arpa")) => true,
@@ -174,6 +172,9 @@ const LAST_V6: u128 = u128::MAX;
 const OWN_V4: u128 = 1 << 24;
 const OWN_V6: u128 = 1 << 112;
 
+/// So many networks of that size are more than several organisations together have.
+const OWN_NETWORKS: u128 = 16;
+
 /// The IPv6 networks that nobody outside can have: unique local and link-local addresses (RFC 4193, RFC 4291 §2.5.6).
 const INNER_V6: [(u128, u8); 2] = [(0xfc00 << 112, 7), (0xfe80 << 112, 10)];
 
@@ -201,14 +202,33 @@ impl Addresses {
         Addresses { v4: overlap(&self.v4, &other.v4), v6: overlap(&self.v6, &other.v6) }
     }
 
-    /// More than one organisation can have: there are strangers among them.
+    /// More than one organisation can have in one network: there are strangers among them.
     fn are_strangers(&self) -> bool {
-        count(&self.v4) > OWN_V4 || count(&self.outer_v6()) > OWN_V6
+        self.are_more_than(1)
     }
 
-    /// Half of a family or more.
-    fn is_half(&self, v4: bool) -> bool {
-        if v4 { count(&self.v4) > LAST_V4 / 2 } else { count(&self.outer_v6()) > LAST_V6 / 2 - LAST_V6 / 64 }
+    /// More than anybody's networks can have together.
+    fn are_too_many(&self) -> bool {
+        self.are_more_than(OWN_NETWORKS)
+    }
+
+    fn are_more_than(&self, networks: u128) -> bool {
+        let v4 = merged([self.v4.clone(), self.translated()].concat());
+        count(&v4) > networks * OWN_V4 || count(&self.outer_v6()) > networks * OWN_V6
+    }
+
+    /// The IPv4 addresses whose hosts come in these IPv6 clothes: by 6to4 (RFC 3056 §2), by a translator (RFC 6052 §2.1), by Teredo
+    /// (RFC 4380 §4). What looks like one network there is the whole world.
+    fn translated(&self) -> Vec<(u128, u128)> {
+        let within = |first: u128, prefix: u32| overlap(&self.v6, &[(first, first + (u128::MAX >> prefix))]);
+        let low = |address: u128| address & LAST_V4;
+        let by_6to4 = within(0x2002 << 112, 16).into_iter().map(|(first, last)| (low(first >> 80), low(last >> 80)));
+        let by_translator = within(0x0064_ff9b << 96, 96).into_iter().map(|(first, last)| (low(first), low(last)));
+        let by_teredo = within(0x2001_0000 << 96, 32).into_iter().map(|(first, last)| {
+            // The client's address is written with each bit turned over.
+            if first >> 32 == last >> 32 { (low(!last), low(!first)) } else { (0, LAST_V4) }
+        });
+        by_6to4.chain(by_translator).chain(by_teredo).collect()
     }
 
     fn outer_v6(&self) -> Vec<(u128, u128)> {
