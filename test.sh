@@ -142,8 +142,17 @@ check 'cargo clippy' cargo clippy --workspace --all-targets --locked --quiet -- 
 
 if [ "$kerberos" = yes ]; then
   check 'cargo clippy, with Kerberos' cargo clippy -p daemon --features kerberos --all-targets --locked --quiet -- -D warnings
+  check 'the rules of GSSAPI' cargo test -p daemon --features kerberos --locked --lib -- kerberos::
   check 'GSSAPI with an MIT key distribution centre' \
     cargo test -p daemon --features kerberos --locked --test main -- with_kerberos::
+fi
+
+# A workspace of its own, so that nothing above needs the fuzzer's engine, which is built from C++.
+if command -v c++ >/dev/null 2>&1; then
+  check 'the fuzz targets compile' \
+    env CARGO_TARGET_DIR="$PWD/fuzz/target" cargo check --manifest-path fuzz/Cargo.toml --locked --quiet
+else
+  unable+=("the fuzz targets (c++ is missing)")
 fi
 
 log=$(mktemp)
