@@ -107,13 +107,20 @@ impl Realm {
     /// The relay with that keytab and an account for alice; NTLM is on beside GSSAPI, SCRAM needs nothing.
     fn relay(&self, keytab: &str) -> Relay {
         let mut relay = Relay::prepare(&self.site, &self.settings(keytab));
+        self.add_account();
+        relay.up_by(&mut environment(relay.command(), &self.site));
+        relay
+    }
+
+    fn add_account(&self) {
+        if self.path("accounts.toml").exists() {
+            return;
+        }
         let mut add = Command::new(PROGRAM);
         add.args(["account", "add", "alice", "--password-stdin", "--accounts"]).arg(self.path("accounts.toml"));
         let mut child = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"other\n").unwrap();
         assert!(child.wait().unwrap().success());
-        relay.up_by(&mut environment(relay.command(), &self.site));
-        relay
     }
 
     fn settings(&self, keytab: &str) -> Settings {
@@ -140,6 +147,7 @@ impl Realm {
 
     fn check(&self, keytab: &str) -> (bool, String) {
         let relay = Relay::prepare(&self.site, &self.settings(keytab));
+        self.add_account();
         let output = run(environment(Command::new(PROGRAM), &self.site).args(["check", "--config"]).arg(&relay.config));
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
