@@ -52,6 +52,8 @@ pub(super) struct Own<'a> {
     pub listeners: &'a [SocketAddr],
     /// What domains publish by MTA-STS.
     pub mta_sts: bool,
+    /// Mail hosts on this machine, where the DNS names such.
+    pub mx_loopback: bool,
 }
 
 /// See the module.
@@ -167,7 +169,8 @@ impl<'a> Candidates<'a> {
         };
         let (hosts, mut protections) = self.look_up_group(names, &located, direct.port).await;
         let (listeners, port) = (self.own.listeners, direct.port);
-        for target in exchanges.found(hosts, &|ip| is_ours(listeners, SocketAddr::new(ip, port))) {
+        let is_ours = |ip| is_ours(listeners, SocketAddr::new(ip, port));
+        for target in exchanges.found(hosts, &is_ours, self.own.mx_loopback) {
             direct.tried = true;
             let address = SocketAddr::new(target.ip, port);
             match protections.get(&target.name) {

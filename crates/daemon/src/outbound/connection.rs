@@ -82,7 +82,12 @@ async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<
     let began = Instant::now();
     let listeners: Vec<SocketAddr> = shared.server.general.addresses().collect();
     let delivery = &shared.server.delivery;
-    let own = Own { fqdn: &delivery.fqdn, listeners: &listeners, mta_sts: delivery.mta_sts };
+    let own = Own {
+        fqdn: &delivery.fqdn,
+        listeners: &listeners,
+        mta_sts: delivery.mta_sts,
+        mx_loopback: delivery.mx_loopback,
+    };
     let settings = Arc::new(settings(shared, parcel.hop.protocol));
     let mut candidates = Candidates::of(&parcel.hop, &shared.policies, own);
     while let Some(candidate) = candidates.next().await {

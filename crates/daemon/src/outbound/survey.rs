@@ -41,7 +41,12 @@ pub struct Stop {
 pub async fn survey(server: &VirtualServer, hop: &NextHop, policies: &Policies) -> Survey {
     let listeners: Vec<SocketAddr> = server.general.addresses().collect();
     let delivery = &server.delivery;
-    let own = Own { fqdn: &delivery.fqdn, listeners: &listeners, mta_sts: delivery.mta_sts };
+    let own = Own {
+        fqdn: &delivery.fqdn,
+        listeners: &listeners,
+        mta_sts: delivery.mta_sts,
+        mx_loopback: delivery.mx_loopback,
+    };
     let mut candidates = Candidates::of(hop, policies, own);
     let mut stops = Vec::new();
     while let Some(candidate) = candidates.next().await {

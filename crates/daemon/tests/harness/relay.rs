@@ -62,7 +62,8 @@ impl Settings {
 
     pub fn dns(mut self, at: SocketAddr) -> Settings {
         self.dns = Some(at);
-        self
+        // The mail hosts that it names are this machine's.
+        self.delivery("mx_loopback = true")
     }
 
     pub fn dns_more(mut self, line: &str) -> Settings {

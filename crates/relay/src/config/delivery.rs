@@ -219,6 +219,18 @@ pub static MTA_STS: Setting = Setting {
 proves their name.",
 };
 
+/// `delivery.mx_loopback`
+pub static MX_LOOPBACK: Setting = Setting {
+    name: "delivery.mx_loopback",
+    tab: Tab::Delivery,
+    label: "Mail hosts that the DNS names may be on this machine",
+    unit: Unit::Switch,
+    default: Preset::Switch(false),
+    range: Range::Any,
+    help: "Whether mail is sent to 127.0.0.0/8 and ::1 when a domain's MX or address records say so. Anybody can write that into the \
+DNS of a domain of his own, and so reach servers that trust this machine. A smart host or a domain's `route` may be on this machine in any case.",
+};
+
 /// `delivery.fqdn`
 pub static FQDN: Setting = Setting {
     name: "delivery.fqdn",
@@ -300,6 +312,7 @@ pub(super) fn read<'s>(
         smart_host_use,
         terms: Arc::new(terms),
         mta_sts: reader.switch(table, &MTA_STS),
+        mx_loopback: reader.switch(table, &MX_LOOPBACK),
     };
     Some((delivery, hosts))
 }

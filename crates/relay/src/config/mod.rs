@@ -303,6 +303,8 @@ pub struct Delivery {
     pub terms: Arc<Terms>,
     /// What domains publish by MTA-STS is heeded.
     pub mta_sts: bool,
+    /// Mail hosts that the DNS names may have loopback addresses.
+    pub mx_loopback: bool,
 }
 
 impl Delivery {

@@ -150,6 +150,7 @@ home = @HOME@
   #authority = "tls/authorities.pem"           # default: the system's authorities
   #bind = ["192.0.2.1"]                        # default: as the system chooses
   #mta_sts = true                              # heed what domains publish
+  #mx_loopback = false                         # mail hosts named by the DNS may be on this machine
 
   # Bounds of the queue
   [virtual_server.queue]

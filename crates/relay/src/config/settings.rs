@@ -296,6 +296,7 @@ const OWN: &[&Setting] = &[
     &delivery::TLS,
     &delivery::AUTHORITY,
     &delivery::MTA_STS,
+    &delivery::MX_LOOPBACK,
     &delivery::BIND,
     &queue::MEMORY_MAX,
     &queue::JOURNAL_MAX,

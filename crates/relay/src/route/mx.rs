@@ -90,7 +90,7 @@ struct Troubles {
     ourselves: Option<Domain>,
     /// A name whose addresses could not be looked up now, and why.
     unanswered: Option<(Domain, Box<str>)>,
-    /// An address at which no host can be.
+    /// An address at which no host can be, or at which mail is not sent to one.
     unusable: Option<(Domain, IpAddr)>,
 }
 
@@ -180,8 +180,9 @@ impl Exchanges {
     }
 
     /// What the look-ups of the names from [`Exchanges::next`] brought → the targets to try now, in order: host after
-    /// host, of each the IPv6 and IPv4 addresses in turn. `is_ours` says whether this server listens at an address.
-    pub fn found(&mut self, hosts: Vec<Addresses>, is_ours: &dyn Fn(IpAddr) -> bool) -> Vec<Target> {
+    /// host, of each the IPv6 and IPv4 addresses in turn. `is_ours` says whether this server listens at an address;
+    /// `loopback`, whether the DNS may send us to other servers of this machine.
+    pub fn found(&mut self, hosts: Vec<Addresses>, is_ours: &dyn Fn(IpAddr) -> bool, loopback: bool) -> Vec<Target> {
         let mut targets = Vec::new();
         for host in hosts {
             let Addresses { name, v6, v4 } = host;
@@ -196,7 +197,7 @@ impl Exchanges {
                     self.groups.clear();
                     return Vec::new();
                 }
-                if is_usable(ip) {
+                if is_usable(ip) && !is_link_local(ip) && (loopback || !ip.to_canonical().is_loopback()) {
                     targets.push(Target { name: name.clone(), ip });
                 } else {
                     self.troubles.unusable.get_or_insert((name.clone(), ip));
@@ -226,6 +227,14 @@ impl Exchanges {
                      here or correct its MX records."
                 ),
             );
+        }
+        if let Some((name, ip)) = &self.troubles.unusable
+            && ip.to_canonical().is_loopback()
+        {
+            return no_route(format!(
+                "The mail host {name} of {domain} has the address {ip}, which is that of whatever machine asks, and this \
+                 server sends no mail there (delivery.mx_loopback). Its DNS records need to be corrected."
+            ));
         }
         if let Some((name, ip)) = &self.troubles.unusable {
             return no_route(format!(
@@ -263,12 +272,21 @@ pub fn interleave(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// May a host be at this address? Not at "any", a group, or everybody: connecting there would reach this machine or
-/// many. Loopback and private addresses are left to the sites that use them in their own DNS.
+/// many. (Whoever may write into the DNS of a domain must not make us knock at other doors: of what it names, link-local
+/// addresses, where clouds keep their secrets, are never used, and loopback addresses only where `delivery.mx_loopback` says
+/// so. Private addresses are those of the sites that use them in their own DNS.)
 #[must_use]
 pub fn is_usable(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => !(ip.octets()[0] == 0 || ip.is_multicast() || ip == Ipv4Addr::BROADCAST),
         IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast()),
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
 

@@ -60,6 +60,7 @@ fn a_name_and_a_home_are_enough() {
             smart_host_use: SmartHostUse::Always,
             terms: Arc::new(Terms::plain()),
             mta_sts: true,
+            mx_loopback: false,
         }
     );
     assert_eq!(

@@ -117,7 +117,7 @@ impl Site {
         let text = format!(
             "[[virtual_server]]\nname = \"x\"\nhome = \"/nowhere\"\n\
              general.listen = [\"127.0.0.1:2\"]\n\
-             [virtual_server.delivery]\nfqdn = \"relay.test\"\ntimeout = \"10 min\"\n{delivery}\n\
+             [virtual_server.delivery]\nfqdn = \"relay.test\"\ntimeout = \"10 min\"\nmx_loopback = true\n{delivery}\n\
              [[virtual_server.domain]]\nname = \"here.test\"\nkind = \"default\"\n"
         );
         let config = Config::parse(&text, "test.toml", "host.test").unwrap_or_else(|problems| panic!("{problems:?}"));

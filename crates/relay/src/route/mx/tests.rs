@@ -100,7 +100,7 @@ fn no_mx_means_the_domain_itself() {
     assert_eq!(order(Err(DnsFault::NoRecords)), "x.test");
     let mut exchanges = read(Err(DnsFault::NoRecords)).unwrap();
     exchanges.next();
-    assert_eq!(show(&exchanges.found(vec![host("x.test", &[], &["192.0.2.1"])], &nobody)), "x.test=192.0.2.1");
+    assert_eq!(show(&exchanges.found(vec![host("x.test", &[], &["192.0.2.1"])], &nobody, false)), "x.test=192.0.2.1");
 }
 
 #[test]
@@ -110,12 +110,12 @@ fn what_does_not_exist_is_not_what_was_not_answered() {
     // Neither MX nor address.
     let mut exchanges = read(Err(DnsFault::NoRecords)).unwrap();
     exchanges.next();
-    assert_eq!(exchanges.found(vec![host("x.test", &[], &[])], &nobody), []);
+    assert_eq!(exchanges.found(vec![host("x.test", &[], &[])], &nobody, false), []);
     assert_eq!(exchanges.failure().status.to_string(), "5.1.2");
     // No MX, and the addresses were not answered.
     let mut exchanges = read(Err(DnsFault::NoRecords)).unwrap();
     exchanges.next();
-    exchanges.found(vec![Addresses { name: domain("x.test"), v6: ips(&[]), v4: timed_out() }], &nobody);
+    exchanges.found(vec![Addresses { name: domain("x.test"), v6: ips(&[]), v4: timed_out() }], &nobody, false);
     assert_eq!(exchanges.failure().status.to_string(), "4.4.3");
 }
 
@@ -124,17 +124,17 @@ fn mx_hosts_without_addresses() {
     let groups = Ok(vec![mx(10, "a.test"), mx(20, "b.test")]);
     let mut exchanges = read(groups.clone()).unwrap();
     exchanges.next();
-    exchanges.found(vec![host("a.test", &[], &[])], &nobody);
+    exchanges.found(vec![host("a.test", &[], &[])], &nobody, false);
     exchanges.next();
     let missing = Addresses { name: domain("b.test"), v6: Err(DnsFault::NoSuchName), v4: Err(DnsFault::NoSuchName) };
-    exchanges.found(vec![missing], &nobody);
+    exchanges.found(vec![missing], &nobody, false);
     assert_eq!(exchanges.failure().status.to_string(), "5.4.4");
     // One that was not answered makes it wait, wherever it stands.
     let mut exchanges = read(groups).unwrap();
     exchanges.next();
-    exchanges.found(vec![Addresses { name: domain("a.test"), v6: timed_out(), v4: ips(&[]) }], &nobody);
+    exchanges.found(vec![Addresses { name: domain("a.test"), v6: timed_out(), v4: ips(&[]) }], &nobody, false);
     exchanges.next();
-    exchanges.found(vec![host("b.test", &[], &[])], &nobody);
+    exchanges.found(vec![host("b.test", &[], &[])], &nobody, false);
     assert_eq!(exchanges.failure().status.to_string(), "4.4.3");
 }
 
@@ -143,7 +143,7 @@ fn one_family_is_enough() {
     let mut exchanges = read(Ok(vec![mx(10, "a.test")])).unwrap();
     exchanges.next();
     let half = Addresses { name: domain("a.test"), v6: timed_out(), v4: ips(&["192.0.2.1"]) };
-    assert_eq!(show(&exchanges.found(vec![half], &nobody)), "a.test=192.0.2.1");
+    assert_eq!(show(&exchanges.found(vec![half], &nobody, false)), "a.test=192.0.2.1");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn families_take_turns_ipv6_first() {
     let a = host("a.test", &["2001:db8::1"], &["192.0.2.1", "192.0.2.2"]);
     let b = host("b.test", &["2001:db8::2", "2001:db8::3"], &["192.0.2.3"]);
     assert_eq!(
-        show(&exchanges.found(vec![a, b], &nobody)),
+        show(&exchanges.found(vec![a, b], &nobody, false)),
         "a.test=2001:db8::1 a.test=192.0.2.1 a.test=192.0.2.2 b.test=2001:db8::2 b.test=192.0.2.3 b.test=2001:db8::3"
     );
 }
@@ -175,18 +175,18 @@ fn our_own_address_ends_the_list() {
     let answer = Ok(vec![mx(10, "a.test"), mx(20, "b.test"), mx(20, "alias.test"), mx(30, "c.test")]);
     let mut exchanges = read(answer.clone()).unwrap();
     exchanges.next();
-    assert_eq!(exchanges.found(vec![host("a.test", &[], &["192.0.2.1"])], &ours).len(), 1);
+    assert_eq!(exchanges.found(vec![host("a.test", &[], &["192.0.2.1"])], &ours, false).len(), 1);
     exchanges.next();
     let group = vec![host("b.test", &[], &["192.0.2.2"]), host("alias.test", &[], &["192.0.2.25"])];
-    assert_eq!(exchanges.found(group, &ours), [], "its equals are dropped with it");
+    assert_eq!(exchanges.found(group, &ours, false), [], "its equals are dropped with it");
     assert_eq!(exchanges.next(), None, "and the worse ones");
     assert_eq!(exchanges.failure().status.to_string(), "5.4.6");
     // The better one could not be looked up: that may be different tomorrow.
     let mut exchanges = read(answer).unwrap();
     exchanges.next();
-    exchanges.found(vec![Addresses { name: domain("a.test"), v6: ips(&[]), v4: timed_out() }], &ours);
+    exchanges.found(vec![Addresses { name: domain("a.test"), v6: ips(&[]), v4: timed_out() }], &ours, false);
     exchanges.next();
-    exchanges.found(vec![host("alias.test", &[], &["192.0.2.25"])], &ours);
+    exchanges.found(vec![host("alias.test", &[], &["192.0.2.25"])], &ours, false);
     assert_eq!(exchanges.failure().status.to_string(), "4.4.3");
 }
 
@@ -200,13 +200,22 @@ fn names_that_are_no_hosts_are_ignored() {
 
 #[test]
 fn addresses_at_which_no_host_can_be() {
-    for bad in ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:0.0.0.0"] {
+    let nowhere = ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:0.0.0.0"];
+    let link_local = ["169.254.169.254", "fe80::1", "::ffff:169.254.0.1"];
+    let loopback = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];
+    for bad in nowhere.into_iter().chain(link_local).chain(loopback) {
         let mut exchanges = read(Ok(vec![mx(10, "a.test")])).unwrap();
         exchanges.next();
         let v6 = if bad.contains(':') { vec![bad] } else { vec![] };
         let v4 = if bad.contains(':') { vec![] } else { vec![bad] };
-        assert_eq!(exchanges.found(vec![host("a.test", &v6, &v4)], &nobody), [], "{bad}");
-        assert_eq!(exchanges.failure().status.to_string(), "5.4.4", "{bad}");
+        assert_eq!(exchanges.found(vec![host("a.test", &v6, &v4)], &nobody, false), [], "{bad}");
+        let failure = exchanges.failure();
+        assert_eq!(failure.status.to_string(), "5.4.4", "{bad}");
+        assert_eq!(failure.text.contains("delivery.mx_loopback"), loopback.contains(&bad), "{bad}: {}", failure.text);
+        let mut exchanges = read(Ok(vec![mx(10, "a.test")])).unwrap();
+        exchanges.next();
+        let targets = exchanges.found(vec![host("a.test", &v6, &v4)], &nobody, true);
+        assert_eq!(targets.len(), usize::from(loopback.contains(&bad)), "{bad}, where loopback is allowed");
     }
     for good in ["127.0.0.1", "10.0.0.1", "169.254.1.1", "192.0.2.1", "::1", "fe80::1", "2001:db8::1"] {
         assert!(is_usable(good.parse().unwrap()), "{good}");
@@ -223,7 +232,7 @@ fn an_endless_answer_has_an_end() {
     while let Some(group) = exchanges.next() {
         names += group.len();
         let hosts = group.iter().map(|name| host(name.as_str(), &[], &addresses)).collect();
-        targets += exchanges.found(hosts, &nobody).len();
+        targets += exchanges.found(hosts, &nobody, false).len();
     }
     assert!(names <= HOSTS_MAX);
     assert_eq!(targets, ADDRESSES_MAX);
