@@ -8,8 +8,10 @@
 
 mod addresses;
 mod field;
+mod revise;
 mod trace;
 
 pub use addresses::{Addresses, addresses};
 pub use field::{Field, Fields, Header, count_hops, scan};
+pub use revise::{Changes, Mask, Revised, revise};
 pub use trace::{ReceivedBy, With, missing, original_arrival_time, received, received_from_pickup, return_path};
