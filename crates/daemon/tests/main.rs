@@ -14,6 +14,7 @@ mod explain;
 mod faults;
 mod gate;
 mod harness;
+mod helps;
 mod life;
 mod operate;
 mod process;

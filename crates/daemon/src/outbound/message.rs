@@ -1,7 +1,8 @@
 //! A parcel and what the server offers → the transaction to begin and the content to send, or why this server cannot have it.
 //!
 //! A message that needs 8BITMIME or BINARYMIME is converted for a server that lacks it, where the standards allow that
-//! ([`smtp::convert`]); SMTPUTF8 and size cannot be mended and are refused here, before the server is asked.
+//! ([`smtp::convert`]); SMTPUTF8 and size cannot be mended and are refused here, before the server is asked. Before that the header
+//! gets what the operator asked for ([`relay::route::revision`]), so that it is counted in the size.
 //!
 //! RFC 6152 §3, RFC 3030, RFC 6531 §3.4, RFC 1870; IIS: masquerade domain, Delivery tab.
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use relay::envelope::Failure;
 use relay::parcel::Parcel;
 use relay::route::masquerade;
+use relay::route::revision::is_revised;
 use smtp::client::{Addressee, Fit, Transaction, fit};
 use smtp::command::BodyKind;
 use smtp::convert;
@@ -21,6 +23,8 @@ use std::io;
 
 /// Conversion needs the whole message in memory; a larger one is not converted.
 pub(super) const CONVERT_MAX: u64 = 64 << 20;
+/// Octets of a header that is changed on its way; a longer one is left as it is.
+const REVISED_HEADER_MAX: usize = 256 << 10;
 /// Above this, conversion has a thread of its own, so that it holds up no other connection.
 const CONVERT_INLINE_MAX: usize = 64 << 10;
 
@@ -33,6 +37,7 @@ pub(super) async fn prepare(
     recipients: &[u32],
 ) -> Result<(Transaction, Content), Failure> {
     let content = shared.store.content(parcel.id, &parcel.place).await.map_err(|e| unreadable(&e))?;
+    let content = revised(shared, parcel, content).await.map_err(|e| unreadable(&e))?;
     // Not the size that the envelope notes: a parked message may have been mended by hand.
     let mut transaction = transaction(shared, parcel, recipients, content.len());
     let needs = fit(offered, &transaction);
@@ -55,6 +60,20 @@ pub(super) async fn prepare(
         Fit::Refused { status, text } => Err(words::unsupported(status, format!("{host}: {text}"), host)),
         Fit::AsIs | Fit::NeedsSevenBit => Ok((transaction, Content::from(converted))),
     }
+}
+
+/// The content with its header as the next hop gets it. A header that does not end within [`REVISED_HEADER_MAX`] stays as it is.
+async fn revised(shared: &Shared, parcel: &Parcel, mut content: Content) -> io::Result<Content> {
+    let (server, envelope, terms) = (&shared.server, &parcel.envelope, &parcel.hop.terms);
+    if !is_revised(server, envelope, terms) {
+        return Ok(content);
+    }
+    let head = content.head(REVISED_HEADER_MAX).await?;
+    let is_whole = head.len() as u64 == content.len();
+    Ok(match relay::route::revision::revised(server, (parcel.id, envelope), terms, (&head, is_whole)) {
+        Some(revised) => content.with_head(revised.head.into(), revised.instead_of),
+        None => content,
+    })
 }
 
 fn transaction(shared: &Shared, parcel: &Parcel, recipients: &[u32], size: u64) -> Transaction {

@@ -16,12 +16,14 @@ const PIECE: usize = 256 << 10;
 /// Content, piece by piece, in order.
 pub struct Content {
     len: u64,
+    /// A header that goes before the rest.
+    ahead: Option<Bytes>,
     source: Source,
 }
 
 enum Source {
     Memory(Option<Bytes>),
-    File { disk: Files, file: <Files as Disk>::File, at: u64 },
+    File { disk: Files, file: <Files as Disk>::File, at: u64, end: u64 },
 }
 
 impl Content {
@@ -40,7 +42,8 @@ impl Content {
 
     fn open_file(shared: &Shared, id: QueueId) -> io::Result<Content> {
         let (file, len) = shared.folder.open_content(id)?;
-        Ok(Content { len, source: Source::File { disk: shared.disk.clone(), file, at: 0 } })
+        let source = Source::File { disk: shared.disk.clone(), file, at: 0, end: len };
+        Ok(Content { len, ahead: None, source })
     }
 
     /// All its octets.
@@ -60,11 +63,14 @@ impl Content {
     /// # Errors
     /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if the file has become shorter.
     pub fn next_blocking(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
+        }
         match &mut self.source {
             Source::Memory(content) => Ok(content.take().filter(|c| !c.is_empty())),
-            Source::File { at, .. } if *at >= self.len => Ok(None),
-            Source::File { disk, file, at } => {
-                let mut octets = vec![0; usize::try_from(self.len - *at).unwrap_or(PIECE).min(PIECE)];
+            Source::File { at, end, .. } if *at >= *end => Ok(None),
+            Source::File { disk, file, at, end } => {
+                let mut octets = vec![0; usize::try_from(*end - *at).unwrap_or(PIECE).min(PIECE)];
                 if disk.read_at(file, *at, &mut octets)? < octets.len() {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -79,10 +85,14 @@ impl Content {
     /// # Errors
     /// As [`Content::next_blocking`]; the content cannot be read any further then.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
+        }
         if let Source::Memory(content) = &mut self.source {
             return Ok(content.take().filter(|c| !c.is_empty()));
         }
-        let mut moved = Content { len: self.len, source: std::mem::replace(&mut self.source, Source::Memory(None)) };
+        let source = std::mem::replace(&mut self.source, Source::Memory(None));
+        let mut moved = Content { len: self.len, ahead: None, source };
         let (moved, piece) = on_a_thread(move || {
             let piece = moved.next_blocking();
             Ok((moved, piece))
@@ -90,6 +100,41 @@ impl Content {
         .await?;
         self.source = moved.source;
         piece
+    }
+
+    /// Its first octets, at most `max`, which stay to be read. Before the first piece only.
+    ///
+    /// # Errors
+    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if the file has become shorter.
+    pub async fn head(&mut self, max: usize) -> io::Result<Bytes> {
+        let len = usize::try_from(self.len).unwrap_or(max).min(max);
+        match &self.source {
+            Source::Memory(content) => Ok(content.as_ref().map(|content| content.slice(..len)).unwrap_or_default()),
+            Source::File { disk, file, .. } => {
+                let (disk, file) = (disk.clone(), file.clone());
+                on_a_thread(move || {
+                    let mut octets = vec![0; len];
+                    if disk.read_at(&file, 0, &mut octets)? < octets.len() {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    Ok(octets.into())
+                })
+                .await
+            }
+        }
+    }
+
+    /// With `head` in the place of its first octets. Before the first piece only.
+    #[must_use]
+    pub fn with_head(self, head: Bytes, instead_of: usize) -> Content {
+        let len = self.len.saturating_sub(instead_of as u64) + head.len() as u64;
+        let source = match self.source {
+            Source::Memory(content) => {
+                Source::Memory(content.map(|content| content.slice(instead_of.min(content.len())..)))
+            }
+            Source::File { disk, file, end, .. } => Source::File { disk, file, at: instead_of as u64, end },
+        };
+        Content { len, ahead: Some(head).filter(|head| !head.is_empty()), source }
     }
 
     /// All of it in one piece, if it is not longer than `max`.
@@ -114,7 +159,7 @@ impl Content {
 
 impl From<Bytes> for Content {
     fn from(content: Bytes) -> Content {
-        Content { len: content.len() as u64, source: Source::Memory(Some(content)) }
+        Content { len: content.len() as u64, ahead: None, source: Source::Memory(Some(content)) }
     }
 }
 

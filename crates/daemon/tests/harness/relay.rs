@@ -29,6 +29,8 @@ pub struct Settings {
     pub local: Vec<String>,
     /// Further `[[virtual_server.domain]]` tables.
     pub domains: Vec<String>,
+    /// `[[smart_host]]` tables.
+    pub smart_hosts: Vec<String>,
 }
 
 impl Settings {
@@ -52,6 +54,7 @@ impl Settings {
             queue: Vec::new(),
             local: Vec::new(),
             domains: Vec::new(),
+            smart_hosts: Vec::new(),
         }
     }
 
@@ -107,6 +110,12 @@ impl Settings {
         self
     }
 
+    /// A `[[smart_host]]` with these lines.
+    pub fn smart_host_object(mut self, name: &str, lines: &[&str]) -> Settings {
+        self.smart_hosts.push(format!("name = \"{name}\"\n{}\n", lines.join("\n")));
+        self
+    }
+
     /// An alias domain.
     pub fn alias(mut self, name: &str) -> Settings {
         self.domains.push(format!("name = \"{name}\"\nkind = \"alias\"\n"));
@@ -137,6 +146,9 @@ impl Settings {
         let _ = writeln!(text, "[[virtual_server.domain]]\nname = \"local.test\"\nkind = \"default\"\n{local}");
         for domain in &self.domains {
             let _ = writeln!(text, "[[virtual_server.domain]]\n{domain}");
+        }
+        for smart_host in &self.smart_hosts {
+            let _ = writeln!(text, "[[smart_host]]\n{smart_host}");
         }
         text
     }

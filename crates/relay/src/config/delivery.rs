@@ -286,6 +286,10 @@ pub(super) fn read<'s>(
         _ => SmartHostUse::Always,
     };
     let masquerade_domain = domain(reader, table, &MASQUERADE_DOMAIN);
+    if masquerade_domain.as_ref().is_some_and(|domain| !domain.is_ascii()) {
+        let text = "hosts without SMTPUTF8 would refuse every message with this domain";
+        reader.problems.note(table.span_of(&MASQUERADE_DOMAIN), text, "write it in its form with xn--");
+    }
     let masquerade_from = reader.switch(table, &MASQUERADE_FROM);
     if masquerade_from && !table.has(&MASQUERADE_DOMAIN) {
         let text = "there is no masquerade domain to write into From";

@@ -377,6 +377,17 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, Fault> {
     })
 }
 
+/// A mailbox that every host can take: with one beyond ASCII each message would need SMTPUTF8.
+pub(super) fn ascii_mailbox(text: &str) -> Result<Mailbox, Fault> {
+    match mailbox(text)? {
+        mailbox if mailbox.is_ascii() => Ok(mailbox),
+        _ => Err(Fault::new(
+            "hosts without SMTPUTF8 would refuse every message with it",
+            "write an address in ASCII; a domain in its form with xn--",
+        )),
+    }
+}
+
 /// `name`, `[address]`, either with `:port`; without one it is `port`, which must then be there. An IPv4 address needs no
 /// brackets, since no name looks like one.
 pub(super) fn host_port(text: &str, port: Option<u16>) -> Result<HostPort, Fault> {

@@ -1,6 +1,6 @@
 //! The Messages tab: sizes, numbers, copies of reports, Badmail, help for sloppy senders.
 
-use super::domains::mailbox;
+use super::domains::{ascii_mailbox, mailbox};
 use super::quantity::{KB, MB, TB};
 use super::read::{Reader, Table, tidy};
 use super::settings::{Preset, Range, Setting, Tab, Unit};
@@ -161,7 +161,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: Table<'_, '_>, home: &Path) -
         session_size_max,
         messages_per_connection: reader.limit(table, &MESSAGES_PER_CONNECTION).and_then(|n| u32::try_from(n).ok()),
         recipients_max: u32::try_from(reader.number(table, &RECIPIENTS_MAX)).unwrap_or(u32::MAX),
-        ndr_copy_to: address(reader, table, &NDR_COPY_TO),
+        ndr_copy_to: reader
+            .text(table, &NDR_COPY_TO)
+            .and_then(|text| reader.parsed(text, &NDR_COPY_TO, mailbox))
+            .map(|mailbox| mailbox.value),
         badmail: reader.folder(table, &BADMAIL).unwrap_or_else(|| tidy(&home.join("Badmail"))),
         add_from: add_from(reader, table),
         add_date: reader.switch(table, &ADD_DATE),
@@ -187,5 +190,5 @@ fn add_from(reader: &mut Reader<'_>, table: Table<'_, '_>) -> AddFrom {
 
 fn address(reader: &mut Reader<'_>, table: Table<'_, '_>, setting: &Setting) -> Option<Mailbox> {
     let text = reader.text(table, setting)?;
-    reader.parsed(text, setting, mailbox).map(|mailbox| mailbox.value)
+    reader.parsed(text, setting, ascii_mailbox).map(|mailbox| mailbox.value)
 }

@@ -9,6 +9,7 @@
 pub mod mta_sts;
 pub mod mx;
 pub mod protection;
+pub mod revision;
 pub mod tlsa;
 
 use crate::config::terms::Owner;

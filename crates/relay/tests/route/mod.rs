@@ -1,11 +1,14 @@
 //! Plays the scripts of `tests/route`.
 //!
 //! `to ADDRESS` asks where a recipient's mail goes and on which terms, `from ADDRESS` as what the next hop sees a sender (`<>`
-//! for none), `from ADDRESS to ADDRESS` as what the one that takes that recipient's mail sees it.
+//! for none), `from ADDRESS to ADDRESS` as what the one that takes that recipient's mail sees it. `send FROM TO HEADER` asks what
+//! becomes of a header, whose lines have `|` between them, on its way there.
 
+use crate::folders::drop::envelope;
 use crate::script::play;
 use relay::config::VirtualServer;
-use relay::route::{self, Route};
+use relay::envelope::QueueId;
+use relay::route::{self, Route, revision};
 use smtp::address::{Mailbox, ReversePath};
 
 #[test]
@@ -33,6 +36,22 @@ fn answer(server: &VirtualServer, line: &str) -> String {
                 _ => server.delivery.terms.clone(),
             };
             format!("<{}>", route::masquerade(server, &sender, &terms))
+        }
+        ("send", words) => {
+            let mut words = words.splitn(3, ' ');
+            let (from, to, header) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or_default());
+            let Route::Hop(hop) = route::route(server, &Mailbox::parse(to).unwrap()) else { panic!("{line:?}") };
+            let header = header.replace('|', "\r\n") + "\r\n\r\n";
+            let envelope = envelope(from, &[to]);
+            let octets = (header.as_bytes(), true);
+            match revision::revised(server, (QueueId(7), &envelope), &hop.terms, octets) {
+                None => "as it is".to_owned(),
+                Some(revised) => {
+                    assert!(revision::is_revised(server, &envelope, &hop.terms));
+                    assert_eq!(&header[revised.instead_of..], "\r\n");
+                    String::from_utf8(revised.head).unwrap().trim_end().replace("\r\n", "|")
+                }
+            }
         }
         _ => panic!("{line:?}"),
     }

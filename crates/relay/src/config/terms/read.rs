@@ -8,7 +8,7 @@ use super::keys::{Keys, TLS_WORDS};
 use super::provider::Provider;
 use super::{CertificateSource, Owner, Pacing, Terms, TlsPolicy, Waits};
 use crate::config::GlitchRetry;
-use crate::config::domains::mailbox;
+use crate::config::domains::ascii_mailbox;
 use crate::config::read::{Fault, Reader, Span, Table};
 use crate::config::settings::{Setting, Unit};
 use std::net::IpAddr;
@@ -65,7 +65,7 @@ pub(in crate::config) fn read<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>,
         table,
         &auth::Around { keys, provider: beneath.provider, tls, certificate: certificate.as_ref() },
     );
-    let sender = reader.text(table, &keys.sender).and_then(|text| reader.parsed(text, &keys.sender, mailbox));
+    let sender = reader.text(table, &keys.sender).and_then(|text| reader.parsed(text, &keys.sender, ascii_mailbox));
     let terms = Terms {
         owner: beneath.owner.clone(),
         tls,
