@@ -49,6 +49,29 @@ fn good_files_are_told_in_words() {
     }
 }
 
+/// What the manuals show can be copied.
+#[test]
+fn examples_of_the_manuals_are_taken() {
+    for page in ["remote-domains.md", "smart-hosts.md"] {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).join(page);
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        let mut blocks = 0;
+        for block in lines.split(|line| line.starts_with("```")).skip(1).step_by(2) {
+            if !block.iter().any(|line| line.starts_with("[[")) {
+                continue;
+            }
+            let mut toml = block.join("\n");
+            if !block.contains(&"[[virtual_server]]") {
+                toml.push_str("\n[[virtual_server]]\nname = \"x\"\nhome = \"x\"\n");
+            }
+            blocks += 1;
+            parse(&toml).unwrap_or_else(|problems| panic!("{page}:\n{}", drawn(&problems, &toml)));
+        }
+        assert!(blocks >= 3, "{page} has {blocks} examples");
+    }
+}
+
 #[test]
 fn the_manual_is_made_from_the_table() {
     golden::check(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/settings.md")), &settings::markdown());
