@@ -16,13 +16,15 @@ pub struct Account {
     pub badmail: u32,
     /// Failed, and the sender wanted to hear nothing of it.
     pub silent: u32,
+    /// Deleted by an operator.
+    pub deleted: u32,
     /// The sender wants to hear of a failure.
     pub wants_report: bool,
 }
 
 impl Account {
     fn times(&self) -> u32 {
-        self.delivered + self.dropped + self.reported + self.badmail + self.silent
+        self.delivered + self.dropped + self.reported + self.badmail + self.silent + self.deleted
     }
 
     /// Has anything final happened?
@@ -90,6 +92,15 @@ impl Ledger {
         let from_nobody = promise.from_nobody;
         if let Some(account) = promise.accounts.get_mut(to).filter(|a| !a.wants_report && !from_nobody) {
             account.silent += 1;
+        }
+    }
+
+    /// An operator has deleted what was left of it. (A report about some of it may be on its way.)
+    pub fn deleted(&mut self, id: QueueId) {
+        let Some(promise) = self.promises.get_mut(&id) else { return };
+        promise.ambiguous = true;
+        for account in promise.accounts.values_mut().filter(|a| !a.is_settled()) {
+            account.deleted += 1;
         }
     }
 

@@ -10,8 +10,10 @@
 pub mod chance;
 pub mod ledger;
 pub mod life;
+mod limits;
 mod local;
 mod node;
+mod operator;
 pub mod peer;
 mod traffic;
 pub mod wire;

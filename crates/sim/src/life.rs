@@ -6,13 +6,16 @@
 
 use crate::chance::Chance;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::node::Node;
+use crate::operator::Checks;
 use crate::peer::Peer;
 use crate::wire::Wire;
 use relay::badmail::BadmailJob;
 use relay::envelope::QueueId;
 use relay::parcel::{ConnectionId, Parcel};
 use relay::queue::{Event, ReportJob, Totals};
+use relay::scheduler::Paced;
 use smtp::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -55,6 +58,10 @@ pub(crate) enum Act {
     Restart,
     /// The disk's weather changes.
     Weather,
+    /// An operator looks at the queue, or gives an order about it.
+    Operate,
+    /// The operator lets all go that is held or suspended.
+    LetGo,
     /// An operator asks the relay to end.
     Drain,
     /// It has had time enough for what was under way.
@@ -119,6 +126,10 @@ pub struct Life {
     pub(crate) wires: BTreeMap<u64, (Wire, Role)>,
     pub(crate) outbound: HashMap<ConnectionId, u64>,
     pub(crate) ledger: Ledger,
+    pub(crate) checks: Checks,
+    pub(crate) limits: Limits,
+    /// What had gone out on terms with limits when the last life ended.
+    paced: Vec<Paced>,
     pub(crate) peace: bool,
     pub(crate) cuts: u32,
     wake_at: Option<Timestamp>,
@@ -148,6 +159,9 @@ impl Life {
             wires: BTreeMap::new(),
             outbound: HashMap::new(),
             ledger: Ledger::default(),
+            checks: Checks::default(),
+            limits: Limits::default(),
+            paced: Vec::new(),
             peace: false,
             cuts: 0,
             wake_at: None,
@@ -203,11 +217,17 @@ impl Life {
             let at = self.chance.below(TROUBLE.as_secs());
             self.at(Duration::from_secs(at), Act::Drain);
         }
+        self.plan_operator(TROUBLE);
     }
 
     fn make_peace(&mut self) {
         self.peace = true;
-        self.agenda.retain(|_, act| !matches!(act, Act::Sway(_) | Act::PowerCut | Act::Weather | Act::Drain));
+        self.agenda
+            .retain(|_, act| !matches!(act, Act::Sway(_) | Act::PowerCut | Act::Weather | Act::Drain | Act::Operate));
+        // An order to hold may still be under way.
+        for minutes in [2, 60, 180] {
+            self.at(Duration::from_secs(minutes * 60), Act::LetGo);
+        }
         for peer in &mut self.peers {
             peer.mood = crate::peer::Mood::Kind;
         }
@@ -277,6 +297,8 @@ impl Life {
                 self.tell(Event::Configured(server));
             }
             Act::PowerCut => self.power_cut(),
+            Act::Operate => self.operate(),
+            Act::LetGo => self.let_go(),
             Act::Weather => self.node.change_weather(&mut self.chance),
             Act::Drain => {
                 self.tell(Event::Drain);
@@ -289,6 +311,9 @@ impl Life {
 
     /// Applies an event and carries out what the queue asks for.
     pub(crate) fn tell(&mut self, event: Event) {
+        if let Event::Closed { connection, .. } = &event {
+            self.limits.closed(*connection);
+        }
         let mut effects = Vec::new();
         self.node.queue.apply(event, self.now, &mut effects);
         for effect in effects {
@@ -310,15 +335,23 @@ impl Life {
         self.commit_again_at = None;
         // Whatever was in flight, or noted and not synced, may be delivered again.
         self.ledger.make_all_ambiguous();
+        self.end_life();
         self.node.power_cut(&mut self.chance);
         self.nothing_but_plans();
         self.soon(60_000, Act::Restart);
     }
 
+    /// What the program is told of its last life when it starts again.
+    fn end_life(&mut self) {
+        self.paced = self.node.queue.paced(self.now);
+        self.limits.next_life();
+        self.checks.end();
+    }
+
     fn nothing_but_plans(&mut self) {
         self.agenda.retain(|_, act| {
             let planned = matches!(act, Act::Submit | Act::Sway(_) | Act::Reconfigure | Act::PowerCut);
-            planned || matches!(act, Act::Weather | Act::Drain | Act::Restart)
+            planned || matches!(act, Act::Weather | Act::Drain | Act::Restart | Act::Operate | Act::LetGo)
         });
     }
 
@@ -341,6 +374,7 @@ impl Life {
         self.outbound.clear();
         self.wake_at = None;
         self.commit_again_at = None;
+        self.end_life();
         self.node.shut_down();
         self.nothing_but_plans();
         self.soon(5_000, Act::Restart);
@@ -350,8 +384,11 @@ impl Life {
         if self.node.is_up() {
             return;
         }
-        match self.node.recover(self.now, &mut self.ledger) {
+        match self.node.recover(self.now, &mut self.ledger, &self.checks) {
             Ok(events) => {
+                let paced = std::mem::take(&mut self.paced);
+                self.tell(Event::Paced(paced));
+                self.remember_suspensions();
                 for event in events {
                     self.tell(event);
                 }

@@ -2,7 +2,9 @@
 
 use crate::chance::Chance;
 use crate::ledger::Ledger;
-use relay::config::{Config, VirtualServer};
+use crate::operator::Checks;
+use relay::config::terms::{Owner, Waits};
+use relay::config::{Config, GlitchRetry, Pacing, Terms, VirtualServer};
 use relay::disk::sim::{Cut, Fate as OctetFate, SimDisk};
 use relay::envelope::{Envelope, QueueId};
 use relay::parcel::Place;
@@ -13,6 +15,7 @@ use relay::spool::{Note, ParkJob, Receipt, UpdateJob, recover};
 use smtp::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A job for the folder, done in order.
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl Node {
             next_id: u64::try_from(now.0).unwrap_or(0) * 1_000,
             lives: 0,
         };
-        let _ = node.recover(now, &mut Ledger::default());
+        let _ = node.recover(now, &mut Ledger::default(), &Checks::default());
         node
     }
 
@@ -166,7 +169,7 @@ impl Node {
     }
 
     /// Reads what the last life left; checks that every promise that is not kept yet is there.
-    pub fn recover(&mut self, now: Timestamp, ledger: &mut Ledger) -> Result<Vec<Event>, String> {
+    pub fn recover(&mut self, now: Timestamp, ledger: &mut Ledger, checks: &Checks) -> Result<Vec<Event>, String> {
         self.lives += 1;
         let mut options = Options::new(self.lives);
         options.segment_size = 256 << 10;
@@ -189,6 +192,7 @@ impl Node {
         }
         let there: HashMap<QueueId, &Accepted> = found.messages.iter().chain(&parked).map(|m| (m.id, m)).collect();
         check_promises(ledger, &there)?;
+        checks.look_at(&there, ledger);
         self.next_id = self.next_id.max(found.highest.0).max(u64::try_from(now.0).unwrap_or(0) * 1_000);
         Ok(vec![Event::Accepted(found.messages), Event::Found(parked)])
     }
@@ -221,14 +225,17 @@ impl Node {
         match place {
             Place::Journal { memory: Some(content), .. } => Ok(content.to_vec()),
             Place::Journal { segment, offset, len, memory: None } => {
-                relay::spool::content::read_journal(&self.disk, *segment, *offset, *len).map_err(|e| e.to_string())
+                let read = relay::spool::content::read_journal(&self.disk, *segment, *offset, *len);
+                // It may have been parked since, as in the daemon.
+                read.or_else(|why| self.content_file(folder, id).map_err(|_| why)).map_err(|e| e.to_string())
             }
-            Place::File => {
-                folder.open_content(id).map_err(|e| e.to_string())?;
-                let name = relay::spool::content::file_name(id);
-                relay::disk::read(&self.disk, &name, u64::MAX).map_err(|e| e.to_string())
-            }
+            Place::File => self.content_file(folder, id).map_err(|e| e.to_string()),
         }
+    }
+
+    fn content_file(&self, folder: &Folder<SimDisk>, id: QueueId) -> std::io::Result<Vec<u8>> {
+        folder.open_content(id)?;
+        relay::disk::read(&self.disk, &relay::spool::content::file_name(id), u64::MAX)
     }
 
     /// The journal writes what waits. Gives what became durable, who waits for it, and what the queue is to hear.
@@ -418,7 +425,41 @@ fn server(chance: &mut Chance) -> Arc<VirtualServer> {
          [[virtual_server.domain]]\nname = \"local.test\"\nkind = \"default\"\n"
     );
     match Config::parse(&text, "sim.toml", "relay.sim.test") {
-        Ok(config) => config.servers[0].clone(),
+        Ok(config) => {
+            let mut server = (*config.servers[0]).clone();
+            server.delivery.terms = Arc::new(terms(chance));
+            Arc::new(server)
+        }
         Err(problems) => panic!("the simulator's configuration is wrong: {problems:?}"),
     }
+}
+
+/// On what terms mail goes out.
+fn terms(chance: &mut Chance) -> Terms {
+    let mut some = |of: &[u32]| {
+        let n = usize::try_from(chance.below(2 * of.len() as u64)).unwrap_or(0);
+        of.get(n).copied()
+    };
+    let mut terms = Terms::plain();
+    if some(&[1]).is_some() {
+        return terms;
+    }
+    terms.owner = Owner::SmartHost("office".into());
+    terms.pacing = Pacing {
+        connections_max: some(&[1, 2, 3]),
+        messages_per_connection: some(&[1, 5]),
+        recipients_per_message: some(&[1, 2]),
+        messages_per_minute: some(&[1, 3, 30]),
+        messages_per_day: some(&[30, 200]),
+        recipients_per_day: some(&[20, 100, 500]),
+        slow_down: some(&[10, 300, 3_600]).map(|seconds| Duration::from_secs(seconds.into())),
+    };
+    let minutes = |n: u32| Duration::from_secs(u64::from(n) * 60);
+    terms.waits = some(&[90, 1_000]).map(|expiry| Waits {
+        retry: vec![minutes(5), minutes(20)],
+        glitch_retry: GlitchRetry { every: minutes(1), times: 1 },
+        delay_notice: minutes(60),
+        expiry: minutes(expiry),
+    });
+    terms
 }

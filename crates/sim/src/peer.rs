@@ -1,9 +1,11 @@
 //! Strangers that take our mail: hosts with moods, each behind the real receiving machine.
 
 use crate::chance::Chance;
-use relay::envelope::QueueId;
+use relay::envelope::{Failure, FailureKind, QueueId};
+use relay::parcel::Taken;
 use smtp::body::BareNewlines;
-use smtp::reply::Reply;
+use smtp::client::{self, Rejection, Why};
+use smtp::reply::{EnhancedStatus, Reply};
 use smtp::server::Settings;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,9 +30,17 @@ pub enum Mood {
     DislikesContent,
     /// Cuts connections after some octets.
     Cuts,
+    /// Wants less mail.
+    Hurried,
+    /// Has too many connections, now and then.
+    Crowded,
+    /// Its certificate is wrong.
+    BadCertificate,
+    /// Our password is wrong.
+    KnowsUsNot,
 }
 
-const MOODS: [Mood; 8] = [
+const MOODS: [Mood; 12] = [
     Mood::Kind,
     Mood::Dead,
     Mood::Busy,
@@ -39,6 +49,10 @@ const MOODS: [Mood; 8] = [
     Mood::PicksRecipients,
     Mood::DislikesContent,
     Mood::Cuts,
+    Mood::Hurried,
+    Mood::Crowded,
+    Mood::BadCertificate,
+    Mood::KnowsUsNot,
 ];
 
 /// A mail host somewhere in the world.
@@ -70,9 +84,21 @@ impl Peer {
         settings(&format!("mx.{}", self.domain), &self.domain)
     }
 
+    /// Why no channel to it is as our terms want it, if that is so.
+    #[must_use]
+    pub fn protection(&self) -> Option<Failure> {
+        let (kind, status, text) = match self.mood {
+            Mood::BadCertificate => (FailureKind::Tls, EnhancedStatus(5, 7, 10), "The certificate is wrong."),
+            Mood::KnowsUsNot => (FailureKind::Auth, EnhancedStatus(5, 7, 8), "The password is wrong."),
+            _ => return None,
+        };
+        Some(Failure { kind, status, host: None, reply: None, text: text.into() })
+    }
+
     /// What it says to a sender.
     pub fn judge_sender(&mut self, about: QueueId) -> Option<Reply> {
         match self.mood {
+            Mood::Hurried => Some(Reply::new(451, 7, 500, "Server busy, slow down")),
             Mood::DefersSender => Some(Reply::new(451, 7, 1, "Not now")),
             Mood::Greylists if self.greylisted.insert(about) => Some(Reply::new(450, 7, 1, "Come back later")),
             _ => None,
@@ -129,6 +155,32 @@ pub fn settings(fqdn: &str, domain: &str) -> Arc<Settings> {
         refusals_max: 50,
         ..Settings::new(name(fqdn), name(domain))
     })
+}
+
+/// What the sending machine says of a recipient, as an outcome.
+pub(crate) fn judged(result: Result<client::Accepted, Rejection>) -> Result<Taken, Failure> {
+    let rejection = match result {
+        Ok(accepted) => {
+            return Ok(Taken { said: accepted.reply.one_line().into(), reports: accepted.reports });
+        }
+        Err(rejection) => rejection,
+    };
+    let (kind, status, reply) = match rejection.why {
+        Why::Said(reply) => (FailureKind::Refused, smtp::report::status(&reply), Some(reply)),
+        Why::Lost(_) => (FailureKind::Unreachable, EnhancedStatus(4, 4, 2), None),
+        Why::Unfit { status, .. } => (FailureKind::Unsupported, status, None),
+    };
+    Err(Failure { kind, status, host: Some("peer".into()), reply, text: "The peer did not take it.".into() })
+}
+
+/// Nobody could be reached; `known`: the name is known.
+pub(crate) fn no_host(known: bool) -> Failure {
+    let (kind, status) = if known {
+        (FailureKind::Unreachable, EnhancedStatus(4, 4, 1))
+    } else {
+        (FailureKind::Dns, EnhancedStatus(5, 1, 2))
+    };
+    Failure { kind, status, host: None, reply: None, text: "No host answers.".into() }
 }
 
 #[allow(clippy::panic, reason = "the simulator writes its own names: a bad one is a mistake in it")]

@@ -1,12 +1,13 @@
 //! What moves: clients that hand messages in, and connections to peers.
 
 use crate::life::{Act, Delivery, Life, Role};
+use crate::limits::Limits;
 use crate::node::{FolderJob, Intake, Pending, Waiting};
-use crate::peer::{Mood, settings};
+use crate::peer::{Mood, judged, no_host, settings};
 use crate::wire::{Happening, Wire};
 use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
 use relay::gate::{self, Client};
-use relay::parcel::{ConnectionId, Outcome, Parcel, Taken};
+use relay::parcel::{ConnectionId, Outcome, Parcel};
 use relay::queue::{Effect, Event};
 use relay::record::Record;
 use relay::route::Hosts;
@@ -16,6 +17,7 @@ use smtp::command::{BodyKind, Notify, Ret};
 use smtp::header::{self, ReceivedBy, With};
 use smtp::reply::{EnhancedStatus, Reply};
 use smtp::server::{Answer, Durable, Question};
+use smtp::time::Timestamp;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,8 @@ impl Life {
         match effect {
             Effect::Connect { connection, parcel } => {
                 self.check_due(&parcel);
+                let terms = &parcel.hop.terms;
+                self.ledger.faults.extend(self.limits.connect(connection, &terms.owner, terms.pacing));
                 self.soon(200, Act::Arrive(connection, Box::new(parcel)));
             }
             Effect::Deliver { connection, parcel } => self.deliver(connection, parcel),
@@ -67,8 +71,15 @@ impl Life {
             Effect::Record(Record::Alarm { text }) if text.contains("left the queue") => {
                 self.ledger.faults.push(format!("alarm: {text}"));
             }
+            Effect::Answer(id, answer) => self.answered(id, &answer),
+            Effect::Record(Record::Deleted { id, .. }) => self.ledger.deleted(id),
+            Effect::Record(Record::Failed { id, failure, .. })
+                if matches!(failure.kind, FailureKind::Tls | FailureKind::Auth) =>
+            {
+                self.ledger.faults.push(format!("{id} was sent back for the want of TLS or a log-on"));
+            }
             Effect::Record(Record::Failed { id, to, .. }) => self.ledger.failed(id, &to.to_string()),
-            Effect::Record(_) | Effect::Answer(..) => {}
+            Effect::Record(_) => {}
         }
     }
 
@@ -78,9 +89,18 @@ impl Life {
     }
 
     fn check_due(&mut self, parcel: &Parcel) {
+        if let Hosts::Mx { domain, .. } = &parcel.hop.hosts
+            && self.checks.suspended.contains(domain.as_str())
+        {
+            self.ledger.faults.push(format!("{} is tried, and {domain} is suspended", parcel.id));
+        }
         for index in &parcel.recipients {
             let fate = parcel.envelope.recipients.get(*index as usize).map(|r| &r.fate);
-            if !matches!(fate, Some(Fate::Pending { due, .. }) if *due <= self.now) {
+            // An operator who wants it tried does not wait for its time.
+            let tried = parcel.envelope.attempts.iter().rev().find(|attempt| attempt.recipients.contains(index));
+            let last_try = tried.map_or(parcel.envelope.arrived, |attempt| attempt.at);
+            let wanted = self.checks.retried.is_some_and(|at| at >= last_try);
+            if !matches!(fate, Some(Fate::Pending { due, .. }) if *due <= self.now || wanted) {
                 self.ledger.faults.push(format!("{} is tried before its time: {fate:?}", parcel.id));
             }
         }
@@ -373,12 +393,18 @@ impl Life {
             self.tell(Event::Closed { connection, unsent: Some((parcel.id, failures)) });
             return;
         };
+        if let Some(failure) = self.peers[peer].protection() {
+            let failures = parcel.recipients.iter().map(|index| (*index, failure.clone())).collect();
+            self.tell(Event::Closed { connection, unsent: Some((parcel.id, failures)) });
+            return;
+        }
         let cut = if self.peace { None } else { self.peers[peer].cuts_after(&mut self.chance) };
         let receiving = self.peers[peer].settings();
         let fqdn = self.node.server.delivery.fqdn.to_string();
         let mut wire = Wire::new(sending(&fqdn), receiving.clone(), CLIENT, self.now, cut);
-        if self.peers[peer].mood == Mood::Busy {
-            let busy = Reply::new(421, 3, 2, "Too busy");
+        let crowded = self.peers[peer].mood == Mood::Crowded && self.chance.happens(50);
+        if self.peers[peer].mood == Mood::Busy || crowded {
+            let busy = Reply::new(421, 3, 2, if crowded { "Too many concurrent connections" } else { "Too busy" });
             wire.receiver = smtp::server::Session::refuse(receiving, CLIENT, &busy, self.now);
         }
         let delivery = Delivery {
@@ -407,7 +433,8 @@ impl Life {
                 match self.node.content(parcel.id, &parcel.place) {
                     Ok(content) => {
                         delivery.begun = true;
-                        begin(wire, &parcel, content);
+                        let fault = begin(wire, &mut self.limits, &parcel, content, self.now);
+                        self.ledger.faults.extend(fault);
                         delivery.parcel = Some(parcel);
                     }
                     Err(why) => self.unreadable(connection, &parcel, &why),
@@ -442,7 +469,10 @@ impl Life {
             delivery.begun = true;
             let content = self.node.content(parcel.id, &parcel.place);
             match content {
-                Ok(content) => begin(wire, parcel, content),
+                Ok(content) => {
+                    let fault = begin(wire, &mut self.limits, parcel, content, self.now);
+                    self.ledger.faults.extend(fault);
+                }
                 Err(why) => {
                     delivery.begun = false;
                     let parcel = delivery.parcel.take();
@@ -538,7 +568,10 @@ fn sending(hello: &str) -> Arc<client::Settings> {
     Arc::new(client::Settings::plain(hello, client::Protocol::Esmtp, Duration::from_secs(300)))
 }
 
-fn begin(wire: &mut Wire, parcel: &Parcel, content: Vec<u8>) {
+/// A transaction begins; what is wrong with that, if anything is.
+fn begin(wire: &mut Wire, limits: &mut Limits, parcel: &Parcel, content: Vec<u8>, now: Timestamp) -> Option<String> {
+    let terms = &parcel.hop.terms;
+    let fault = limits.begin(&terms.owner, terms.pacing, parcel.recipients.len(), now);
     let envelope = &parcel.envelope;
     let recipients = parcel
         .recipients
@@ -552,28 +585,5 @@ fn begin(wire: &mut Wire, parcel: &Parcel, content: Vec<u8>) {
     let (body, utf8) = (envelope.body, envelope.utf8);
     let require_tls = envelope.require_tls;
     wire.sender.begin(Transaction { sender, recipients, size, body, utf8, ret, envid, require_tls });
-}
-
-fn judged(result: Result<client::Accepted, Rejection>) -> Result<Taken, Failure> {
-    let rejection = match result {
-        Ok(accepted) => {
-            return Ok(Taken { said: accepted.reply.one_line().into(), reports: accepted.reports });
-        }
-        Err(rejection) => rejection,
-    };
-    let (kind, status, reply) = match rejection.why {
-        Why::Said(reply) => (FailureKind::Refused, smtp::report::status(&reply), Some(reply)),
-        Why::Lost(_) => (FailureKind::Unreachable, EnhancedStatus(4, 4, 2), None),
-        Why::Unfit { status, .. } => (FailureKind::Unsupported, status, None),
-    };
-    Err(Failure { kind, status, host: Some("peer".into()), reply, text: "The peer did not take it.".into() })
-}
-
-fn no_host(known: bool) -> Failure {
-    let (kind, status) = if known {
-        (FailureKind::Unreachable, EnhancedStatus(4, 4, 1))
-    } else {
-        (FailureKind::Dns, EnhancedStatus(5, 1, 2))
-    };
-    Failure { kind, status, host: None, reply: None, text: "No host answers.".into() }
+    fault
 }

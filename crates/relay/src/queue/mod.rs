@@ -176,8 +176,8 @@ impl Queue {
     /// What went out on the terms of each owner that has limits: for the daemon to keep, and to tell the next life
     /// ([`Event::Paced`]).
     #[must_use]
-    pub fn paced(&self) -> Vec<Paced> {
-        self.scheduler.paced()
+    pub fn paced(&self, now: Timestamp) -> Vec<Paced> {
+        self.scheduler.paced(now)
     }
 
     /// Names of suspended destinations, and since when: for the daemon to keep, and to tell the next life.

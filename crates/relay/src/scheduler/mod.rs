@@ -134,13 +134,15 @@ impl Scheduler {
     /// New limits hold from the next assignment on; destinations that rest are given another chance now.
     pub fn reconfigure(&mut self, limits: Limits, now: Timestamp) {
         self.limits = limits;
-        for id in self.all() {
+        for id in self.those(|_| true) {
             self.end_rest(id, now);
         }
     }
 
-    fn all(&self) -> Vec<DestinationId> {
-        self.index.values().copied().collect()
+    /// Those for which this is true, in the order of the table.
+    fn those(&self, which: impl Fn(&Destination) -> bool) -> Vec<DestinationId> {
+        let numbered = (0u32..).zip(&self.destinations);
+        numbered.filter(|(_, d)| d.as_ref().is_some_and(&which)).map(|(id, _)| DestinationId(id)).collect()
     }
 
     /// Connections open or opening.
@@ -453,10 +455,10 @@ impl Scheduler {
         self.forget_if_unused(id);
     }
 
-    /// What went out on each owner's terms.
+    /// What went out on each owner's terms; what is under way counts as gone out now.
     #[must_use]
-    pub fn paced(&self) -> Vec<Paced> {
-        self.paces.iter().map(Pace::paced).filter(|paced| !paced.ended.is_empty()).collect()
+    pub fn paced(&self, now: Timestamp) -> Vec<Paced> {
+        self.paces.iter().map(|pace| pace.paced(now)).filter(|paced| !paced.ended.is_empty()).collect()
     }
 
     /// What an earlier life had sent counts as well.

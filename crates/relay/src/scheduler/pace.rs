@@ -276,8 +276,16 @@ impl Pace {
         by_minute.max(by_day).max(by_recipients)
     }
 
-    pub fn paced(&self) -> Paced {
-        let ended = self.day.slots.iter().map(|slot| (self.day.end(*slot), slot.messages, slot.recipients));
+    /// What counts for today; what is under way may have arrived, and counts as if it ended now.
+    pub fn paced(&self, now: Timestamp) -> Paced {
+        let slots = self.day.slots.iter().copied();
+        let flying = Slot {
+            number: now.0.div_euclid(DAY.slot_ms),
+            messages: self.flying_messages,
+            recipients: self.flying_recipients,
+        };
+        let all = slots.chain([flying]).filter(|slot| slot.messages > 0);
+        let ended = all.map(|slot| (self.day.end(slot), slot.messages, slot.recipients));
         Paced { owner: self.owner.clone(), ended: ended.collect() }
     }
 
@@ -397,12 +405,12 @@ mod tests {
         for hour in 0..5 {
             send(&mut pace, 3, at(hour * 3_600));
         }
-        let kept = pace.paced();
+        let kept = pace.paced(at(18_000));
         let mut next = Pace::new(kept.owner.clone());
         next.resume(&kept);
         next.turn(at(20_000));
         pace.turn(at(20_000));
-        assert_eq!(next.paced(), kept);
+        assert_eq!(next.paced(at(20_000)), kept);
         let limit = pacing(None, Some(5), None);
         assert_eq!(next.room(&limit, 1, true), pace.room(&limit, 1, true));
     }

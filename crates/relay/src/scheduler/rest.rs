@@ -4,7 +4,7 @@
 //! by a new configuration. What an operator has suspended stays so until the operator says otherwise, under its name: also while
 //! no mail waits for it.
 
-use super::{DestinationId, Scheduler, Target, WINDOW_FIRST, Wake};
+use super::{DestinationId, Scheduler, WINDOW_FIRST, Wake};
 use crate::config::terms::Owner;
 use crate::envelope::Failure;
 use crate::settle::Concern;
@@ -110,14 +110,13 @@ impl Scheduler {
     /// All destinations of this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Vec<DestinationId> {
-        self.index.values().filter(|id| self.is_named(**id, name)).copied().collect()
+        self.those(|destination| *destination.name == *name)
     }
 
     /// All destinations where mail goes on the terms of this owner.
     #[must_use]
     pub fn on_terms_of(&self, owner: &Owner) -> Vec<DestinationId> {
-        let theirs = |target: &Target| target.terms().is_some_and(|terms| terms.owner == *owner);
-        self.index.iter().filter(|(target, _)| theirs(target)).map(|(_, id)| *id).collect()
+        self.those(|destination| destination.target.terms().is_some_and(|terms| terms.owner == *owner))
     }
 
     /// Nothing goes to destinations of this name from now on; what is under way comes to its end. False if it was so before.

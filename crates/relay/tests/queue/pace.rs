@@ -172,7 +172,7 @@ fn what_went_out_today_counts_after_a_reconfiguration_and_a_restart() {
         w.accept("a@local.test", &[&format!("c{n}@far.test")]);
     }
     assert_eq!(run(&mut w, MINUTE, MINUTE / 60).len(), 2, "six a day now, and four have gone");
-    let kept = w.queue.paced();
+    let kept = w.queue.paced(w.now);
     let mut next = World::with(limit(7));
     next.now = w.now;
     next.apply(Event::Paced(kept));
