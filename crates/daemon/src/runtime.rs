@@ -10,7 +10,7 @@ use crate::dns::Resolver;
 use crate::local::Local;
 use crate::log::Log;
 use crate::oauth::Tokens;
-use crate::outbound::Outbound;
+use crate::outbound::{Means, Outbound};
 use crate::policy::{MtaSts, Policies};
 use crate::queue_thread::{self, Glance, Hands};
 use crate::reporter::Reporter;
@@ -20,6 +20,7 @@ use crate::watch::Watch;
 use relay::config::{Dns, VirtualServer};
 use relay::queue::{Event, Queue, Totals};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,23 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// What the virtual servers of one process have in common.
+#[derive(Clone)]
+pub struct Commons {
+    /// Which name servers are asked.
+    pub dns: Dns,
+    /// What domains publish about TLS.
+    pub mta_sts: MtaSts,
+    /// Tokens for hosts that want OAuth 2.0.
+    pub tokens: Tokens,
+    /// The folder of the service's own files.
+    pub state: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// Who runs the sockets.
+    pub runtime: Handle,
+}
+
 /// A running virtual server, without its listeners ([`crate::listen`]).
 pub struct ServerRuntime {
     store: Store,
@@ -55,15 +73,8 @@ impl ServerRuntime {
     ///
     /// # Errors
     /// The home cannot be used, another process holds it, or the resolver cannot be set up.
-    pub fn start(
-        server: &Arc<VirtualServer>,
-        dns: &Dns,
-        mta_sts: &MtaSts,
-        tokens: &Tokens,
-        clock: &Clock,
-        log: &Log,
-        runtime: &Handle,
-    ) -> Result<ServerRuntime, StartError> {
+    pub fn start(server: &Arc<VirtualServer>, commons: &Commons, log: &Log) -> Result<ServerRuntime, StartError> {
+        let Commons { dns, mta_sts, tokens, state, clock, runtime } = commons;
         let (events, inbox) = mpsc::channel();
         let mended = events.clone();
         tokens.tell(move |owner| mended.send(Event::Mended(owner.clone())).is_ok());
@@ -80,15 +91,16 @@ impl ServerRuntime {
             let _ = std::fs::create_dir_all(folder);
         }
         let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
-        let outbound = Outbound::new(
-            server.clone(),
-            Policies::new(resolver.clone(), mta_sts.clone()),
-            tokens.clone(),
-            store.clone(),
-            events.clone(),
-            clock.clone(),
-            runtime.clone(),
-        );
+        let means = Means {
+            policies: Policies::new(resolver.clone(), mta_sts.clone()),
+            store: store.clone(),
+            events: events.clone(),
+            log: log.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            state: state.clone(),
+        };
+        let outbound = Outbound::new(server.clone(), means, runtime.clone());
         let local =
             Local::start(server, store.clone(), events.clone(), clock.clone(), log.clone()).map_err(no_thread)?;
         let reporter = Reporter::new(server.clone(), store.clone(), events.clone(), clock.clone(), runtime.clone());

@@ -1,6 +1,8 @@
 //! The hosts of a next hop, one after the other: looked up only when it is their turn.
 //!
-//! Turns a [`NextHop`] into addresses to connect to, best first, and remembers why each of them did not do. When nobody is
+//! Turns a [`NextHop`] into hosts with their addresses, best first, and remembers why each of them did not do. One that did
+//! not do a moment ago ([`Cooling`]) is tried last; when it has cooled down it has its place again, so that mail comes back to the
+//! first of several hosts. When nobody is
 //! left, [`Candidates::failure`] says what to report: something that may work tomorrow before anything that is for good,
 //! because one refusal must not return mail which another host will take.
 //!
@@ -13,6 +15,7 @@
 //!
 //! Order and meaning of MX answers: [`relay::route::mx`]. Protection: [`crate::policy`]. Connecting: [`super::reach`].
 
+use super::cooling::Cooling;
 use super::ours::is_ours;
 use crate::policy::Policies;
 use relay::config::{HostPort, Terms};
@@ -27,22 +30,54 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where to connect to.
+/// A host to try.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Candidate {
-    /// `name [address]:port`, for people.
-    pub label: Box<str>,
-    /// The host's name; `None` if it is known by its address alone.
-    pub name: Option<Domain>,
-    pub address: Address,
+    /// Who it is; `None`: a Unix socket.
+    pub host: Option<Host>,
+    /// At which port; 0: a Unix socket.
+    pub port: u16,
+    /// Where it is, in the order in which to try; at least one.
+    pub addresses: VecDeque<Address>,
+    /// On what terms.
+    pub terms: Arc<Terms>,
     /// How the channel must be.
     pub protection: Arc<Protection>,
+}
+
+impl Candidate {
+    /// `name [address]:port`, for people.
+    pub(super) fn label(&self, address: &Address) -> Box<str> {
+        match address {
+            Address::Unix(path) => path.display().to_string().into(),
+            Address::Ip(address) => label(self.host.as_ref().and_then(Host::domain), *address),
+        }
+    }
+
+    /// Who it is, at which port: what is remembered when it does not do.
+    pub(super) fn key(&self) -> Box<str> {
+        match (&self.host, self.addresses.front()) {
+            (Some(host), _) => format!("{host}:{}", self.port).into(),
+            (None, Some(address)) => self.label(address),
+            (None, None) => Box::default(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Address {
     Ip(SocketAddr),
     Unix(PathBuf),
+}
+
+impl Address {
+    /// `None`: a Unix socket.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Ip(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        }
+    }
 }
 
 /// Who we are, so that mail is not sent to ourselves, and what we heed.
@@ -60,10 +95,15 @@ pub(super) struct Own<'a> {
 pub(super) struct Candidates<'a> {
     policies: &'a Policies,
     terms: &'a Arc<Terms>,
+    /// Those of the listed hosts.
+    listed_terms: &'a Arc<Terms>,
     own: Own<'a>,
     direct: Option<Direct<'a>>,
     listed: VecDeque<&'a HostPort>,
     ready: VecDeque<Candidate>,
+    cooling: &'a Cooling,
+    /// Those that did not do a moment ago.
+    postponed: VecDeque<Candidate>,
     failures: Vec<Failure>,
 }
 
@@ -78,14 +118,17 @@ struct Direct<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    pub(super) fn of(hop: &'a NextHop, policies: &'a Policies, own: Own<'a>) -> Candidates<'a> {
+    pub(super) fn of(hop: &'a NextHop, policies: &'a Policies, cooling: &'a Cooling, own: Own<'a>) -> Candidates<'a> {
         let mut candidates = Candidates {
             policies,
             terms: &hop.terms,
+            listed_terms: hop.then_terms.as_ref().unwrap_or(&hop.terms),
             own,
             direct: None,
             listed: VecDeque::new(),
             ready: VecDeque::new(),
+            cooling,
+            postponed: VecDeque::new(),
             failures: Vec::new(),
         };
         match &hop.hosts {
@@ -96,12 +139,12 @@ impl<'a> Candidates<'a> {
             Hosts::Listed(hosts) => candidates.listed = hosts.iter().collect(),
             Hosts::Literal { ip, port } => candidates.literal(*ip, *port),
             Hosts::Unix(path) => {
-                let label = path.display().to_string().into();
                 // A socket of this machine bears this machine's name.
                 let host = Host::Name(candidates.own.fqdn.clone());
                 let protection = Arc::new(Protection::of_terms(hop.terms.tls, &host));
-                let address = Address::Unix(path.clone());
-                candidates.ready.push_back(Candidate { label, name: None, address, protection });
+                let addresses = VecDeque::from([Address::Unix(path.clone())]);
+                let terms = hop.terms.clone();
+                candidates.ready.push_back(Candidate { host: None, port: 0, addresses, terms, protection });
             }
         }
         candidates
@@ -111,13 +154,16 @@ impl<'a> Candidates<'a> {
     pub(super) async fn next(&mut self) -> Option<Candidate> {
         loop {
             if let Some(candidate) = self.ready.pop_front() {
-                return Some(candidate);
-            }
-            if self.direct.is_some() {
+                if !self.cooling.is_hot(&candidate.key()) {
+                    return Some(candidate);
+                }
+                self.postponed.push_back(candidate);
+            } else if self.direct.is_some() {
                 self.look_up_direct().await;
-            } else {
-                let host = self.listed.pop_front()?;
+            } else if let Some(host) = self.listed.pop_front() {
                 self.look_up_listed(host).await;
+            } else {
+                return self.postponed.pop_front();
             }
         }
     }
@@ -125,6 +171,7 @@ impl<'a> Candidates<'a> {
     /// May there be others after this one? Then no long time is spent on it.
     pub(super) fn has_more(&self) -> bool {
         !self.ready.is_empty()
+            || !self.postponed.is_empty()
             || !self.listed.is_empty()
             || self.direct.as_ref().and_then(|d| d.exchanges.as_ref()).is_some_and(|(hosts, _)| hosts.has_more())
     }
@@ -141,7 +188,10 @@ impl<'a> Candidates<'a> {
 
     /// Why nobody was reached.
     pub(super) fn failure(mut self) -> Failure {
-        let lasting = self.failures.iter().rposition(|failure| !failure.is_permanent());
+        // Trouble with a log-on or with TLS is somebody's to mend, and says more than what another host did not do either.
+        let of_kind = |kind| self.failures.iter().rposition(|failure| failure.kind == kind);
+        let mendable = of_kind(FailureKind::Auth).or_else(|| of_kind(FailureKind::Tls));
+        let lasting = mendable.or_else(|| self.failures.iter().rposition(|failure| !failure.is_permanent()));
         match lasting.or(self.failures.len().checked_sub(1)) {
             Some(at) => self.failures.swap_remove(at),
             // A list without hosts; the settings allow none.
@@ -175,9 +225,8 @@ impl<'a> Candidates<'a> {
             let address = SocketAddr::new(target.ip, port);
             match protections.get(&target.name) {
                 Some(Ok(protection)) => {
-                    let (label, protection) = (label(Some(&target.name), address), Arc::clone(protection));
-                    let (name, address) = (Some(target.name), Address::Ip(address));
-                    self.ready.push_back(Candidate { label, name, address, protection });
+                    let (terms, protection) = (Arc::clone(self.terms), Arc::clone(protection));
+                    self.add(Host::Name(target.name), address, terms, &protection);
                 }
                 // Said once, whatever the number of its addresses.
                 _ => self.failures.extend(protections.remove(&target.name).and_then(Result::err)),
@@ -230,7 +279,7 @@ impl<'a> Candidates<'a> {
         };
         let (addresses, protection) = tokio::join!(
             self.policies.resolver().listed_addresses(name),
-            self.policies.protect(self.terms, self.own.mta_sts, &Located::Settings, &host.host, host.port)
+            self.policies.protect(self.listed_terms, self.own.mta_sts, &Located::Settings, &host.host, host.port)
         );
         let protection = match protection {
             Ok(protection) => Arc::new(protection),
@@ -242,22 +291,35 @@ impl<'a> Candidates<'a> {
             self.failures.push(failure);
         }
         for ip in ips.into_iter().take(mx::ADDRESSES_MAX) {
-            self.push(Some(name), SocketAddr::new(ip, host.port), &protection);
+            self.push(&host.host, SocketAddr::new(ip, host.port), &protection);
         }
     }
 
     fn literal(&mut self, ip: IpAddr, port: u16) {
-        let protection = Arc::new(Protection::of_terms(self.terms.tls, &Host::Literal(ip)));
-        self.push(None, SocketAddr::new(ip, port), &protection);
+        let host = Host::Literal(ip);
+        let protection = Arc::new(Protection::of_terms(self.listed_terms.tls, &host));
+        self.push(&host, SocketAddr::new(ip, port), &protection);
     }
 
-    fn push(&mut self, name: Option<&Domain>, address: SocketAddr, protection: &Arc<Protection>) {
-        let label = label(name, address);
+    /// One more address, behind the others of the same host.
+    fn add(&mut self, host: Host, address: SocketAddr, terms: Arc<Terms>, protection: &Arc<Protection>) {
+        let (port, address) = (address.port(), Address::Ip(address));
+        match self.ready.back_mut() {
+            Some(last) if last.host.as_ref() == Some(&host) && last.port == port => last.addresses.push_back(address),
+            _ => {
+                let (host, protection) = (Some(host), Arc::clone(protection));
+                let addresses = VecDeque::from([address]);
+                self.ready.push_back(Candidate { host, port, addresses, terms, protection });
+            }
+        }
+    }
+
+    fn push(&mut self, host: &Host, address: SocketAddr, protection: &Arc<Protection>) {
+        let label = label(host.domain(), address);
         if is_ours(self.own.listeners, address) {
             self.failures.push(loops(&label));
         } else if mx::is_usable(address.ip()) {
-            let (name, address, protection) = (name.cloned(), Address::Ip(address), Arc::clone(protection));
-            self.ready.push_back(Candidate { label, name, address, protection });
+            self.add(host.clone(), address, Arc::clone(self.listed_terms), protection);
         } else {
             self.failures.push(unusable(&label));
         }

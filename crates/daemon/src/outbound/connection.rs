@@ -20,14 +20,16 @@
 use super::Shared;
 use super::candidates::{Candidate, Candidates, Own};
 use super::message;
+use super::open::{Opening, Session};
 use super::reach;
 use super::report::Report;
 use super::talk::{Idle, Said, Talk};
+use super::wire::Wire;
 use super::words;
-use relay::envelope::Failure;
+use relay::envelope::{Failure, FailureKind};
 use relay::parcel::{ConnectionId, Parcel, Taken};
-use relay::route::Protocol;
-use smtp::client::{Accepted, Rejection, Settings, Trouble, TroubleKind, Why};
+use smtp::client::{Accepted, Rejection, Trouble, TroubleKind, Why};
+use smtp::reply::Reply;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +70,8 @@ pub(super) async fn run(
     // Reaching a host needs much state for a short while; serving needs little, for long.
     let reached = Box::pin(reach(&shared, &parcel, &mut report)).await;
     drop(parcel);
-    if let Some((talk, host)) = reached {
-        serve(&shared, talk, &host, &mut commands, &mut report).await;
+    if let Some(session) = reached {
+        serve(&shared, session, &mut commands, &mut report).await;
     }
     commands.close();
     if let Ok(Command::Deliver(parcel)) = commands.try_recv() {
@@ -78,8 +80,8 @@ pub(super) async fn run(
 }
 
 /// Finds a host that has something to say about the first parcel; the open session, if it goes on.
-async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<(Talk, Box<str>)> {
-    let began = Instant::now();
+async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<Session> {
+    let until = Instant::now() + REACH_MAX;
     let listeners: Vec<SocketAddr> = shared.server.general.addresses().collect();
     let delivery = &shared.server.delivery;
     let own = Own {
@@ -88,75 +90,96 @@ async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<
         mta_sts: delivery.mta_sts,
         mx_loopback: delivery.mx_loopback,
     };
-    let settings = Arc::new(settings(shared, parcel.hop.protocol));
-    let mut candidates = Candidates::of(&parcel.hop, &shared.policies, own);
+    let mut candidates = Candidates::of(&parcel.hop, &shared.policies, &shared.cooling, own);
     while let Some(candidate) = candidates.next().await {
-        let host = &candidate.label;
-        match first(shared, &settings, &candidate, candidates.has_more(), parcel).await {
-            Ok((mut talk, results)) => {
-                report.attempted(host, results);
-                return is_ready(&mut talk).await.then_some((talk, candidate.label));
+        let key = candidate.key();
+        match at_host(shared, parcel, candidate, candidates.has_more(), until).await {
+            Ok((mut session, results)) => {
+                shared.cooling.served(&key);
+                report.attempted(&session.host, session.channel.as_ref(), results);
+                return is_ready(&mut session.talk).await.then_some(session);
             }
-            Err(failure) => candidates.failed(failure),
-        }
-        if began.elapsed() > REACH_MAX {
-            break;
+            Err(failures) => {
+                let is_final = failures.iter().any(is_for_every_host);
+                shared.cooling.failed(key);
+                failures.into_iter().for_each(|failure| candidates.failed(failure));
+                if is_final || Instant::now() > until {
+                    break;
+                }
+            }
         }
     }
     report.not_reached(candidates.failure());
     None
 }
 
-pub(super) fn settings(shared: &Shared, protocol: Protocol) -> Settings {
-    let protocol = match protocol {
-        Protocol::Esmtp => smtp::client::Protocol::Esmtp,
-        Protocol::Helo => smtp::client::Protocol::Helo,
-        Protocol::Lmtp => smtp::client::Protocol::Lmtp,
-    };
-    Settings::plain(shared.server.delivery.fqdn.as_str(), protocol, shared.server.delivery.timeout)
-}
-
 pub(super) type Answers = Vec<(u32, Result<Taken, Failure>)>;
 
-/// Tries the first parcel at one host.
-pub(super) async fn first(
+/// Tries the first parcel at one host: at its addresses in turn.
+pub(super) async fn at_host(
     shared: &Shared,
-    settings: &Arc<Settings>,
-    candidate: &Candidate,
-    has_others: bool,
     parcel: &Parcel,
-) -> Result<(Talk, Answers), Failure> {
-    let host = &candidate.label;
-    let wire = reach::connect(candidate, has_others, settings.timeout).await?;
-    let mut talk = Talk::new(wire, settings, shared.clock.now());
-    let hello = if has_others { HELLO_AMONG_OTHERS } else { Duration::MAX };
-    match tokio::time::timeout(hello, talk.next()).await {
-        Ok(Said::Ready) => {}
-        Ok(Said::Failed(trouble)) => return Err(words::lost(&trouble, host, false)),
-        // The machine says nothing else before its first transaction.
-        Ok(Said::Done(_) | Said::Closed) => return Err(words::local("The session ended before it began.".into())),
-        Err(_) => return Err(words::not_greeted(hello, host)),
+    mut candidate: Candidate,
+    has_others: bool,
+    until: Instant,
+) -> Result<(Session, Answers), Vec<Failure>> {
+    let timeout = shared.server.delivery.timeout;
+    let protection = candidate.protection.clone();
+    let mut failures = Vec::new();
+    loop {
+        let others = has_others || candidate.addresses.len() > 1;
+        let call = timeout.min(if others { reach::CONNECT_AMONG_OTHERS } else { reach::CONNECT_ALONE });
+        let (wire, address) = match reach::connect(&mut candidate, call).await {
+            Ok(connected) => connected,
+            Err(unanswered) => {
+                failures.extend(unanswered);
+                return Err(failures);
+            }
+        };
+        let has_others = has_others || !candidate.addresses.is_empty();
+        let bound = if has_others { HELLO_AMONG_OTHERS } else { Duration::MAX };
+        let opening = Opening {
+            shared,
+            protocol: parcel.hop.protocol,
+            candidate: &candidate,
+            address: &address,
+            protection: &protection,
+            call,
+            bound,
+        };
+        match first(&opening, wire, parcel).await {
+            Ok(tried) => return Ok(tried),
+            Err(failure) => failures.push(failure),
+        }
+        if candidate.addresses.is_empty() || failures.iter().any(is_for_every_host) || Instant::now() > until {
+            return Err(failures);
+        }
     }
-    match deliver(shared, &mut talk, host, parcel).await {
-        Tried::Answered(results) => Ok((talk, results)),
+}
+
+/// A proof of who we are that was refused for good is not shown around: accounts are locked for that.
+fn is_for_every_host(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Auth && failure.reply.as_ref().is_some_and(Reply::is_permanent)
+}
+
+/// Opens a session and tries the first parcel over it.
+async fn first(opening: &Opening<'_>, wire: Wire, parcel: &Parcel) -> Result<(Session, Answers), Failure> {
+    let mut session = opening.open(wire).await?;
+    match deliver(opening.shared, &mut session.talk, &session.host, parcel).await {
+        Tried::Answered(results) => Ok((session, results)),
         Tried::Unheard(failure) => Err(failure),
     }
 }
 
 /// Serves parcels until none comes, or the connection is of no more use.
-async fn serve(
-    shared: &Shared,
-    mut talk: Talk,
-    host: &str,
-    commands: &mut UnboundedReceiver<Command>,
-    report: &mut Report,
-) {
+async fn serve(shared: &Shared, session: Session, commands: &mut UnboundedReceiver<Command>, report: &mut Report) {
+    let Session { mut talk, host, channel, .. } = session;
     loop {
         match talk.idle(IDLE_KEEP, |cx| commands.poll_recv(cx)).await {
             Idle::Work(Some(Command::Deliver(parcel))) => {
                 report.hold(&parcel);
-                match deliver(shared, &mut talk, host, &parcel).await {
-                    Tried::Answered(results) => report.attempted(host, results),
+                match deliver(shared, &mut talk, &host, &parcel).await {
+                    Tried::Answered(results) => report.attempted(&host, channel.as_ref(), results),
                     Tried::Unheard(_) => return,
                 }
                 if !is_ready(&mut talk).await {

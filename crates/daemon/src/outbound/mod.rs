@@ -5,24 +5,31 @@
 //! whatever happens ([`report`]).
 //!
 //! ```text
-//!   NextHop ── candidates ── reach ── talk ───────────────┐
-//!              which hosts,  connect  smtp::client over    │── words ── Failure / Taken ── report ── Event
-//!              in order               a wire               │
-//!   Parcel ─── message ───────────────┘                    │
-//!              fit, convert, content                       ┘
+//!   NextHop ── candidates ── reach ──── open ──── talk ───────┐
+//!              which hosts,  connect   TLS, who   smtp::client  │── words ── Failure / Taken ── report ── Event
+//!              in order                we are     over a wire   │
+//!   Parcel ─── message ───────────────────────────┘             │
+//!              fit, convert, content                            ┘
 //! ```
 //!
 //! Promises: nothing is lost and nothing is said to be delivered without the peer's own word; no wait without an end; no
 //! task, lock or copy of the content for a message on its way over a kept connection. A server that is ourselves
 //! is not connected to ([`ours`]).
 //!
-//! Does not: choose what goes where and when (`relay::scheduler`), judge failures (`relay::settle`), know TLS yet.
+//! Nothing is said to a host, and no message goes, under less protection than [`crate::policy`] demands of it.
+//!
+//! Does not: choose what goes where and when (`relay::scheduler`), judge failures (`relay::settle`), decide how a channel must
+//! be (`relay::route::protection`) or look at certificates ([`crate::tls::client`]).
 //!
 //! RFC 5321 §3.3, §5.1; IIS: Delivery tab.
 
+mod alarm;
 mod candidates;
 mod connection;
+mod cooling;
+mod login;
 mod message;
+mod open;
 mod ours;
 mod reach;
 mod report;
@@ -30,20 +37,29 @@ pub mod survey;
 mod talk;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "kerberos")]
+mod ticket;
+#[cfg(not(feature = "kerberos"))]
+#[path = "without_ticket.rs"]
+mod ticket;
 mod wire;
 mod words;
 
 pub use connection::IDLE_KEEP;
 
 use crate::clock::Clock;
+use crate::log::Log;
 use crate::oauth::Tokens;
 use crate::policy::Policies;
 use crate::store::Store;
+use crate::tls::client::ClientSetups;
 use connection::Command;
+use cooling::Cooling;
 use relay::config::VirtualServer;
 use relay::parcel::{ConnectionId, Parcel};
 use relay::queue::Event;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::runtime::Handle;
@@ -64,34 +80,63 @@ pub struct Outbound {
 struct Shared {
     server: Arc<VirtualServer>,
     policies: Policies,
-    tokens: Tokens,
     store: Store,
     events: Sender<Event>,
+    log: Log,
+    tokens: Tokens,
     clock: Clock,
+    /// What TLS needs; anew with each configuration.
+    setups: Arc<ClientSetups>,
+    cooling: Arc<Cooling>,
+    /// Where ACME keeps what it obtained.
+    state: PathBuf,
+}
+
+/// What connections need beside the configuration.
+pub struct Means {
+    /// What domains publish about their hosts.
+    pub policies: Policies,
+    /// Where messages are.
+    pub store: Store,
+    /// Where what came of it goes.
+    pub events: Sender<Event>,
+    /// What the operator reads.
+    pub log: Log,
+    /// Tokens for hosts that want OAuth 2.0.
+    pub tokens: Tokens,
+    /// The time.
+    pub clock: Clock,
+    /// The folder of the service's own files.
+    pub state: PathBuf,
 }
 
 impl Outbound {
-    /// Without connections yet. Their tasks run on `runtime`; what came of them goes to `events`.
+    /// Without connections yet. Their tasks run on `runtime`.
     #[must_use]
-    pub fn new(
-        server: Arc<VirtualServer>,
-        policies: Policies,
-        tokens: Tokens,
-        store: Store,
-        events: Sender<Event>,
-        clock: Clock,
-        runtime: Handle,
-    ) -> Outbound {
-        let shared = Arc::new(Shared { server, policies, tokens, store, events, clock });
+    pub fn new(server: Arc<VirtualServer>, means: Means, runtime: Handle) -> Outbound {
+        let Means { policies, store, events, log, tokens, clock, state } = means;
+        let setups = Arc::new(ClientSetups::new(state.clone(), clock.clone()));
+        let cooling = Arc::default();
+        let shared = Arc::new(Shared { server, policies, store, events, log, tokens, clock, setups, cooling, state });
         Outbound { shared, runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
     /// New connections follow this configuration from now on; open ones keep theirs.
     pub fn configure(&mut self, server: Arc<VirtualServer>) {
-        let Shared { policies, tokens, store, events, clock, .. } = &*self.shared;
-        let (policies, tokens, store) = (policies.clone(), tokens.clone(), store.clone());
-        let (events, clock) = (events.clone(), clock.clone());
-        self.shared = Arc::new(Shared { server, policies, tokens, store, events, clock });
+        let Shared { policies, store, events, log, tokens, clock, cooling, state, .. } = &*self.shared;
+        self.shared = Arc::new(Shared {
+            server,
+            policies: policies.clone(),
+            store: store.clone(),
+            events: events.clone(),
+            log: log.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            // Files may have other contents by now, and terms other owners.
+            setups: Arc::new(ClientSetups::new(state.clone(), clock.clone())),
+            cooling: Arc::clone(cooling),
+            state: state.clone(),
+        });
     }
 
     /// Opens a connection to the parcel's next hop, and tries the parcel over it.

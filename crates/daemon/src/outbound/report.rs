@@ -6,9 +6,11 @@
 
 use super::words;
 use crate::clock::Clock;
+use relay::channel::Channel;
 use relay::envelope::{Failure, QueueId};
 use relay::parcel::{ConnectionId, Outcome, Parcel, Taken};
 use relay::queue::Event;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 /// See the module.
@@ -33,9 +35,14 @@ impl Report {
     }
 
     /// The parcel in hand was tried.
-    pub(super) fn attempted(&mut self, host: &str, results: Vec<(u32, Result<Taken, Failure>)>) {
+    pub(super) fn attempted(
+        &mut self,
+        host: &str,
+        channel: Option<&Arc<Channel>>,
+        results: Vec<(u32, Result<Taken, Failure>)>,
+    ) {
         let Some((id, _)) = self.held.take() else { return };
-        let outcome = Outcome { id, host: host.into(), at: self.clock.now(), channel: None, results };
+        let outcome = Outcome { id, host: host.into(), at: self.clock.now(), channel: channel.cloned(), results };
         self.send(Event::Attempted { connection: Some(self.connection), outcome });
     }
 
@@ -57,7 +64,7 @@ impl Drop for Report {
         {
             let failure = words::local("An internal error interrupted the attempt; it is in the log.".to_owned());
             let results = recipients.iter().map(|index| (*index, Err(failure.clone()))).collect();
-            self.attempted("(internal error)", results);
+            self.attempted("(internal error)", None, results);
         }
         let failure = self.failure.take();
         let unsent = self.held.take().map(|(id, recipients)| {

@@ -4,6 +4,7 @@
 //! Walks along the same [`super::candidates`] as a delivery, to their end, so that the two cannot disagree. Sends no mail.
 
 use super::candidates::{Candidates, Own};
+use super::cooling::Cooling;
 use crate::policy::{Findings, Policies};
 use relay::config::VirtualServer;
 use relay::envelope::Failure;
@@ -47,11 +48,16 @@ pub async fn survey(server: &VirtualServer, hop: &NextHop, policies: &Policies) 
         mta_sts: delivery.mta_sts,
         mx_loopback: delivery.mx_loopback,
     };
-    let mut candidates = Candidates::of(hop, policies, own);
+    let cooling = Cooling::default();
+    let mut candidates = Candidates::of(hop, policies, &cooling, own);
     let mut stops = Vec::new();
     while let Some(candidate) = candidates.next().await {
-        let (label, name, protection) = (candidate.label, candidate.name, candidate.protection);
-        stops.push(Stop { label, name, protection });
+        let name = candidate.host.as_ref().and_then(Host::domain);
+        stops.extend(candidate.addresses.iter().map(|address| Stop {
+            label: candidate.label(address),
+            name: name.cloned(),
+            protection: Arc::clone(&candidate.protection),
+        }));
     }
     let failures = candidates.failures();
     let mx = match &hop.hosts {

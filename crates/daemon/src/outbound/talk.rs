@@ -8,14 +8,20 @@
 //! sides that both write never wait for each other, and a refusal in the middle of a message is heard. When a connection
 //! breaks, what the peer said before is read first: its reason is worth more than "connection reset".
 //!
-//! Does not: choose hosts ([`super::candidates`]), open content ([`super::message`]), or name failures ([`super::words`]).
+//! Does not: choose hosts ([`super::candidates`]), decide how the channel is protected and who we are ([`super::open`]), open content
+//! ([`super::message`]), or name failures ([`super::words`]).
 //!
 //! RFC 5321 §4.5.3.2 (time-outs), §4.2.1.
 
-use super::wire::{Alarm, Pieces, Wire};
+use super::alarm::Alarm;
+use super::wire::{Pieces, Wire};
 use crate::store::Content;
+use crate::tls::TlsFailure;
+use crate::tls::client::{ClientEngine, ClientFacts};
 use smtp::client::{Accepted, Form, Rejection, Session, Settings, Step, Stuffer, Transaction, Trouble};
 use smtp::extension::Extensions;
+use smtp::reply::Reply;
+use smtp::sasl::{Mechanism, Mechanisms};
 use smtp::time::Timestamp;
 use std::future::poll_fn;
 use std::io;
@@ -30,6 +36,14 @@ const LAST_READS_MAX: usize = 64;
 /// What the machine had to tell.
 #[derive(Debug)]
 pub(super) enum Said {
+    /// The server is ready for TLS: [`Talk::shake_hands`], or [`Talk::no_tls`].
+    StartTls,
+    /// Prove who we are by one of these: [`Talk::authenticate`] or [`Talk::no_auth`].
+    Authenticate(Mechanisms),
+    /// Answer it: [`Talk::respond`] or [`Talk::cancel_auth`].
+    Challenge(Vec<u8>),
+    /// The server is content: [`Talk::confirm_auth`] or [`Talk::cancel_auth`].
+    Authenticated,
     /// Bring a message, or say goodbye.
     Ready,
     /// What became of each recipient.
@@ -92,6 +106,76 @@ impl Talk {
         }
     }
 
+    /// Over a connection on which these octets have come already: a server under TLS may greet with its last words of the
+    /// handshake.
+    pub(super) fn hear(&mut self, early: &[u8]) {
+        take(&mut self.session, &mut self.lines, early);
+    }
+
+    /// Shakes hands: answers [`Said::StartTls`].
+    pub(super) async fn shake_hands(&mut self, engine: ClientEngine) {
+        let deadline = self.watch.instant(self.session.deadline());
+        let shaken = tokio::time::timeout_at(deadline, self.wire.shake_hands(engine)).await;
+        match shaken {
+            Ok(Ok(early)) => {
+                self.session.secured(self.watch.now());
+                self.hear(&early);
+            }
+            Ok(Err(why)) => self.session.tls_failed(&why),
+            Err(_) => self.session.tls_failed("the server did not finish the TLS handshake in time"),
+        }
+    }
+
+    /// TLS cannot be begun from this side: answers [`Said::StartTls`].
+    pub(super) fn no_tls(&mut self, why: &str) {
+        self.session.tls_failed(why);
+    }
+
+    /// Begins an exchange of AUTH; answers [`Said::Authenticate`].
+    pub(super) fn authenticate(&mut self, mechanism: Mechanism, initial: Option<Vec<u8>>) {
+        self.session.authenticate(mechanism, initial);
+    }
+
+    /// Nothing that is offered will do; answers [`Said::Authenticate`].
+    pub(super) fn no_auth(&mut self, why: &str) {
+        self.session.no_auth(why);
+    }
+
+    /// Answers [`Said::Challenge`].
+    pub(super) fn respond(&mut self, response: Vec<u8>) {
+        self.session.respond(response);
+    }
+
+    /// The server has proved itself, or need not; answers [`Said::Authenticated`].
+    pub(super) fn confirm_auth(&mut self) {
+        self.session.confirm_auth();
+    }
+
+    /// Gives the exchange up; answers [`Said::Challenge`] and [`Said::Authenticated`].
+    pub(super) fn cancel_auth(&mut self, why: &str) {
+        self.session.cancel_auth(why);
+    }
+
+    /// Is the channel under TLS?
+    pub(super) fn is_secure(&self) -> bool {
+        self.session.is_secure()
+    }
+
+    /// By which words the server refused the STARTTLS that it offers, if the session went on without it.
+    pub(super) fn tls_refusal(&self) -> Option<&Reply> {
+        self.session.tls_refusal()
+    }
+
+    /// What is known about the TLS channel, if there is one.
+    pub(super) fn facts(&self) -> Option<Arc<ClientFacts>> {
+        self.wire.facts()
+    }
+
+    /// What broke the TLS channel, if something did.
+    pub(super) fn tls_failure(&self) -> Option<&TlsFailure> {
+        self.wire.tls_failure()
+    }
+
     /// What the server offers.
     pub(super) fn extensions(&self) -> &Extensions {
         self.session.extensions()
@@ -138,6 +222,10 @@ impl Talk {
                 }
                 Some(last) => {
                     let said = match last {
+                        Step::StartTls => Said::StartTls,
+                        Step::Authenticate { offered } => Said::Authenticate(offered),
+                        Step::Challenge(challenge) => Said::Challenge(challenge),
+                        Step::Authenticated => Said::Authenticated,
                         Step::Ready => Said::Ready,
                         Step::Done(results) => Said::Done(results),
                         Step::Failed(trouble) => Said::Failed(trouble),
@@ -146,7 +234,7 @@ impl Talk {
                     match said {
                         Said::Ready => self.ready = true,
                         Said::Failed(_) | Said::Closed => self.write_last().await,
-                        Said::Done(_) => {}
+                        _ => {}
                     }
                     return said;
                 }
@@ -261,6 +349,7 @@ impl Talk {
                     break;
                 }
             }
+            wire.say_goodbye(cx);
             Poll::Ready(())
         })
         .await;

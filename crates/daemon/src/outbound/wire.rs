@@ -1,46 +1,182 @@
-//! The octets of one connection: TCP or a Unix socket, read and written without a task of their own.
+//! The octets of one connection: TCP or a Unix socket, in the clear or under TLS, read and written without a task of their own.
 //!
 //! Reading uses one buffer per thread, so that a connection that waits holds none. Writing is vectored: a batch of
 //! commands and the pieces of a message leave in as few system calls as the kernel allows, without being copied together
-//! first. [`Alarm`] is one timer per connection that is moved, not made anew, for each step.
+//! first. Under TLS the pieces go into as few records as they fit in, and the records leave together.
 //!
-//! Knows nothing of SMTP; [`super::talk`] does.
+//! Knows nothing of SMTP; [`super::talk`] does. Whom TLS trusts: [`crate::tls::client`].
 
+use crate::tls::client::{ClientEngine, ClientFacts};
+use crate::tls::{Inflow, TlsFailure};
 use bytes::{Buf, Bytes};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::io::{self, IoSlice};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, Sleep};
 
 /// Octets that are read at a time.
 const READ_MAX: usize = 16 * 1024;
 /// Pieces that one system call writes.
 const PIECES_MAX: usize = 16;
+/// Octets that are encrypted before the kernel has taken them all: four records of TLS.
+const SEALED_MAX: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into());
 }
 
-/// An open connection.
+/// What carries the octets.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Stream,
+    tls: Option<Box<ClientEngine>>,
+}
+
 impl Wire {
+    /// In the clear.
+    pub(super) fn new(stream: Stream) -> Wire {
+        Wire { stream, tls: None }
+    }
+
     /// Reads what is there and hands it to `take`; the number of octets, 0 at the end of the stream.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8])) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, mut take: impl FnMut(&[u8])) -> Poll<io::Result<usize>> {
+        let Wire { stream, tls } = self;
+        let Some(tls) = tls else { return stream.poll_read(cx, |octets| take(octets)) };
+        loop {
+            if tls.is_closed() {
+                return Poll::Ready(Ok(0));
+            }
+            let mut outcome = Ok(Inflow::Open);
+            let mut plain = 0;
+            let read = ready!(stream.poll_read(cx, |octets| {
+                outcome = tls.read_tls(octets, &mut |octets| {
+                    plain += octets.len();
+                    take(octets);
+                });
+            }));
+            // What TLS has to say for itself, an alert among it. What does not fit now leaves with what is written next.
+            let _ = poll_flush(stream, tls, cx);
+            match (read?, outcome) {
+                (0, _) => return Poll::Ready(Ok(0)),
+                (_, Err(failure)) => return Poll::Ready(Err(io::Error::other(failure))),
+                (_, Ok(_)) if plain > 0 => return Poll::Ready(Ok(plain)),
+                // Tickets, and the like: nothing for the session.
+                (_, Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Writes as much of `out` as the kernel takes now, and takes it off.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Pieces) -> Poll<io::Result<()>> {
+        let Wire { stream, tls } = self;
+        let Some(tls) = tls else {
+            let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+            let used = out.slices(&mut slices, usize::MAX).0;
+            let written = ready!(stream.poll_write(cx, &slices[..used]))?;
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            out.advance(written);
+            return Poll::Ready(Ok(()));
+        };
+        if out.sealed == 0 {
+            // What is left of earlier records first, so that they do not pile up.
+            ready!(poll_flush(stream, tls, cx))?;
+            let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+            let (used, octets) = out.slices(&mut slices, SEALED_MAX);
+            tls.write_plain(&slices[..used]);
+            out.sealed = octets;
+        }
+        ready!(poll_flush(stream, tls, cx))?;
+        out.advance(out.sealed);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Begins TLS; what the peer says under it already. To be called when nothing waits to be written, and bounded in time.
+    ///
+    /// # Errors
+    /// Why there is no channel, in words that follow the host's name. The connection is of no more use.
+    pub(super) async fn shake_hands(&mut self, engine: ClientEngine) -> Result<Vec<u8>, Box<str>> {
+        let mut tls = Box::new(engine);
+        let mut early = Vec::new();
+        while tls.facts().is_none() {
+            poll_fn(|cx| poll_flush(&mut self.stream, &mut tls, cx)).await.map_err(|error| cut(&error))?;
+            let mut outcome = Ok(Inflow::Open);
+            let read = poll_fn(|cx| {
+                self.stream.poll_read(cx, |octets| {
+                    outcome = tls.read_tls(octets, &mut |plain| early.extend_from_slice(plain));
+                })
+            });
+            let read = read.await.map_err(|error| cut(&error))?;
+            if let Err(failure) = outcome {
+                // The alert; nobody waits for it.
+                let _ = poll_fn(|cx| Poll::Ready(poll_flush(&mut self.stream, &mut tls, cx).is_ready())).await;
+                return Err(failure.to_string().into());
+            }
+            if read == 0 {
+                return Err("the server hung up in the middle of the TLS handshake".into());
+            }
+        }
+        poll_fn(|cx| poll_flush(&mut self.stream, &mut tls, cx)).await.map_err(|error| cut(&error))?;
+        self.tls = Some(tls);
+        Ok(early)
+    }
+
+    /// What is known about the TLS channel, if there is one.
+    pub(super) fn facts(&self) -> Option<Arc<ClientFacts>> {
+        self.tls.as_ref().and_then(|tls| tls.facts())
+    }
+
+    /// What broke the TLS channel, if something did.
+    pub(super) fn tls_failure(&self) -> Option<&TlsFailure> {
+        self.tls.as_ref().and_then(|tls| tls.failure())
+    }
+
+    /// Says that nothing more comes, where TLS has a word for it. Nobody waits for it.
+    pub(super) fn say_goodbye(&mut self, cx: &mut Context<'_>) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            let _ = poll_flush(&mut self.stream, tls, cx);
+        }
+    }
+}
+
+fn cut(error: &io::Error) -> Box<str> {
+    format!("the connection broke in the middle of the TLS handshake: {error}").into()
+}
+
+/// Writes what the channel has encrypted, until nothing of it is left.
+fn poll_flush(stream: &mut Stream, tls: &mut ClientEngine, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while tls.wants_write() {
+        match tls.write_to(&mut Sink { stream, cx }) {
+            Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8])) -> Poll<io::Result<usize>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             ready!(match self {
-                Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-                Wire::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
             })?;
             let octets = buffer.filled();
             if !octets.is_empty() {
@@ -50,23 +186,34 @@ impl Wire {
         })
     }
 
-    /// Writes as much of `out` as the kernel takes now, and takes it off.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Pieces) -> Poll<io::Result<()>> {
-        let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-        let mut used = 0;
-        for (slice, piece) in slices.iter_mut().zip(&out.list) {
-            *slice = IoSlice::new(piece);
-            used += 1;
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
-        let written = ready!(match self {
-            Wire::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, &slices[..used]),
-            Wire::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, &slices[..used]),
-        })?;
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    }
+}
+
+/// The socket as TLS writes into it.
+struct Sink<'a, 'b> {
+    stream: &'a mut Stream,
+    cx: &'a mut Context<'b>,
+}
+
+impl Write for Sink<'_, '_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(octets)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.stream.poll_write(self.cx, slices) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
         }
-        out.advance(written);
-        Poll::Ready(Ok(()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -74,6 +221,8 @@ impl Wire {
 #[derive(Default, Debug)]
 pub(super) struct Pieces {
     list: VecDeque<Bytes>,
+    /// So many octets of it are encrypted already, and the kernel has not taken them all.
+    sealed: usize,
 }
 
 impl Pieces {
@@ -89,9 +238,27 @@ impl Pieces {
 
     pub(super) fn clear(&mut self) {
         self.list.clear();
+        self.sealed = 0;
+    }
+
+    /// The first pieces, at most `limit` octets of them; how many pieces and octets.
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>], limit: usize) -> (usize, usize) {
+        let (mut used, mut octets) = (0, 0);
+        for (slice, piece) in slices.iter_mut().zip(&self.list) {
+            let room = limit - octets;
+            if room == 0 {
+                break;
+            }
+            let piece = &piece[..piece.len().min(room)];
+            *slice = IoSlice::new(piece);
+            used += 1;
+            octets += piece.len();
+        }
+        (used, octets)
     }
 
     fn advance(&mut self, mut written: usize) {
+        self.sealed = 0;
         while let Some(first) = self.list.front_mut() {
             if written < first.len() {
                 return first.advance(written);
@@ -102,43 +269,9 @@ impl Pieces {
     }
 }
 
-/// A timer whose end may be moved as often as one likes: moved later, which is the rule, it costs nothing until it fires.
-#[derive(Debug)]
-pub(super) struct Alarm {
-    sleep: Pin<Box<Sleep>>,
-    due: Instant,
-}
-
-impl Alarm {
-    pub(super) fn new(due: Instant) -> Alarm {
-        Alarm { sleep: Box::pin(tokio::time::sleep_until(due)), due }
-    }
-
-    /// It rings then, and not before.
-    pub(super) fn set(&mut self, due: Instant) {
-        self.due = due;
-        if due < self.sleep.deadline() {
-            self.sleep.as_mut().reset(due);
-        }
-    }
-
-    /// Ready once the end that was set has come.
-    pub(super) fn poll_ring(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.sleep.as_mut().poll(cx));
-            if Instant::now() >= self.due {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(self.due);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn pieces(list: &[&'static str]) -> Pieces {
@@ -164,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn octets_go_through_in_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut wire = Wire::Unix(ours);
+        let mut wire = Wire::new(Stream::Unix(ours));
         let mut out = pieces(&["MAIL\r\n", "RCPT\r\n", "DATA\r\n"]);
         poll_fn(|cx| wire.poll_write(cx, &mut out)).await.unwrap();
         assert!(out.is_empty(), "one call wrote all");
@@ -177,23 +310,5 @@ mod tests {
         drop(theirs);
         assert_eq!(poll_fn(|cx| wire.poll_read(cx, |octets| seen.extend_from_slice(octets))).await.unwrap(), 0);
         assert_eq!(seen, b"250 ok\r\n");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_alarm_rings_at_the_last_time_that_was_set() {
-        let start = Instant::now();
-        let after = |ms| start + Duration::from_millis(ms);
-        let mut alarm = Alarm::new(after(1_000));
-        alarm.set(after(5_000));
-        alarm.set(after(3_000));
-        poll_fn(|cx| alarm.poll_ring(cx)).await;
-        assert_eq!(start.elapsed().as_millis(), 3_000, "later than the first, earlier than the second");
-        alarm.set(after(4_000));
-        alarm.set(after(3_500));
-        poll_fn(|cx| alarm.poll_ring(cx)).await;
-        assert_eq!(start.elapsed().as_millis(), 3_500, "it can be set again after it rang");
-        alarm.set(after(2_000));
-        poll_fn(|cx| alarm.poll_ring(cx)).await;
-        assert_eq!(start.elapsed().as_millis(), 3_500, "what is past rings at once");
     }
 }

@@ -5,12 +5,14 @@
 //!
 //! RFC 3463; RFC 5321 §4.2.2, §4.2.3.
 
+use crate::tls::TlsFault;
 use relay::advice;
 use relay::envelope::{Failure, FailureKind};
 use relay::parcel::Taken;
 use smtp::client::{Accepted, Rejection, Stage, Trouble, TroubleKind, Why};
 use smtp::reply::{EnhancedStatus, Reply};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The other side took it.
@@ -47,6 +49,16 @@ pub(super) fn lost(trouble: &Trouble, host: &str, stalled: bool) -> Failure {
         }
         (TroubleKind::Refused | TroubleKind::Closing, Some(reply)) => (FailureKind::Refused, status_of(reply)),
         (TroubleKind::GivenUp, _) if !stalled => (FailureKind::Local, EnhancedStatus(4, 3, 0)),
+        // Nothing was said that should not be heard; the channel could not be made as it must be.
+        (TroubleKind::NoTls, _) => (FailureKind::Tls, EnhancedStatus(4, 7, 4)),
+        (TroubleKind::TlsFailed | TroubleKind::Injected, _) => (FailureKind::Tls, EnhancedStatus(4, 7, 5)),
+        (TroubleKind::NoAuth, _) => (FailureKind::Auth, EnhancedStatus(4, 7, 4)),
+        (TroubleKind::AuthBroken, _) => (FailureKind::Auth, EnhancedStatus(4, 7, 0)),
+        (TroubleKind::AuthRefused, reply) => {
+            let said = reply.as_ref().and_then(|reply| reply.status);
+            let EnhancedStatus(_, subject, detail) = said.unwrap_or(EnhancedStatus(4, 7, 8));
+            (FailureKind::Auth, EnhancedStatus(4, subject, detail))
+        }
         // The protocol was broken; which side did it does not matter to who waits for mail.
         (TroubleKind::NotSmtp | TroubleKind::OutOfTurn | TroubleKind::Flood, _) => {
             (FailureKind::Unreachable, EnhancedStatus(4, 5, 0))
@@ -93,6 +105,50 @@ pub(super) fn not_greeted(wait: Duration, host: &str) -> Failure {
         host: Some(host.into()),
         reply: None,
         text: format!("{host}: the server was not ready for mail within {} s.", wait.as_secs()).into(),
+    }
+}
+
+/// There was no handshake with `host`: `why` follows its name.
+pub(super) fn no_handshake(why: &str, host: &str) -> Failure {
+    tls(EnhancedStatus(4, 7, 5), format!("{host}: {}.", why.trim_end_matches('.')), Some(host))
+}
+
+/// What TLS needs from us is not to be had; `host` was not asked.
+pub(super) fn unfit_for_tls(fault: &TlsFault, host: &str) -> Failure {
+    tls(EnhancedStatus(4, 3, 5), format!("TLS with {host} cannot be set up here: {fault}."), None)
+}
+
+fn tls(status: EnhancedStatus, text: String, host: Option<&str>) -> Failure {
+    Failure { kind: FailureKind::Tls, status, host: host.map(Into::into), reply: None, text: text.into() }
+}
+
+/// What we log on to `host` with is not to be had; it was not shown to anybody.
+pub(super) fn no_log_on(why: &str, host: &str) -> Failure {
+    let text = format!("Logging on to {host} is not possible: {}.", why.trim_end_matches('.')).into();
+    Failure { kind: FailureKind::Auth, status: EnhancedStatus(4, 7, 8), host: None, reply: None, text }
+}
+
+/// No connection to `host`: none of our own addresses is of its family.
+pub(super) fn no_source(host: &str) -> Failure {
+    not_called(format!(
+        "No connection to {host}: the addresses that connections must come from (bind) are of another family."
+    ))
+}
+
+/// No connection to `host`: `own` cannot be used.
+pub(super) fn not_bound(own: IpAddr, error: &io::Error, host: &str) -> Failure {
+    let why = without_number(error);
+    not_called(format!("No connection to {host} from {own} (bind): {why}. Is that an address of this machine?"))
+}
+
+/// The operator's own setting: for now, because it is mended here.
+fn not_called(text: String) -> Failure {
+    Failure {
+        kind: FailureKind::Unreachable,
+        status: EnhancedStatus(4, 3, 5),
+        host: None,
+        reply: None,
+        text: text.into(),
     }
 }
 

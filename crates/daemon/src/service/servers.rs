@@ -18,7 +18,7 @@ use crate::listen::{Inherited, Listeners, Sessions};
 use crate::log::Log;
 use crate::oauth::{self, Tokens};
 use crate::policy::MtaSts;
-use crate::runtime::{ServerRuntime, StartError};
+use crate::runtime::{Commons, ServerRuntime, StartError};
 use relay::config::{Config, Dns, VirtualServer};
 use relay::record::Record;
 use std::net::SocketAddr;
@@ -243,10 +243,16 @@ impl Servers {
     }
 
     fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
-        let (server, dns, clock, log) = (Arc::clone(server), dns.clone(), self.clock.clone(), log.clone());
-        let (mta_sts, tokens, handle) = (self.mta_sts.clone(), self.tokens.clone(), Handle::current());
-        let start = move || ServerRuntime::start(&server, &dns, &mta_sts, &tokens, &clock, &log, &handle);
-        tokio::task::spawn_blocking(start)
+        let commons = Commons {
+            dns: dns.clone(),
+            mta_sts: self.mta_sts.clone(),
+            tokens: self.tokens.clone(),
+            state: self.state.clone(),
+            clock: self.clock.clone(),
+            runtime: Handle::current(),
+        };
+        let (server, log) = (Arc::clone(server), log.clone());
+        tokio::task::spawn_blocking(move || ServerRuntime::start(&server, &commons, &log))
     }
 
     /// Does it run now?

@@ -29,6 +29,8 @@ use tokio::sync::Semaphore;
 
 /// The library's variable for the keytab of services.
 const KEYTAB_VARIABLE: &str = "KRB5_KTNAME";
+/// The library's variable for the keytab of clients: of what we log on with elsewhere.
+pub(crate) const CLIENT_KEYTAB_VARIABLE: &str = "KRB5_CLIENT_KTNAME";
 /// Messages of one exchange: two for Kerberos, two more for SPNEGO, two for the security layer, and some to spare.
 const GSSAPI_MESSAGES_MAX: u8 = 8;
 /// Tokens that wait to be looked at; further ones are told to come back.
@@ -228,11 +230,12 @@ fn reason(error: Error) -> &'static str {
 }
 
 /// The library's own words, in one line.
-fn words(error: Error) -> String {
+pub(crate) fn words(error: Error) -> String {
     error.to_string().chars().map(|char| if char.is_control() { ' ' } else { char }).take(300).collect()
 }
 
-fn named(keytab: &Path) -> OsString {
+/// As the library's variables have it.
+pub(crate) fn named(keytab: &Path) -> OsString {
     let mut named = OsString::from("FILE:");
     named.push(keytab);
     named

@@ -287,17 +287,19 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
         let peer = Peer::start(&["H:"]);
         let site = Site::start();
         let shared = &site.outbound.shared;
-        let settings = Arc::new(connection::settings(shared, Protocol::Esmtp));
         let address = candidates::Address::Unix(peer.label().into());
         let host = smtp::address::Host::parse("peer.test").unwrap();
         let protection = relay::route::protection::Protection::of_terms(relay::config::TlsPolicy::None, &host);
-        let candidate =
-            candidates::Candidate { label: "peer".into(), name: None, address, protection: protection.into() };
+        let addresses = [address].into();
+        let terms = Arc::new(relay::config::Terms::plain());
+        let candidate = candidates::Candidate { host: None, port: 0, addresses, terms, protection: protection.into() };
         let parcel = message("to@there.test", CONTENT, &peer.hop());
         let began = tokio::time::Instant::now();
-        let Err(failure) = connection::first(shared, &settings, &candidate, has_others, &parcel).await else {
+        let until = began + Duration::from_secs(1_000);
+        let Err(failures) = connection::at_host(shared, &parcel, candidate, has_others, until).await else {
             panic!("a host that says nothing")
         };
+        let [failure] = &failures[..] else { panic!("{failures:?}") };
         assert_eq!(failure.status.to_string(), "4.4.2");
         assert_eq!(began.elapsed().as_secs(), patience);
     }

@@ -1,10 +1,12 @@
 //! Outbound connections against scripted servers on loopback, time running ahead where nobody has anything to do.
 
 mod hosts;
+mod identities;
 mod kept;
 mod needs;
 mod peer;
 mod steps;
+mod tls;
 
 use super::*;
 use crate::dns::Resolver;
@@ -13,9 +15,10 @@ use crate::log::Log;
 use crate::policy::MtaSts;
 use bytes::Bytes;
 use peer::Peer;
+use relay::channel::Channel;
 use relay::config::{Config, HostPort};
 use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
-use relay::parcel::Place;
+use relay::parcel::{Outcome, Place};
 use relay::route::{Hosts, NextHop, Protocol};
 use smtp::address::{Host, Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify};
@@ -134,6 +137,10 @@ impl Site {
     }
 
     fn of(server: &VirtualServer, dns: &relay::config::Dns) -> Site {
+        Site::logging(server, dns, Log::nowhere())
+    }
+
+    fn logging(server: &VirtualServer, dns: &relay::config::Dns, log: Log) -> Site {
         let home = tempfile::tempdir().unwrap();
         let server = Arc::new(VirtualServer { home: home.path().to_owned(), ..server.clone() });
         let (sender, of_store) = mpsc::channel();
@@ -141,9 +148,16 @@ impl Site {
         let (sender, events) = mpsc::channel();
         let resolver = Resolver::new(dns).unwrap();
         let policies = Policies::new(resolver, MtaSts::reading(home.path(), Clock::start()));
-        let (clock, handle) = (Clock::start(), Handle::current());
-        let tokens = Tokens::new(home.path(), Log::nowhere(), clock.clone());
-        let outbound = Outbound::new(server, policies, tokens, store, sender, clock, handle);
+        let means = Means {
+            policies,
+            store,
+            events: sender,
+            log,
+            tokens: Tokens::new(home.path(), Log::nowhere(), Clock::start()),
+            clock: Clock::start(),
+            state: home.path().join("state"),
+        };
+        let outbound = Outbound::new(server, means, Handle::current());
         Site { outbound, events, _store: (of_store, home), closed: Vec::new() }
     }
 
@@ -161,6 +175,10 @@ impl Site {
 
     /// The next event, in short; see [`show`].
     async fn event(&mut self) -> String {
+        show(&self.raw_event().await)
+    }
+
+    async fn raw_event(&mut self) -> Event {
         loop {
             if let Ok(event) = self.events.try_recv() {
                 match &event {
@@ -171,7 +189,7 @@ impl Site {
                     }
                     _ => {}
                 }
-                return show(&event);
+                return event;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -195,13 +213,14 @@ impl Site {
 fn show(event: &Event) -> String {
     let failed = |f: &relay::envelope::Failure| format!("{:?} {}", f.kind, f.status);
     match event {
-        Event::Attempted { outcome, .. } => {
-            let each = outcome.results.iter().map(|(index, result)| match result {
+        Event::Attempted { outcome: Outcome { results, channel, .. }, .. } => {
+            let each = results.iter().map(|(index, result)| match result {
                 Ok(taken) if taken.reports => format!("{index}=ok({}), reports", taken.said),
                 Ok(taken) => format!("{index}=ok({})", taken.said),
                 Err(failure) => format!("{index}={}", failed(failure)),
             });
-            format!("attempted: {}", each.collect::<Vec<_>>().join(" "))
+            let channel = channel.as_ref().map_or_else(String::new, |channel| format!(" [{}]", in_short(channel)));
+            format!("attempted: {}{channel}", each.collect::<Vec<_>>().join(" "))
         }
         Event::Closed { unsent: None, .. } => "closed".to_owned(),
         Event::Closed { unsent: Some((_, failures)), .. } if failures.is_empty() => "closed untried".to_owned(),
@@ -211,6 +230,13 @@ fn show(event: &Event) -> String {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// `TLSv1.3 name auth PLAIN`
+fn in_short(channel: &Channel) -> String {
+    let tls = channel.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.checked.word()));
+    let auth = channel.auth.as_ref().map(|auth| format!("auth {auth}"));
+    tls.into_iter().chain(auth).collect::<Vec<_>>().join(" ")
 }
 
 /// Nobody answers there.

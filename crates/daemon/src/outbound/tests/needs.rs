@@ -189,9 +189,10 @@ async fn a_content_of_another_length_is_never_sent_as_whole() {
             message::prepare(shared, &Default::default(), "peer", &parcel, &[0]).await.unwrap();
         assert_eq!(transaction.size, 30);
         transaction.size = noted;
-        let settings = Arc::new(connection::settings(shared, Protocol::Esmtp));
+        let (protocol, timeout) = (smtp::client::Protocol::Esmtp, Duration::from_secs(600));
+        let settings = Arc::new(smtp::client::Settings::plain("relay.test", protocol, timeout));
         let stream = tokio::net::UnixStream::connect(peer.label()).await.unwrap();
-        let mut talk = talk::Talk::new(wire::Wire::Unix(stream), &settings, Timestamp(0));
+        let mut talk = talk::Talk::new(wire::Wire::new(wire::Stream::Unix(stream)), &settings, Timestamp(0));
         assert!(matches!(talk.next().await, talk::Said::Ready));
         talk.begin(transaction, content);
         let talk::Said::Done(results) = talk.next().await else { panic!() };

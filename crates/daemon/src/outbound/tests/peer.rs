@@ -3,7 +3,7 @@
 //! A script has one deed a line:
 //!
 //! ```text
-//!   S: 220 peer.test          says this, and CRLF
+//!   S: 220 peer.test          says this, and CRLF; `\r\n` in it is CRLF, so that several lines come at once
 //!   C: MAIL FROM:             reads a line, which must begin so
 //!   D:                        reads content up to the lone dot
 //!   B:                        reads BDAT n LAST and its octets
@@ -12,14 +12,18 @@
 //!   F:                        says 250- for ever
 //!   W: 1500                   waits so many milliseconds
 //!   H:                        does nothing any more, and reads nothing
+//!   T: good                   begins TLS with one of the certificates of [`super::identities`]
 //!   X:                        closes (so does the script's end)
 //!   R:                        resets (over TCP)
 //!   E:                        reads the end of the stream, and nothing before it
 //! ```
 
+use super::identities;
 use relay::route::{Hosts, NextHop, Protocol};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -58,7 +62,7 @@ impl Peer {
             for script in scripts {
                 let (stream, _) = listener.accept().await.unwrap();
                 seen.lock().unwrap().connections += 1;
-                play(&mut BufReader::new(stream), &script, &seen).await;
+                play(BufReader::new(Box::new(stream)), &script, &seen).await;
             }
         });
         peer
@@ -116,28 +120,35 @@ async fn accept(listener: TcpListener, scripts: Vec<String>, seen: Arc<Mutex<See
             continue;
         };
         tokio::spawn(async move {
-            let mut stream = BufReader::new(stream);
-            if play(&mut stream, &script, &seen).await {
-                stream.into_inner().set_zero_linger().unwrap();
+            let stream = stream.into_std().unwrap();
+            let twin = stream.try_clone().unwrap();
+            let stream = Box::new(tokio::net::TcpStream::from_std(stream).unwrap());
+            if play(BufReader::new(stream), &script, &seen).await {
+                socket2::SockRef::from(&twin).set_linger(Some(Duration::ZERO)).unwrap();
             }
         });
     }
 }
 
+/// What carries octets both ways.
+trait Carrier: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Carrier for T {}
+
 /// Follows the script; true if the connection is to be reset.
-async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, script: &str, seen: &Mutex<Seen>) -> bool {
+async fn play(mut stream: BufReader<Box<dyn Carrier>>, script: &str, seen: &Mutex<Seen>) -> bool {
     for deed in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (what, rest) = deed.split_at(2);
         let rest = rest.trim_start();
         let done = match what {
-            "S:" => say(stream, format!("{rest}\r\n").as_bytes()).await,
-            "L:" => say(stream, &[&b"250 "[..], &vec![b'x'; number(rest)], b"\r\n"].concat()).await,
+            "S:" => say(&mut stream, format!("{}\r\n", rest.replace("\\r\\n", "\r\n")).as_bytes()).await,
+            "L:" => say(&mut stream, &[&b"250 "[..], &vec![b'x'; number(rest)], b"\r\n"].concat()).await,
             "F:" => loop {
-                if !say(stream, &b"250-and so on\r\n".repeat(1_000)).await {
+                if !say(&mut stream, &b"250-and so on\r\n".repeat(1_000)).await {
                     break true;
                 }
             },
-            "C:" => match line(stream).await {
+            "C:" => match line(&mut stream).await {
                 Some(line) if line.starts_with(rest) => {
                     seen.lock().unwrap().lines.push(line);
                     true
@@ -155,12 +166,27 @@ async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, scri
                 }
                 false
             }
-            "D:" => content(stream, seen).await,
-            "B:" => chunk(stream, seen).await,
+            "D:" => content(&mut stream, seen).await,
+            "B:" => chunk(&mut stream, seen).await,
             "N:" => stream.read_exact(&mut vec![0; number(rest)]).await.is_ok(),
             "W:" => {
                 tokio::time::sleep(Duration::from_millis(number(rest) as u64)).await;
                 true
+            }
+            "T:" => {
+                // What was read too far is the client's first words under TLS, if any.
+                assert_eq!(stream.buffer(), b"", "the client did not wait for 220");
+                match tls(stream.into_inner(), rest).await {
+                    Ok(under) => {
+                        stream = BufReader::new(under);
+                        seen.lock().unwrap().lines.push("(TLS)".to_owned());
+                        true
+                    }
+                    Err(_) => {
+                        seen.lock().unwrap().lines.push("(no TLS)".to_owned());
+                        return false;
+                    }
+                }
             }
             "H:" => std::future::pending().await,
             "X:" => return false,
@@ -172,6 +198,16 @@ async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, scri
         }
     }
     false
+}
+
+type Accepted = std::io::Result<Box<dyn Carrier>>;
+
+/// The server's side of a handshake. Boxed: the carrier of TLS carries TLS itself, as far as types go.
+fn tls<'a>(stream: Box<dyn Carrier>, identity: &'a str) -> Pin<Box<dyn Future<Output = Accepted> + Send + 'a>> {
+    Box::pin(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(identities::server(identity));
+        Ok(Box::new(acceptor.accept(stream).await?) as Box<dyn Carrier>)
+    })
 }
 
 fn number(text: &str) -> usize {

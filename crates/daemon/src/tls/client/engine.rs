@@ -142,6 +142,12 @@ impl ClientEngine {
         self.connection.send_close_notify();
     }
 
+    /// Has the peer ended the channel as it should, by close_notify?
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// What is known about the channel, once the handshake is done.
     #[must_use]
     pub fn facts(&self) -> Option<Arc<ClientFacts>> {

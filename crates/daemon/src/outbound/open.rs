@@ -1,0 +1,225 @@
+//! A fresh connection → a session that is ready for messages, protected as it must be; or why not.
+//!
+//! ```text
+//!   connected ─┬─ (implicit TLS: handshake) ─ greeting, EHLO ─┬─ STARTTLS ─ handshake ─ EHLO ─┬─ AUTH ─ ready
+//!              │                                              └── not offered, or not wanted ──┘
+//!              └◄─ once more in clear text, where the policy allows it and the handshake failed
+//! ```
+//!
+//! Where the policy allows clear text, TLS that is offered and fails is told of in the log. Where it does not, nothing but EHLO
+//! and STARTTLS is said in the clear. What the operator has to mend here (a file that cannot be read) ends the attempt
+//! under any policy: it must not turn TLS off.
+//!
+//! RFC 3207, RFC 8314 §3; RFC 7435 (opportunistic security).
+
+use super::Shared;
+use super::candidates::{Address, Candidate};
+use super::login::Login;
+use super::reach;
+use super::talk::{Said, Talk};
+use super::wire::Wire;
+use super::words;
+use crate::tls::client::{ClientEngine, ClientSetup};
+use relay::channel::Channel;
+use relay::envelope::Failure;
+use relay::record::Record;
+use relay::route::Protocol;
+use relay::route::protection::{self, Protection};
+use smtp::client::{Settings, StartTls, Trouble, TroubleKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A session that is ready.
+pub(super) struct Session {
+    pub talk: Talk,
+    /// `name [address]:port` of the host.
+    pub host: Box<str>,
+    /// How the channel is protected, if it is.
+    pub channel: Option<Arc<Channel>>,
+}
+
+/// One attempt to open a session with one host at one address.
+pub(super) struct Opening<'a> {
+    pub shared: &'a Shared,
+    pub protocol: Protocol,
+    pub candidate: &'a Candidate,
+    pub address: &'a Address,
+    /// How the channel must be.
+    pub protection: &'a Arc<Protection>,
+    /// How long the call may take, if it has to be made again.
+    pub call: Duration,
+    /// How long the host may take for all of it.
+    pub bound: Duration,
+}
+
+/// Why there is no session.
+enum Unopened {
+    /// The handshake failed: on a fresh connection clear text may do.
+    NoHandshake(Failure),
+    /// The token was not taken: another one may do, since tokens can end before their time.
+    StaleToken(Failure),
+    /// Nothing is to be had here now.
+    Failed(Failure),
+}
+
+impl Opening<'_> {
+    /// Opens the session over this connection, or over another one to the same address.
+    pub(super) async fn open(&self, wire: Wire) -> Result<Session, Failure> {
+        let label = self.candidate.label(self.address);
+        match self.bounded(wire, self.protection, &label).await {
+            Ok(session) => Ok(session),
+            Err(Unopened::Failed(failure)) => Err(failure),
+            Err(Unopened::StaleToken(_)) => self.once_more(self.protection, &label).await,
+            Err(Unopened::NoHandshake(failure)) => {
+                if self.protection.channel != protection::Channel::Opportunistic || self.protection.implicit {
+                    return Err(failure);
+                }
+                self.shared.log.write(&Record::InClear { host: label.clone(), why: failure.text });
+                let clear = Protection { channel: protection::Channel::Clear, ..(**self.protection).clone() };
+                self.once_more(&Arc::new(clear), &label).await
+            }
+        }
+    }
+
+    /// Over a fresh connection; then it has an end.
+    async fn once_more(&self, protection: &Arc<Protection>, label: &str) -> Result<Session, Failure> {
+        let wire = reach::again(self.candidate, self.address, self.call).await?;
+        self.bounded(wire, protection, label).await.map_err(|unopened| match unopened {
+            Unopened::NoHandshake(failure) | Unopened::StaleToken(failure) | Unopened::Failed(failure) => failure,
+        })
+    }
+
+    async fn bounded(&self, wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
+        match tokio::time::timeout(self.bound, self.through(wire, protection, label)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Unopened::Failed(words::not_greeted(self.bound, label))),
+        }
+    }
+
+    async fn through(&self, mut wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
+        let settings = Arc::new(self.settings(protection));
+        let early = if settings.secure {
+            self.secure_at_once(&mut wire, protection, label, &settings).await?
+        } else {
+            Vec::new()
+        };
+        let mut talk = Talk::new(wire, &settings, self.shared.clock.now());
+        talk.hear(&early);
+        let mut login =
+            Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
+        let mut fault = None;
+        loop {
+            match talk.next().await {
+                Said::Ready => break,
+                Said::StartTls => match self.setup(protection, label).await.map(ClientEngine::new) {
+                    Ok(Ok(engine)) => talk.shake_hands(engine).await,
+                    Ok(Err(failure)) => talk.no_tls(&failure.to_string()),
+                    Err(failure) => {
+                        talk.no_tls("there is no TLS from this side");
+                        fault = Some(failure);
+                    }
+                },
+                Said::Authenticate(offered) => login.begin(&mut talk, offered).await,
+                Said::Challenge(challenge) => login.answer(&mut talk, challenge).await,
+                Said::Authenticated => login.finish(&mut talk),
+                Said::Failed(trouble) => {
+                    return Err(match fault.or_else(|| login.fault()) {
+                        Some(failure) => Unopened::Failed(failure),
+                        None => self.unopened(&talk, &trouble, &login, protection, label).await,
+                    });
+                }
+                // The machine says nothing else before its first transaction.
+                _ => return Err(Unopened::Failed(words::local("The session ended before it began.".into()))),
+            }
+        }
+        if let Some(reply) = talk.tls_refusal() {
+            let why = format!("{label} offers TLS (STARTTLS) and then refuses it: {}.", reply.one_line()).into();
+            self.shared.log.write(&Record::InClear { host: label.into(), why });
+        }
+        let tls = talk.facts().map(|facts| facts.secured());
+        let auth = login.mechanism().map(|mechanism| mechanism.name().into());
+        let channel = Channel { tls, auth };
+        let channel = (!channel.is_plain()).then(|| Arc::new(channel));
+        Ok(Session { talk, host: label.into(), channel })
+    }
+
+    /// TLS from the first octet: the greeting comes under it.
+    async fn secure_at_once(
+        &self,
+        wire: &mut Wire,
+        protection: &Protection,
+        label: &str,
+        settings: &Settings,
+    ) -> Result<Vec<u8>, Unopened> {
+        let setup = self.setup(protection, label).await.map_err(Unopened::Failed)?;
+        let failed = |why: &str| Unopened::NoHandshake(words::no_handshake(why, label));
+        let engine = ClientEngine::new(setup.clone()).map_err(|failure| failed(&failure.to_string()))?;
+        let bound = settings.timeout.min(HANDSHAKE_MAX);
+        match tokio::time::timeout(bound, wire.shake_hands(engine)).await {
+            Ok(Ok(early)) => Ok(early),
+            Ok(Err(why)) => {
+                self.shared.setups.forget(&setup);
+                Err(failed(&why))
+            }
+            Err(_) => Err(failed("the server did not finish the TLS handshake in time")),
+        }
+    }
+
+    /// What the handshake needs.
+    async fn setup(&self, protection: &Protection, label: &str) -> Result<ClientSetup, Failure> {
+        let setup = self.shared.setups.of(&self.candidate.terms, protection, self.address.ip()).await;
+        setup.map_err(|fault| words::unfit_for_tls(&fault, label))
+    }
+
+    async fn unopened(
+        &self,
+        talk: &Talk,
+        trouble: &Trouble,
+        login: &Login<'_>,
+        protection: &Protection,
+        label: &str,
+    ) -> Unopened {
+        // A certificate of ours that the server does not take is told after the handshake.
+        if let Some(failure) = talk.tls_failure() {
+            return Unopened::NoHandshake(words::no_handshake(&failure.to_string(), label));
+        }
+        let failure = words::lost(trouble, label, talk.has_stalled());
+        if trouble.kind == TroubleKind::AuthRefused && login.refused() {
+            return Unopened::StaleToken(match login.complaint() {
+                Some(complaint) => {
+                    Failure { text: format!("{} It said of the token: {complaint}", failure.text).into(), ..failure }
+                }
+                None => failure,
+            });
+        }
+        if trouble.kind != TroubleKind::TlsFailed {
+            return Unopened::Failed(failure);
+        }
+        if let Ok(setup) = self.setup(protection, label).await {
+            self.shared.setups.forget(&setup);
+        }
+        Unopened::NoHandshake(failure)
+    }
+
+    fn settings(&self, protection: &Protection) -> Settings {
+        let (secure, start_tls) = match (protection.implicit, &protection.channel) {
+            // A socket of this machine needs no protection that nobody has asked for.
+            (_, protection::Channel::Opportunistic) if self.candidate.host.is_none() => (false, StartTls::Never),
+            (_, protection::Channel::Clear) => (false, StartTls::Never),
+            (true, _) => (true, StartTls::Never),
+            (false, protection::Channel::Opportunistic) => (false, StartTls::WhenOffered),
+            (false, _) => (false, StartTls::Required),
+        };
+        let delivery = &self.shared.server.delivery;
+        let protocol = match self.protocol {
+            Protocol::Esmtp => smtp::client::Protocol::Esmtp,
+            Protocol::Helo => smtp::client::Protocol::Helo,
+            Protocol::Lmtp => smtp::client::Protocol::Lmtp,
+        };
+        let plain = Settings::plain(delivery.fqdn.as_str(), protocol, delivery.timeout);
+        Settings { start_tls, secure, auth: self.candidate.terms.auth.is_some(), ..plain }
+    }
+}
+
+/// How long a handshake may take before the session begins.
+pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
