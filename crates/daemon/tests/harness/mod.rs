@@ -5,8 +5,10 @@
 //! knows the relay's insides: it is run as an operator would run it.
 
 pub mod bind;
+pub mod certificates;
 pub mod client;
 pub mod dovecot;
+pub mod https;
 pub mod mail;
 pub mod peer;
 pub mod postfix;

@@ -2,6 +2,7 @@
 //!
 //! Its script may be changed while it runs; a connection looks at it at each step.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,6 +47,8 @@ pub struct Script {
     pub moods: Vec<(At, String, Mood)>,
     /// Speaks LMTP: one reply for each recipient after the message.
     pub lmtp: bool,
+    /// Offers STARTTLS, and shakes hands so.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 impl Script {
@@ -55,6 +58,11 @@ impl Script {
 
     pub fn at(mut self, at: At, mood: Mood) -> Script {
         self.moods.push((at, String::new(), mood));
+        self
+    }
+
+    pub fn tls(mut self, tls: Arc<ServerConfig>) -> Script {
+        self.tls = Some(tls);
         self
     }
 
@@ -80,6 +88,8 @@ pub struct Taken {
     pub content: Vec<u8>,
     /// On which connection, counted from 1.
     pub connection: usize,
+    /// It came under TLS; the name that was asked for in the handshake (SNI), or nothing.
+    pub tls: Option<String>,
 }
 
 impl Taken {
@@ -182,10 +192,41 @@ impl Drop for Peer {
     }
 }
 
+/// In the clear or under TLS.
+enum Wire {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Read for Wire {
+    fn read(&mut self, octets: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Wire::Clear(stream) => stream.read(octets),
+            Wire::Tls(stream) => stream.read(octets),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Wire::Clear(stream) => stream.write(octets),
+            Wire::Tls(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Wire::Clear(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// One connection.
 struct Dialogue<'a> {
     shared: &'a Shared,
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Wire>,
     number: usize,
     mail: String,
     rcpt: Vec<String>,
@@ -199,7 +240,7 @@ impl<'a> Dialogue<'a> {
     fn new(shared: &'a Shared, stream: TcpStream, number: usize) -> std::io::Result<Dialogue<'a>> {
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         stream.set_nodelay(true)?;
-        let reader = BufReader::new(stream);
+        let reader = BufReader::new(Wire::Clear(stream));
         Ok(Dialogue { shared, reader, number, mail: String::new(), rcpt: Vec::new(), content: Vec::new() })
     }
 
@@ -224,9 +265,15 @@ impl<'a> Dialogue<'a> {
         let verb = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
             "EHLO" | "LHLO" => {
-                let offers = self.shared.script.lock().unwrap().offers.clone();
+                let (offers, tls) = {
+                    let script = self.shared.script.lock().unwrap();
+                    (script.offers.clone(), script.tls.is_some())
+                };
                 let mut lines = vec!["peer.test".to_owned()];
                 lines.extend(offers);
+                if tls && matches!(self.reader.get_ref(), Wire::Clear(_)) {
+                    lines.push("STARTTLS".to_owned());
+                }
                 let last = lines.len() - 1;
                 let reply: Vec<String> = lines
                     .iter()
@@ -235,6 +282,7 @@ impl<'a> Dialogue<'a> {
                     .collect();
                 self.answer(At::Hello, line, &reply.join("\r\n"))
             }
+            "STARTTLS" => self.start_tls(),
             "HELO" => self.answer(At::Hello, line, "250 peer.test"),
             "MAIL" => {
                 line.split_once(':').map_or("", |(_, rest)| rest).clone_into(&mut self.mail);
@@ -281,6 +329,23 @@ impl<'a> Dialogue<'a> {
         }
     }
 
+    fn start_tls(&mut self) -> Flow {
+        let tls = self.shared.script.lock().unwrap().tls.clone();
+        let (Some(tls), Wire::Clear(stream)) = (tls, self.reader.get_ref()) else {
+            self.say("502 5.5.1 no")?;
+            return Ok(true);
+        };
+        let stream = stream.try_clone()?;
+        self.say("220 2.0.0 go ahead")?;
+        let connection = ServerConnection::new(tls).map_err(std::io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        self.reader = BufReader::new(Wire::Tls(Box::new(stream)));
+        Ok(true)
+    }
+
     /// Reads up to the lone dot.
     fn dotted(&mut self) -> std::io::Result<()> {
         loop {
@@ -303,6 +368,10 @@ impl<'a> Dialogue<'a> {
                 rcpt: self.rcpt.clone(),
                 content: std::mem::take(&mut self.content),
                 connection: self.number,
+                tls: match self.reader.get_ref() {
+                    Wire::Clear(_) => None,
+                    Wire::Tls(stream) => Some(stream.conn.server_name().unwrap_or_default().to_owned()),
+                },
             };
             self.shared.taken.lock().unwrap().push(taken);
         }
@@ -319,7 +388,8 @@ impl<'a> Dialogue<'a> {
     }
 
     fn say(&mut self, text: &str) -> std::io::Result<()> {
-        self.reader.get_mut().write_all(format!("{text}\r\n").as_bytes())
+        self.reader.get_mut().write_all(format!("{text}\r\n").as_bytes())?;
+        self.reader.get_mut().flush()
     }
 
     /// Answers well, or as the script wants it.
