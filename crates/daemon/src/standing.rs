@@ -91,7 +91,7 @@ impl Standing {
         self.look_at = now.plus(LOOK_EVERY);
         let mut suspended: Vec<String> = queue.suspended().map(|(name, _)| name.to_owned()).collect();
         suspended.sort_unstable();
-        let kept = Kept { suspended, paced: queue.paced().iter().map(KeptPace::of).collect() };
+        let kept = Kept { suspended, paced: queue.paced(now).iter().map(KeptPace::of).collect() };
         if kept == self.kept {
             return;
         }

@@ -127,7 +127,7 @@ fn keys_of_no_use_ask_for_tls_and_unsigned_ones_for_nothing() {
     let shown = Identity::self_signed(&["elsewhere.test"]);
     let wrong = Identity::self_signed(&["x.test"]).tlsa();
     let pkix = |hash: &str| hash.replacen("3 1 1", "1 1 1", 1);
-    let mut unsigned = zone("unsigned.test", site.ip(13), &[wrong.clone()]);
+    let mut unsigned = zone("unsigned.test", site.ip(13), std::slice::from_ref(&wrong));
     unsigned.signing = Signing::None;
     let signed = Signed::start(
         &site,
