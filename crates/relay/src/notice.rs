@@ -106,6 +106,8 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
         seed,
     });
     let copy = server.messages.ndr_copy_to.clone().filter(|_| matches!(job.kind, ReportKind::Failed(_)));
+    // Whoever gets the report needs no copy of it.
+    let copy = copy.filter(|copy| *copy != to);
     let recipients = std::iter::once(to).chain(copy).map(|address| recipient(address, now)).collect();
     let envelope = Envelope {
         sender: ReversePath::Null,

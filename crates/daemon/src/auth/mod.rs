@@ -36,6 +36,7 @@ use crate::log::Log;
 use crate::tls::TlsFacts;
 use accounts_file::{AccountsFile, Roll};
 use kerberos::Kerberos;
+use relay::account::Identity;
 use relay::account::lockout::{Lockout, LockoutRule};
 use relay::config::{OAuth, VirtualServer};
 use relay::gate::Means;
@@ -166,6 +167,16 @@ impl Authenticator {
         channel: &ChannelFacts,
     ) -> Exchange {
         Exchange::new(Arc::clone(self), mechanism, offered, peer, channel.clone())
+    }
+
+    /// May somebody who has proved who he is go on? Not, once his account is disabled or removed.
+    pub async fn still_knows(self: &Arc<Self>, identity: &Identity) -> bool {
+        let Some(roll) = self.roll().await else { return true };
+        match roll.accounts.find(&identity.account) {
+            Some(account) => !account.disabled,
+            // A token, or a ticket, vouches for whom no account is needed.
+            None => identity.mechanism.is_token() || identity.mechanism == Mechanism::Gssapi,
+        }
     }
 
     fn lockout(&self) -> MutexGuard<'_, Lockout> {

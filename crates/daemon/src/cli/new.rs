@@ -82,14 +82,15 @@ fn write(wanted: &Wanted) -> Result<String, String> {
     fs::create_dir_all(&wanted.folder)
         .map_err(|error| format!("{} cannot be made: {error}", wanted.folder.display()))?;
     let text = wanted.recipe.text().replace(EXAMPLE, wanted.domain.as_str());
-    place::write(path, text.as_bytes(), Readers::Everybody).map_err(|fault| fault.to_string())?;
-    let loaded = file.load().map_err(|unusable| unusable.render())?;
+    let loaded = file.check(&text).map_err(|unusable| unusable.render())?;
     let mut told = format!("{}\n", path.display());
     for server in &loaded.config.servers {
         for written in beside(server)? {
             told.push_str(&format!("{}\n", written.display()));
         }
     }
+    // Last: while it is missing, the same command goes on where it stopped.
+    place::write(path, text.as_bytes(), Readers::Everybody).map_err(|fault| fault.to_string())?;
     for server in &loaded.config.servers {
         told.push_str(&format!("\n{}\n", server.name));
         server.describe().iter().for_each(|line| told.push_str(&format!("  {line}\n")));

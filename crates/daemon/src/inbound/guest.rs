@@ -297,7 +297,20 @@ impl Guest {
         Ok(())
     }
 
+    /// An account that was disabled or removed meanwhile hands in nothing more.
+    async fn ask_the_roll_again(&mut self) -> Result<(), Reply> {
+        let (Some(identity), Some(authenticator)) = (&self.identity, self.desk.authenticator()) else { return Ok(()) };
+        if authenticator.still_knows(identity).await {
+            return Ok(());
+        }
+        self.identity = None;
+        let reply = Reply::new(535, 7, 13, "This account is disabled; ask your administrator");
+        self.refusals.announce("DATA", &reply);
+        Err(reply)
+    }
+
     async fn open_message(&mut self) -> Result<(), Reply> {
+        self.ask_the_roll_again().await?;
         let Some(message) = &mut self.message else { return Err(out_of_order()) };
         let id = self.desk.begin()?;
         let mut incoming = self.desk.store().incoming(id);

@@ -342,8 +342,8 @@ pub(super) fn loops(label: &str) -> Failure {
         host: Some(label.into()),
         reply: None,
         text: format!(
-            "The message would come back to this server: the next hop {label} is this server itself. Check the route \
-             and the smart host in its settings."
+            "The message would come back to this server: the next hop {label} is this server itself, or bears its name. Check the \
+             route and the smart host in its settings; two servers need two names (delivery.fqdn)."
         )
         .into(),
     }

@@ -132,6 +132,10 @@ impl Opening<'_> {
                 _ => return Err(Unopened::Failed(words::local("The session ended before it began.".into()))),
             }
         }
+        if settings.protocol != smtp::client::Protocol::Lmtp && self.is_ours(talk.peer_name()) {
+            talk.quit();
+            return Err(Unopened::Failed(super::candidates::loops(label)));
+        }
         if let Some(reply) = talk.tls_refusal() {
             let why = format!("{label} offers TLS (STARTTLS) and then refuses it: {}.", reply.one_line()).into();
             self.shared.log.write(&Record::InClear { host: label.into(), why });
@@ -141,6 +145,13 @@ impl Opening<'_> {
         let channel = Channel { tls, auth };
         let channel = (!channel.is_plain()).then(|| Arc::new(channel));
         Ok(Session { talk, host: label.into(), channel })
+    }
+
+    /// Does the server call itself by our own name? Then it is this one, by a way that its addresses do not show (a port that
+    /// is forwarded back to us): found at the first turn, not when the hops are counted (threats D9).
+    fn is_ours(&self, peer_name: &str) -> bool {
+        let fqdn = self.shared.server.delivery.fqdn.as_str();
+        fqdn.contains('.') && peer_name.trim_end_matches('.').eq_ignore_ascii_case(fqdn)
     }
 
     /// TLS from the first octet: the greeting comes under it.

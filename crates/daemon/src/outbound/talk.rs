@@ -200,6 +200,11 @@ impl Talk {
         self.stalled
     }
 
+    /// What the server calls itself.
+    pub(super) fn peer_name(&self) -> &str {
+        self.session.peer_name()
+    }
+
     /// Says goodbye; then [`Talk::next`].
     pub(super) fn quit(&mut self) {
         self.ready = false;

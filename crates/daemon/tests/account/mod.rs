@@ -2,8 +2,10 @@
 
 mod with_clients;
 
+use crate::harness::client::{Client, stuffed};
+use crate::harness::mail::plain;
 use crate::harness::relay::{PROGRAM, Relay, Settings};
-use crate::harness::{Site, run};
+use crate::harness::{SOON, Site, run, until};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -206,4 +208,33 @@ fn a_file_that_is_open_to_others_or_broken_is_refused_with_what_mends_it() {
         "{said}"
     );
     assert!(!said.contains("s3cret"), "{said}");
+}
+
+/// A session that has proved who it is does not outlive its account.
+#[test]
+fn who_is_disabled_hands_in_nothing_more() {
+    let site = Site::new();
+    let folder = site.folder.path();
+    assert_eq!(account(folder, &format!("add alice --password-stdin {AT}"), "s3cret\n").0, 0);
+    let settings =
+        Settings::new(&site).access("authentication = { methods = [\"PLAIN\"], clear_text_from = [\"127.0.0.0/8\"] }");
+    let relay = Relay::start(&site, &settings);
+    let mut client = Client::greet(relay.at);
+    // base64 of NUL alice NUL s3cret
+    assert_eq!(client.say("AUTH PLAIN AGFsaWNlAHMzY3JldA==").code, 235);
+    assert_eq!(client.message("alice@local.test", &["b@local.test"], &plain("one", "b@local.test")).code, 250);
+    assert_eq!(account(folder, &format!("disable alice {AT}"), "").0, 0);
+    let refused = until(SOON, "the next message is refused", || {
+        assert_eq!(client.say("MAIL FROM:<alice@local.test>").code, 250);
+        assert_eq!(client.say("RCPT TO:<b@local.test>").code, 250);
+        let reply = client.say("DATA");
+        if reply.code != 354 {
+            return Some(reply);
+        }
+        client.send(stuffed(&plain("another", "b@local.test")));
+        client.reply();
+        None
+    });
+    assert_eq!(refused.code, 535, "{refused:?}");
+    assert!(client.say("RSET").code == 250, "the session goes on, as nobody's");
 }

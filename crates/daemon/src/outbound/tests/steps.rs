@@ -194,3 +194,10 @@ async fn words_that_nobody_asked_for_end_the_session() {
     let script = greet(&[]) + "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nS: 250 taken\nH:\n";
     assert_eq!(one(&script).await, "attempted: 0=Unreachable 4.5.0\nclosed");
 }
+
+/// A way back to ourselves that no address shows, as a port that is forwarded: found at the first turn.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_bears_our_own_name_is_ourselves() {
+    let script = greet(&[]).replace("250-peer.test", "250-RELAY.test. at your service") + BYE;
+    assert_eq!(one(&script).await, "closed: 0=Loop 5.4.6");
+}
