@@ -134,6 +134,8 @@ impl Opening<'_> {
         }
         if settings.protocol != smtp::client::Protocol::Lmtp && self.is_ours(talk.peer_name()) {
             talk.quit();
+            // The machine waits a few seconds for the answer, and no longer.
+            while !matches!(talk.next().await, Said::Closed | Said::Failed(_)) {}
             return Err(Unopened::Failed(super::candidates::loops(label)));
         }
         if let Some(reply) = talk.tls_refusal() {
