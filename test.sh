@@ -87,18 +87,28 @@ if ! perl -MNet::SSLeay -e1 2>/dev/null; then
 fi
 need with_openssl "keys, certificates and TLS as OpenSSL makes them" openssl
 need with_pebble "certificates obtained by ACME" pebble pebble-challtestsrv
-# NTLM as others wrote it, in a Python of its own unless the machine's has it.
+# NTLM and tokens as others made them, in a Python of its own unless the machine's has what they need.
 export MAILROOT_TEST_PYTHON=${MAILROOT_TEST_PYTHON:-python3}
-if ! "$MAILROOT_TEST_PYTHON" -c 'import spnego' 2>/dev/null; then
+has_python() { "$MAILROOT_TEST_PYTHON" -c "import $1" 2>/dev/null; }
+if ! has_python 'spnego, authlib, joserfc, flask, cryptography'; then
   MAILROOT_TEST_PYTHON=$PWD/target/test-python/bin/python
-  if ! "$MAILROOT_TEST_PYTHON" -c 'import spnego' 2>/dev/null; then
-    say "installing: pyspnego, in target/test-python"
-    python3 -m venv target/test-python && target/test-python/bin/pip install -q --disable-pip-version-check pyspnego
+  if ! has_python 'spnego, authlib, joserfc, flask, cryptography'; then
+    say "installing: pyspnego, Authlib, Flask, cryptography, in target/test-python"
+    python3 -m venv target/test-python &&
+      target/test-python/bin/pip install -q --disable-pip-version-check pyspnego Authlib Flask cryptography
   fi
-  if ! "$MAILROOT_TEST_PYTHON" -c 'import spnego' 2>/dev/null; then
-    unable+=("with_spnego: NTLM as pyspnego speaks it (the Python package pyspnego is missing)")
-    filters+=(--skip "with_spnego::")
-  fi
+fi
+# Without a network, perhaps: then what the machine has.
+has_python spnego || has_python authlib || MAILROOT_TEST_PYTHON=python3
+if ! has_python spnego; then
+  unable+=("with_spnego: NTLM as pyspnego speaks it (the Python package pyspnego is missing)")
+  filters+=(--skip "with_spnego::")
+fi
+if ! has_python 'authlib, joserfc, flask, cryptography'; then
+  unable+=("with_idp: tokens of an identity provider (the Python package Authlib, Flask or cryptography is missing)")
+  filters+=(--skip "with_idp::")
+else
+  need with_idp "tokens of an identity provider" openssl curl
 fi
 # Tests that are compiled with the feature only, as a check of their own.
 kerberos=yes

@@ -25,6 +25,7 @@ mod route;
 mod with_bind;
 mod with_clients;
 mod with_dovecot;
+mod with_idp;
 #[cfg(feature = "kerberos")]
 mod with_kerberos;
 mod with_postfix;
