@@ -84,7 +84,7 @@ fn an_enforced_policy_is_met_or_the_mail_waits() {
     }
     assert_eq!(peers[0].wait_for("bob@good").tls.as_deref(), Some("mx.good.test"));
     let line = world.relay.wait_for_log(&["delivered", "bob@good.test"]);
-    assert!(line.contains("mta-sts"), "{line}");
+    assert!(line.contains("checked=mta-sts"), "{line}");
     // A policy that is tried out, and one that is none, demand nothing.
     assert!(peers[6].wait_for("bob@testing").tls.is_none());
     assert!(peers[7].wait_for("bob@lie").tls.is_none());
