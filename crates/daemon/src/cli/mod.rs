@@ -10,6 +10,7 @@ mod explain;
 mod new;
 mod oauth;
 mod operate;
+mod probed;
 mod route;
 mod trial;
 

@@ -1,17 +1,21 @@
 //! `mailroot route`: which hosts would take a recipient's mail, in order, how the channel to each must be, and why.
 //!
 //! Loads a configuration, in force or not, asks the DNS (and https, for a policy that is not kept yet) what a delivery would ask, and
-//! goes along the hosts as a delivery would ([`crate::outbound::survey`]). Sends no mail and asks no running service.
+//! goes along the hosts as a delivery would ([`crate::outbound::survey`]); with `--probe` it connects to each ([`crate::outbound::probe`]).
+//! Sends no mail and asks no running service.
 //!
-//! Exit codes: 0 there is a host to try, 1 there is none, 2 the question cannot be answered.
+//! Exit codes: 0 there is a host to try (with `--probe`: one that mail would go to), 1 there is none, 2 the question cannot be answered.
 
 use super::explain::{UNANSWERED, USUAL_CONFIGURATION};
+use super::probed;
 use super::{complain, say};
 use crate::clock::Clock;
 use crate::dns::Resolver;
+use crate::outbound::probe::probe;
 use crate::outbound::survey::{Stop, Survey, survey};
 use crate::policy::{Findings, MtaSts, Policies};
 use crate::service::{ConfigFile, Unusable};
+use crate::tls::client::ClientSetups;
 use clap::Args;
 use relay::config::{Dnssec, TlsPolicy, VirtualServer};
 use relay::envelope::Failure;
@@ -21,6 +25,7 @@ use relay::route::mta_sts::Policy;
 use relay::route::protection::{Keys, Located};
 use serde_json::{Value, json};
 use smtp::address::{Domain, Mailbox};
+use smtp::time::Timestamp;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +42,9 @@ pub(super) struct Question {
     /// The configuration; it need not be in force
     #[arg(long, value_name = "FILE", default_value = USUAL_CONFIGURATION)]
     config: PathBuf,
+    /// Connect to each host and tell what it says: greeting, extensions, certificate, and whether mail would go. Sends none
+    #[arg(long)]
+    probe: bool,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -51,6 +59,9 @@ struct Answer {
     server: Arc<VirtualServer>,
     dnssec: Dnssec,
     decision: Decision,
+    /// The hosts were connected to.
+    probed: bool,
+    now: Timestamp,
     /// `None`: it goes to no other server.
     found: Option<(Arc<NextHop>, Survey)>,
 }
@@ -59,6 +70,9 @@ impl Answer {
     fn is_reachable(&self) -> bool {
         match &self.found {
             None => self.decision.outcome.is_ok(),
+            Some((_, survey)) if self.probed => {
+                survey.stops.iter().any(|stop| stop.probe.as_ref().is_some_and(|probe| probe.result.is_ok()))
+            }
             Some((_, survey)) => !survey.stops.is_empty(),
         }
     }
@@ -82,16 +96,23 @@ fn answer(question: &Question) -> Result<Answer, String> {
     let config = &loaded.config;
     let server = Arc::clone(super::virtual_server(config, question.server.as_deref())?);
     let (decision, hop) = route_of(&server, &question.recipient);
+    let clock = Clock::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("The system gives no event queue for the DNS: {error}."))?;
     let found = runtime.block_on(async {
         let Some(hop) = hop else { return Ok(None) };
         let resolver = Resolver::new(&config.dns).map_err(|error| error.to_string())?;
-        let policies = Policies::new(resolver, MtaSts::reading(&config.state, Clock::start()));
-        let survey = survey(&server, &hop, &policies).await;
+        let policies = Policies::new(resolver, MtaSts::reading(&config.state, clock.clone()));
+        let mut survey = survey(&server, &hop, &policies).await;
+        if question.probe {
+            let setups = Arc::new(ClientSetups::new(config.state.clone(), clock.clone()));
+            for stop in &mut survey.stops {
+                stop.probe = Some(probe(&server, &hop, &setups, &clock, stop).await);
+            }
+        }
         Ok::<_, String>(Some((hop, survey)))
     })?;
-    Ok(Answer { server, dnssec: config.dns.dnssec, decision, found })
+    Ok(Answer { server, dnssec: config.dns.dnssec, decision, probed: question.probe, now: clock.now(), found })
 }
 
 fn text(answer: &Answer) -> String {
@@ -132,6 +153,9 @@ fn write_survey(out: &mut String, answer: &Answer, hop: &NextHop, survey: &Surve
         }
         for stop in stops {
             writeln!(out, "    {}", stop.label)?;
+            if let Some(probe) = &stop.probe {
+                probed::write(out, probe, answer.now)?;
+            }
         }
     }
     if !survey.failures.is_empty() {
@@ -266,6 +290,7 @@ fn host_json(survey: &Survey, name: Option<&Domain>, stops: &[&Stop]) -> Value {
         "clear_text": stops.first().map(|stop| stop.protection.allows_clear_text()),
         "authenticated": stops.first().map(|stop| stop.protection.is_authenticated()),
         "tlsa": { "state": state, "records": records },
+        "probes": stops.iter().filter_map(|stop| Some(probed::as_json(&stop.label, stop.probe.as_ref()?))).collect::<Vec<_>>(),
     })
 }
 

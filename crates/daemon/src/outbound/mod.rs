@@ -31,6 +31,7 @@ mod login;
 mod message;
 mod open;
 mod ours;
+pub mod probe;
 mod reach;
 mod report;
 pub mod survey;

@@ -19,8 +19,9 @@ use super::reach;
 use super::talk::{Said, Talk};
 use super::wire::Wire;
 use super::words;
-use crate::tls::client::{ClientEngine, ClientSetup};
+use crate::tls::client::{ClientEngine, ClientSetup, ClientSetups};
 use relay::channel::Channel;
+use relay::config::VirtualServer;
 use relay::envelope::Failure;
 use relay::record::Record;
 use relay::route::Protocol;
@@ -53,13 +54,21 @@ pub(super) struct Opening<'a> {
 }
 
 /// Why there is no session.
-enum Unopened {
+pub(super) enum Unopened {
     /// The handshake failed: on a fresh connection clear text may do.
     NoHandshake(Failure),
     /// The token was not taken: another one may do, since tokens can end before their time.
     StaleToken(Failure),
     /// Nothing is to be had here now.
     Failed(Failure),
+}
+
+impl Unopened {
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Unopened::NoHandshake(failure) | Unopened::StaleToken(failure) | Unopened::Failed(failure) => failure,
+        }
+    }
 }
 
 impl Opening<'_> {
@@ -84,9 +93,7 @@ impl Opening<'_> {
     /// Over a fresh connection; then it has an end.
     async fn once_more(&self, protection: &Arc<Protection>, label: &str) -> Result<Session, Failure> {
         let wire = reach::again(self.candidate, self.address, self.call).await?;
-        self.bounded(wire, protection, label).await.map_err(|unopened| match unopened {
-            Unopened::NoHandshake(failure) | Unopened::StaleToken(failure) | Unopened::Failed(failure) => failure,
-        })
+        self.bounded(wire, protection, label).await.map_err(Unopened::failure)
     }
 
     async fn bounded(&self, wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
@@ -97,9 +104,10 @@ impl Opening<'_> {
     }
 
     async fn through(&self, mut wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
-        let settings = Arc::new(self.settings(protection));
+        let approach = self.approach();
+        let settings = Arc::new(approach.settings(protection));
         let early = if settings.secure {
-            self.secure_at_once(&mut wire, protection, label, &settings).await?
+            approach.secure_at_once(&mut wire, protection, label, &settings).await?
         } else {
             Vec::new()
         };
@@ -111,7 +119,7 @@ impl Opening<'_> {
         loop {
             match talk.next().await {
                 Said::Ready => break,
-                Said::StartTls => match self.setup(protection, label).await.map(ClientEngine::new) {
+                Said::StartTls => match approach.setup(protection, label).await.map(ClientEngine::new) {
                     Ok(Ok(engine)) => talk.shake_hands(engine).await,
                     Ok(Err(failure)) => talk.no_tls(&failure.to_string()),
                     Err(failure) => {
@@ -156,34 +164,6 @@ impl Opening<'_> {
         fqdn.contains('.') && peer_name.trim_end_matches('.').eq_ignore_ascii_case(fqdn)
     }
 
-    /// TLS from the first octet: the greeting comes under it.
-    async fn secure_at_once(
-        &self,
-        wire: &mut Wire,
-        protection: &Protection,
-        label: &str,
-        settings: &Settings,
-    ) -> Result<Vec<u8>, Unopened> {
-        let setup = self.setup(protection, label).await.map_err(Unopened::Failed)?;
-        let failed = |why: &str| Unopened::NoHandshake(words::no_handshake(why, label));
-        let engine = ClientEngine::new(setup.clone()).map_err(|failure| failed(&failure.to_string()))?;
-        let bound = settings.timeout.min(HANDSHAKE_MAX);
-        match tokio::time::timeout(bound, wire.shake_hands(engine)).await {
-            Ok(Ok(early)) => Ok(early),
-            Ok(Err(why)) => {
-                self.shared.setups.forget(&setup);
-                Err(failed(&why))
-            }
-            Err(_) => Err(failed("the server did not finish the TLS handshake in time")),
-        }
-    }
-
-    /// What the handshake needs.
-    async fn setup(&self, protection: &Protection, label: &str) -> Result<ClientSetup, Failure> {
-        let setup = self.shared.setups.of(&self.candidate.terms, protection, self.address.ip()).await;
-        setup.map_err(|fault| words::unfit_for_tls(&fault, label))
-    }
-
     async fn unopened(
         &self,
         talk: &Talk,
@@ -208,13 +188,58 @@ impl Opening<'_> {
         if trouble.kind != TroubleKind::TlsFailed {
             return Unopened::Failed(failure);
         }
-        if let Ok(setup) = self.setup(protection, label).await {
+        if let Ok(setup) = self.approach().setup(protection, label).await {
             self.shared.setups.forget(&setup);
         }
         Unopened::NoHandshake(failure)
     }
 
-    fn settings(&self, protection: &Protection) -> Settings {
+    fn approach(&self) -> Approach<'_> {
+        let Shared { server, setups, .. } = self.shared;
+        Approach { server, setups, protocol: self.protocol, candidate: self.candidate, address: self.address }
+    }
+}
+
+/// How one address is spoken to, whoever asks.
+pub(super) struct Approach<'a> {
+    pub server: &'a VirtualServer,
+    pub setups: &'a Arc<ClientSetups>,
+    pub protocol: Protocol,
+    pub candidate: &'a Candidate,
+    pub address: &'a Address,
+}
+
+impl Approach<'_> {
+    /// TLS from the first octet: the greeting comes under it.
+    pub(super) async fn secure_at_once(
+        &self,
+        wire: &mut Wire,
+        protection: &Protection,
+        label: &str,
+        settings: &Settings,
+    ) -> Result<Vec<u8>, Unopened> {
+        let setup = self.setup(protection, label).await.map_err(Unopened::Failed)?;
+        let failed = |why: &str| Unopened::NoHandshake(words::no_handshake(why, label));
+        let engine = ClientEngine::new(setup.clone()).map_err(|failure| failed(&failure.to_string()))?;
+        let bound = settings.timeout.min(HANDSHAKE_MAX);
+        match tokio::time::timeout(bound, wire.shake_hands(engine)).await {
+            Ok(Ok(early)) => Ok(early),
+            Ok(Err(why)) => {
+                self.setups.forget(&setup);
+                Err(failed(&why))
+            }
+            Err(_) => Err(failed("the server did not finish the TLS handshake in time")),
+        }
+    }
+
+    /// What the handshake needs.
+    pub(super) async fn setup(&self, protection: &Protection, label: &str) -> Result<ClientSetup, Failure> {
+        let setup = self.setups.of(&self.candidate.terms, protection, self.address.ip()).await;
+        setup.map_err(|fault| words::unfit_for_tls(&fault, label))
+    }
+
+    /// How the session is to be; the log-on is the caller's.
+    pub(super) fn settings(&self, protection: &Protection) -> Settings {
         let (secure, start_tls) = match (protection.implicit, &protection.channel) {
             // A socket of this machine needs no protection that nobody has asked for.
             (_, protection::Channel::Opportunistic) if self.candidate.host.is_none() => (false, StartTls::Never),
@@ -223,7 +248,7 @@ impl Opening<'_> {
             (false, protection::Channel::Opportunistic) => (false, StartTls::WhenOffered),
             (false, _) => (false, StartTls::Required),
         };
-        let delivery = &self.shared.server.delivery;
+        let delivery = &self.server.delivery;
         let protocol = match self.protocol {
             Protocol::Esmtp => smtp::client::Protocol::Esmtp,
             Protocol::Helo => smtp::client::Protocol::Helo,

@@ -3,8 +3,9 @@
 //!
 //! Walks along the same [`super::candidates`] as a delivery, to their end, so that the two cannot disagree. Sends no mail.
 
-use super::candidates::{Candidates, Own};
+use super::candidates::{Address, Candidate, Candidates, Own};
 use super::cooling::Cooling;
+use super::probe::Probe;
 use crate::policy::{Findings, Policies};
 use relay::config::VirtualServer;
 use relay::envelope::Failure;
@@ -36,6 +37,10 @@ pub struct Stop {
     pub name: Option<Domain>,
     /// How the channel must be.
     pub protection: Arc<Protection>,
+    /// What it said, once it was asked ([`super::probe`]).
+    pub probe: Option<Probe>,
+    pub(super) candidate: Arc<Candidate>,
+    pub(super) address: Address,
 }
 
 /// Looks all hosts up.
@@ -52,11 +57,15 @@ pub async fn survey(server: &VirtualServer, hop: &NextHop, policies: &Policies) 
     let mut candidates = Candidates::of(hop, policies, &cooling, own);
     let mut stops = Vec::new();
     while let Some(candidate) = candidates.next().await {
+        let candidate = Arc::new(candidate);
         let name = candidate.host.as_ref().and_then(Host::domain);
         stops.extend(candidate.addresses.iter().map(|address| Stop {
             label: candidate.label(address),
             name: name.cloned(),
             protection: Arc::clone(&candidate.protection),
+            probe: None,
+            candidate: Arc::clone(&candidate),
+            address: address.clone(),
         }));
     }
     let failures = candidates.failures();

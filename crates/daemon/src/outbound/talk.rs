@@ -32,6 +32,8 @@ use tokio::time::Instant;
 
 /// Reads of what a broken connection still holds.
 const LAST_READS_MAX: usize = 64;
+/// Octets of the peer's words that are kept for somebody who wants them.
+const WORDS_MAX: usize = 16 * 1024;
 
 /// What the machine had to tell.
 #[derive(Debug)]
@@ -79,8 +81,7 @@ pub(super) struct Talk {
     ready: bool,
     /// A step of the machine that came while something else was being done.
     stash: Option<Step>,
-    /// Line ends that came since the last message was begun.
-    lines: usize,
+    heard: Heard,
     stalled: bool,
 }
 
@@ -101,7 +102,7 @@ impl Talk {
             size: 0,
             ready: false,
             stash: None,
-            lines: 0,
+            heard: Heard::default(),
             stalled: false,
         }
     }
@@ -109,7 +110,22 @@ impl Talk {
     /// Over a connection on which these octets have come already: a server under TLS may greet with its last words of the
     /// handshake.
     pub(super) fn hear(&mut self, early: &[u8]) {
-        take(&mut self.session, &mut self.lines, early);
+        take(&mut self.session, &mut self.heard, early);
+    }
+
+    /// From now on the peer's words are kept.
+    pub(super) fn keep_words(&mut self) {
+        self.heard.words = Some(Vec::new());
+    }
+
+    /// What was kept since the last call.
+    pub(super) fn take_words(&mut self) -> Vec<u8> {
+        self.heard.words.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The certificate that the peer has shown, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        self.wire.certificate()
     }
 
     /// Shakes hands: answers [`Said::StartTls`].
@@ -183,7 +199,7 @@ impl Talk {
 
     /// Begins a message; then [`Talk::next`] until [`Said::Done`].
     pub(super) fn begin(&mut self, transaction: Transaction, content: Content) {
-        self.lines = 0;
+        self.heard.lines = 0;
         self.ready = false;
         self.size = transaction.size;
         self.content = Some(content);
@@ -192,7 +208,7 @@ impl Talk {
 
     /// Lines that the server has said since the last message was begun.
     pub(super) fn lines_heard(&self) -> usize {
-        self.lines
+        self.heard.lines
     }
 
     /// Was the connection given up because the server did not take the content?
@@ -279,9 +295,9 @@ impl Talk {
 
     async fn read(&mut self) {
         self.alarm.set(self.watch.instant(self.session.deadline()));
-        let Talk { wire, session, alarm, lines, .. } = self;
+        let Talk { wire, session, alarm, heard, .. } = self;
         let read = poll_fn(|cx| {
-            if let Poll::Ready(read) = wire.poll_read(cx, |octets| take(session, lines, octets)) {
+            if let Poll::Ready(read) = wire.poll_read(cx, |octets| take(session, heard, octets)) {
                 return Poll::Ready(Some(read));
             }
             // The machine sees for itself that its deadline has come.
@@ -305,12 +321,12 @@ impl Talk {
         let deadline = self.watch.instant(self.session.deadline());
         while !self.out.is_empty() {
             self.alarm.set(if content { Instant::now() + self.block_timeout } else { deadline });
-            let Talk { wire, session, alarm, out, lines, .. } = self;
+            let Talk { wire, session, alarm, out, heard, .. } = self;
             let done = poll_fn(|cx| {
                 if let Poll::Ready(written) = wire.poll_write(cx, out) {
                     return Poll::Ready(Did::Wrote(written));
                 }
-                if let Poll::Ready(read) = wire.poll_read(cx, |octets| take(session, lines, octets)) {
+                if let Poll::Ready(read) = wire.poll_read(cx, |octets| take(session, heard, octets)) {
                     return Poll::Ready(Did::Read(read));
                 }
                 alarm.poll_ring(cx).map(|()| Did::Wait)
@@ -363,10 +379,10 @@ impl Talk {
 
     /// The connection is broken: what the peer said before that.
     async fn read_last(&mut self) {
-        let Talk { wire, session, lines, .. } = self;
+        let Talk { wire, session, heard, .. } = self;
         poll_fn(|cx| {
             for _ in 0..LAST_READS_MAX {
-                if !matches!(wire.poll_read(cx, |octets| take(session, lines, octets)), Poll::Ready(Ok(1..))) {
+                if !matches!(wire.poll_read(cx, |octets| take(session, heard, octets)), Poll::Ready(Ok(1..))) {
                     break;
                 }
             }
@@ -434,8 +450,20 @@ impl Talk {
     }
 }
 
-fn take(session: &mut Session, lines: &mut usize, octets: &[u8]) {
-    *lines += octets.iter().filter(|octet| **octet == b'\n').count();
+/// What came from the peer, besides what the machine makes of it.
+#[derive(Default)]
+struct Heard {
+    /// Line ends that came since the last message was begun.
+    lines: usize,
+    /// Its words, for somebody who wants them.
+    words: Option<Vec<u8>>,
+}
+
+fn take(session: &mut Session, heard: &mut Heard, octets: &[u8]) {
+    heard.lines += octets.iter().filter(|octet| **octet == b'\n').count();
+    if let Some(words) = &mut heard.words {
+        words.extend_from_slice(&octets[..octets.len().min(WORDS_MAX - words.len())]);
+    }
     session.receive(octets);
 }
 

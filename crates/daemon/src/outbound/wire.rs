@@ -139,6 +139,11 @@ impl Wire {
         self.tls.as_ref().and_then(|tls| tls.facts())
     }
 
+    /// The certificate that the peer has shown, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        self.tls.as_ref().and_then(|tls| tls.certificate())
+    }
+
     /// What broke the TLS channel, if something did.
     pub(super) fn tls_failure(&self) -> Option<&TlsFailure> {
         self.tls.as_ref().and_then(|tls| tls.failure())

@@ -1,5 +1,6 @@
 //! `mailroot route`: where mail would go, and how the channel to each host must be.
 
+mod probe;
 mod with_bind;
 
 use crate::harness::relay::{PROGRAM, Relay};

@@ -148,6 +148,12 @@ impl ClientEngine {
         self.is_closed
     }
 
+    /// The host's own certificate, in DER, once the handshake is done.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.connection.peer_certificates()?.first().map(|certificate| &**certificate)
+    }
+
     /// What is known about the channel, once the handshake is done.
     #[must_use]
     pub fn facts(&self) -> Option<Arc<ClientFacts>> {
