@@ -65,6 +65,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 /// Connections that are remembered before those that have ended are forgotten.
 const SWEEP_MIN: usize = 64;
@@ -89,6 +90,8 @@ struct Shared {
     /// What TLS needs; anew with each configuration.
     setups: Arc<ClientSetups>,
     cooling: Arc<Cooling>,
+    /// All connections are taken, and others wait for one.
+    crowded: Arc<watch::Sender<bool>>,
     /// Where ACME keeps what it obtained.
     state: PathBuf,
 }
@@ -118,13 +121,15 @@ impl Outbound {
         let Means { policies, store, events, log, tokens, clock, state } = means;
         let setups = Arc::new(ClientSetups::new(state.clone(), clock.clone()));
         let cooling = Arc::default();
-        let shared = Arc::new(Shared { server, policies, store, events, log, tokens, clock, setups, cooling, state });
+        let crowded = Arc::new(watch::Sender::new(false));
+        let shared =
+            Arc::new(Shared { server, policies, store, events, log, tokens, clock, setups, cooling, crowded, state });
         Outbound { shared, runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
     /// New connections follow this configuration from now on; open ones keep theirs.
     pub fn configure(&mut self, server: Arc<VirtualServer>) {
-        let Shared { policies, store, events, log, tokens, clock, cooling, state, .. } = &*self.shared;
+        let Shared { policies, store, events, log, tokens, clock, cooling, crowded, state, .. } = &*self.shared;
         self.shared = Arc::new(Shared {
             server,
             policies: policies.clone(),
@@ -136,8 +141,14 @@ impl Outbound {
             // Files may have other contents by now, and terms other owners.
             setups: Arc::new(ClientSetups::new(state.clone(), clock.clone())),
             cooling: Arc::clone(cooling),
+            crowded: Arc::clone(crowded),
             state: state.clone(),
         });
+    }
+
+    /// Whether all connections are taken and others wait for one: then hosts that stay silent are given up sooner.
+    pub fn note_crowded(&self, is_crowded: bool) {
+        self.shared.crowded.send_if_modified(|known| std::mem::replace(known, is_crowded) != is_crowded);
     }
 
     /// Opens a connection to the parcel's next hop, and tries the parcel over it.

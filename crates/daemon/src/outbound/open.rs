@@ -103,6 +103,23 @@ impl Opening<'_> {
         }
     }
 
+    /// What the host says first; nothing, if it has been silent for [`HELLO_WHILE_CROWDED`] and others wait for the place.
+    /// Without this, silent hosts hold all places for minutes.
+    async fn unless_crowded(&self, said: impl Future<Output = Said>) -> Option<Said> {
+        let mut crowded = self.shared.crowded.subscribe();
+        let lost_patience = async {
+            tokio::time::sleep(HELLO_WHILE_CROWDED).await;
+            if crowded.wait_for(|is_crowded| *is_crowded).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            said = said => Some(said),
+            () = lost_patience => None,
+        }
+    }
+
     async fn through(&self, mut wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
         let approach = self.approach();
         let settings = Arc::new(approach.settings(protection));
@@ -116,8 +133,11 @@ impl Opening<'_> {
         let mut login =
             Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
         let mut fault = None;
+        let Some(mut said) = self.unless_crowded(talk.next()).await else {
+            return Err(Unopened::Failed(words::not_greeted(HELLO_WHILE_CROWDED, label)));
+        };
         loop {
-            match talk.next().await {
+            match said {
                 Said::Ready => break,
                 Said::StartTls => match approach.setup(protection, label).await.map(ClientEngine::new) {
                     Ok(Ok(engine)) => talk.shake_hands(engine).await,
@@ -139,6 +159,7 @@ impl Opening<'_> {
                 // The machine says nothing else before its first transaction.
                 _ => return Err(Unopened::Failed(words::local("The session ended before it began.".into()))),
             }
+            said = talk.next().await;
         }
         if settings.protocol != smtp::client::Protocol::Lmtp && self.is_ours(talk.peer_name()) {
             talk.quit();
@@ -259,5 +280,7 @@ impl Approach<'_> {
     }
 }
 
+/// How long a host may say nothing while all connections are taken and others wait for one.
+const HELLO_WHILE_CROWDED: Duration = Duration::from_secs(10);
 /// How long a handshake may take before the session begins.
 pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(60);

@@ -162,6 +162,12 @@ impl Queue {
         }
     }
 
+    /// Does a destination wait because all connections are taken?
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.scheduler.is_crowded()
+    }
+
     /// Ids of all messages that the queue knows (checks and listings).
     pub fn ids(&self) -> impl Iterator<Item = QueueId> + '_ {
         self.messages.keys().copied()

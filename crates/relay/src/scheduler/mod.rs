@@ -151,6 +151,12 @@ impl Scheduler {
         self.connections.len()
     }
 
+    /// All places are taken, and another destination waits for one.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.connections.len() >= self.limits.connections_max as usize && !self.starved.is_empty()
+    }
+
     /// Destinations known at the moment.
     #[must_use]
     pub fn destinations(&self) -> usize {

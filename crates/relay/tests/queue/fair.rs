@@ -43,3 +43,24 @@ fn hosts_at_their_own_limit_do_not_pass_a_place_to_each_other_for_ever() {
     let turns = turns_until_the_latecomer_is_tried(limits, 2, 500);
     assert!(turns <= 4 * 25, "after {turns} messages of the others");
 }
+
+/// The daemon gives silent hosts up sooner while this is so.
+#[test]
+fn it_is_crowded_while_somebody_waits_for_a_place_and_no_longer() {
+    let mut w = World::new("connections_max = 4\n");
+    for n in 0..4 {
+        w.accept("x@local.test", &[&format!("b@silent{n}.test")]);
+    }
+    let silent = w.parcels();
+    assert_eq!(silent.len(), 4);
+    assert!(!w.queue.is_crowded(), "nobody waits");
+    let late = w.accept("x@local.test", &["b@late.test"]);
+    assert!(w.parcels().is_empty() && w.queue.is_crowded());
+    let (connection, parcel, _) = &silent[0];
+    w.not_reached(*connection, parcel, &dead());
+    let (connection, parcel) = w.one_parcel();
+    assert_eq!(parcel.id, late);
+    assert!(!w.queue.is_crowded(), "all places are taken, and nobody waits");
+    w.answer(connection, &parcel, took());
+    assert!(w.gone.contains(&late));
+}
