@@ -13,6 +13,7 @@ use crate::desk::{Desk, Refusal, Turn};
 use crate::store::Incoming;
 use crate::tls::TlsFacts;
 use bytes::Bytes;
+use relay::account;
 use relay::config::Listener;
 use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
 use relay::gate::{self, CertificateIdentity, Client, Identity, PeerName, TlsIdentity};
@@ -304,7 +305,7 @@ impl Guest {
             return Ok(());
         }
         self.identity = None;
-        let reply = Reply::new(535, 7, 13, "This account is disabled; ask your administrator");
+        let reply = account::Refusal::Disabled.reply();
         self.refusals.announce("DATA", &reply);
         Err(reply)
     }

@@ -19,6 +19,8 @@ pub enum Refusal {
     Malformed,
     /// The method cannot be used here and now.
     Unusable,
+    /// It had got in, and its account was disabled or removed meanwhile.
+    Disabled,
 }
 
 impl Refusal {
@@ -35,6 +37,7 @@ impl Refusal {
             }
             Refusal::Malformed => Reply::new(501, 5, 2, "The response does not belong to this authentication method"),
             Refusal::Unusable => replies::mechanism_unknown(),
+            Refusal::Disabled => Reply::new(535, 7, 13, "This account is disabled; ask your administrator"),
         }
     }
 }
