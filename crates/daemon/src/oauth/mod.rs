@@ -77,13 +77,8 @@ type Hearer = Box<dyn Fn(&Owner) -> bool + Send + Sync>;
 /// Whose tokens a configuration wants, and how they are obtained: those of smart hosts, then those of each virtual server.
 #[must_use]
 pub fn wanted(config: &Config) -> Vec<(Owner, OAuthClient)> {
-    let servers = config.servers.iter().flat_map(|server| {
-        let remotes = server.remotes.iter().filter_map(|domain| domain.terms.as_ref());
-        std::iter::once(&server.delivery.terms).chain(server.default_domain.terms.as_ref()).chain(remotes)
-    });
-    let terms = config.smart_hosts.iter().map(|host| &host.terms).chain(servers);
     let mut wanted: Vec<(Owner, OAuthClient)> = Vec::new();
-    for (owner, client) in terms.filter_map(|terms| client(terms)) {
+    for (owner, client) in config.terms().filter_map(|terms| client(terms)) {
         if !wanted.iter().any(|(other, theirs)| *other == owner && *theirs == *client) {
             wanted.push((owner, client.clone()));
         }
@@ -165,10 +160,15 @@ impl Tokens {
         Ok((token, slot.good_until(now).unwrap_or(now)))
     }
 
-    /// The host did not take this token: unless a newer one is there already, another one is obtained for whoever asks next.
-    pub fn refused(&self, owner: &Owner, token: &Token) {
+    /// The host did not take this token: unless a newer one is there already, or it is a new one itself, another one is obtained for
+    /// whoever asks next. Is it worth asking?
+    pub fn refused(&self, owner: &Owner, token: &Token) -> bool {
         let now = self.shared.clock.now();
-        self.shared.slots().iter().filter(|slot| slot.owner == *owner).for_each(|slot| slot.refused(token, now));
+        let slots = self.shared.slots();
+        // All of them are told.
+        let answers: Vec<bool> =
+            slots.iter().filter(|slot| slot.owner == *owner).map(|slot| slot.refused(token, now)).collect();
+        answers.contains(&true)
     }
 
     fn slot(&self, owner: &Owner, client: &OAuthClient) -> Arc<Slot> {

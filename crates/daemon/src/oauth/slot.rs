@@ -128,11 +128,15 @@ impl Slot {
         self.landed.notify_waiters();
     }
 
-    /// The host did not take this token.
-    pub(super) fn refused(&self, token: &Token, now: Timestamp) {
+    /// The host did not take this token. Will whoever asks next get another one?
+    pub(super) fn refused(&self, token: &Token, now: Timestamp) -> bool {
         let mut state = self.state();
-        if let Some(held) = state.held.as_mut().filter(|held| held.token.0.equals(token.0.reveal())) {
-            held.refused = now >= held.span.from.plus(REPLACED_AFTER);
+        match state.held.as_mut().filter(|held| held.token.0.equals(token.0.reveal())) {
+            Some(held) => {
+                held.refused = now >= held.span.from.plus(REPLACED_AFTER);
+                held.refused
+            }
+            None => true,
         }
     }
 

@@ -28,6 +28,7 @@ use super::wire::Wire;
 use super::words;
 use relay::envelope::{Failure, FailureKind};
 use relay::parcel::{ConnectionId, Parcel, Taken};
+use relay::route::protection::Protection;
 use smtp::client::{Accepted, Rejection, Trouble, TroubleKind, Why};
 use smtp::reply::Reply;
 use std::net::SocketAddr;
@@ -101,7 +102,9 @@ async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<
             }
             Err(failures) => {
                 let is_final = failures.iter().any(is_for_every_host);
-                shared.cooling.failed(key);
+                if failures.iter().any(is_the_hosts) {
+                    shared.cooling.failed(key);
+                }
                 failures.into_iter().for_each(|failure| candidates.failed(failure));
                 if is_final || Instant::now() > until {
                     break;
@@ -124,7 +127,10 @@ pub(super) async fn at_host(
     until: Instant,
 ) -> Result<(Session, Answers), Vec<Failure>> {
     let timeout = shared.server.delivery.timeout;
-    let protection = candidate.protection.clone();
+    let protection = match protection_for(parcel, &candidate) {
+        Ok(protection) => protection,
+        Err(failure) => return Err(vec![failure]),
+    };
     let mut failures = Vec::new();
     loop {
         let others = has_others || candidate.addresses.len() > 1;
@@ -162,39 +168,70 @@ fn is_for_every_host(failure: &Failure) -> bool {
     failure.kind == FailureKind::Auth && failure.reply.as_ref().is_some_and(Reply::is_permanent)
 }
 
+/// Did the host not do, rather than the message or we ourselves?
+fn is_the_hosts(failure: &Failure) -> bool {
+    use FailureKind::{Auth, Refused, Tls, Unreachable};
+    failure.host.is_some() && matches!(failure.kind, Auth | Refused | Tls | Unreachable)
+}
+
+/// How the channel to the host must be for this message (RFC 8689 §4.2.1).
+fn protection_for(parcel: &Parcel, candidate: &Candidate) -> Result<Arc<Protection>, Failure> {
+    let protection = Arc::clone(&candidate.protection);
+    if !parcel.envelope.demands_tls() || protection.meets_require_tls() {
+        return Ok(protection);
+    }
+    Arc::unwrap_or_clone(protection).for_require_tls().map(Arc::new)
+}
+
+/// May the message go over this session? One that demands TLS goes where the host has proved who it is, and to hosts alone that
+/// pass the demand on.
+fn is_fit_for(parcel: &Parcel, session: &Session) -> bool {
+    !parcel.envelope.demands_tls() || session.protection.meets_require_tls() && session.talk.extensions().require_tls
+}
+
 /// Opens a session and tries the first parcel over it.
 async fn first(opening: &Opening<'_>, wire: Wire, parcel: &Parcel) -> Result<(Session, Answers), Failure> {
     let mut session = opening.open(wire).await?;
-    match deliver(opening.shared, &mut session.talk, &session.host, parcel).await {
+    if !is_fit_for(parcel, &session) {
+        // The next host may.
+        return Err(words::no_require_tls(&session.host));
+    }
+    match deliver(opening.shared, &mut session, parcel).await {
         Tried::Answered(results) => Ok((session, results)),
         Tried::Unheard(failure) => Err(failure),
     }
 }
 
 /// Serves parcels until none comes, or the connection is of no more use.
-async fn serve(shared: &Shared, session: Session, commands: &mut UnboundedReceiver<Command>, report: &mut Report) {
-    let Session { mut talk, host, channel, .. } = session;
+async fn serve(shared: &Shared, mut session: Session, commands: &mut UnboundedReceiver<Command>, report: &mut Report) {
     loop {
-        match talk.idle(IDLE_KEEP, |cx| commands.poll_recv(cx)).await {
+        match session.talk.idle(IDLE_KEEP, |cx| commands.poll_recv(cx)).await {
             Idle::Work(Some(Command::Deliver(parcel))) => {
                 report.hold(&parcel);
-                match deliver(shared, &mut talk, &host, &parcel).await {
-                    Tried::Answered(results) => report.attempted(&host, channel.as_ref(), results),
+                if !is_fit_for(&parcel, &session) {
+                    // It comes back untried, and finds a connection of its own.
+                    return goodbye(&mut session.talk).await;
+                }
+                match deliver(shared, &mut session, &parcel).await {
+                    Tried::Answered(results) => report.attempted(&session.host, session.channel.as_ref(), results),
                     Tried::Unheard(_) => return,
                 }
-                if !is_ready(&mut talk).await {
+                if !is_ready(&mut session.talk).await {
                     return;
                 }
             }
             Idle::Work(Some(Command::Quit) | None) | Idle::Quiet => {
-                talk.quit();
-                // The machine waits a few seconds for the answer, and no longer.
-                while !matches!(talk.next().await, Said::Closed | Said::Failed(_)) {}
-                return;
+                return goodbye(&mut session.talk).await;
             }
             Idle::Over => return,
         }
     }
+}
+
+async fn goodbye(talk: &mut Talk) {
+    talk.quit();
+    // The machine waits a few seconds for the answer, and no longer.
+    while !matches!(talk.next().await, Said::Closed | Said::Failed(_)) {}
 }
 
 /// After a message: may another one follow?
@@ -203,12 +240,14 @@ async fn is_ready(talk: &mut Talk) -> bool {
 }
 
 /// Offers the parcel to the server: in several transactions, if it takes fewer recipients at a time.
-async fn deliver(shared: &Shared, talk: &mut Talk, host: &str, parcel: &Parcel) -> Tried {
+async fn deliver(shared: &Shared, session: &mut Session, parcel: &Parcel) -> Tried {
+    let Session { talk, host, terms, .. } = session;
     let mut results: Answers = Vec::with_capacity(parcel.recipients.len());
     let mut recipients = parcel.recipients.clone();
     loop {
         let offered = *talk.extensions();
-        let (transaction, content) = match message::prepare(shared, &offered, host, parcel, &recipients).await {
+        let (transaction, content) = match message::prepare(shared, &offered, host, (parcel, terms), &recipients).await
+        {
             Ok(prepared) => prepared,
             Err(failure) => {
                 results.extend(recipients.iter().map(|index| (*index, Err(failure.clone()))));

@@ -66,12 +66,9 @@ impl<'a> Login<'a> {
         self.mechanism
     }
 
-    /// The server did not take our token: another one is obtained for whoever comes next. Was it a token?
+    /// The server did not take what we had. If that was a token, may another one do, which is obtained for whoever comes next?
     pub(super) fn refused(&self) -> bool {
-        if let Some(token) = &self.token {
-            self.shared.tokens.refused(&self.terms.owner, token);
-        }
-        self.token.is_some()
+        self.token.as_ref().is_some_and(|token| self.shared.tokens.refused(&self.terms.owner, token))
     }
 
     /// What the server said of the token before it refused it.

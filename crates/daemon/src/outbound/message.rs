@@ -10,6 +10,7 @@ use super::Shared;
 use super::words;
 use crate::store::Content;
 use bytes::Bytes;
+use relay::config::Terms;
 use relay::envelope::Failure;
 use relay::parcel::Parcel;
 use relay::route::masquerade;
@@ -28,18 +29,18 @@ const REVISED_HEADER_MAX: usize = 256 << 10;
 /// Above this, conversion has a thread of its own, so that it holds up no other connection.
 const CONVERT_INLINE_MAX: usize = 64 << 10;
 
-/// Prepares the parcel for these of its recipients.
+/// Prepares the parcel for these of its recipients, on the terms of the host that gets it.
 pub(super) async fn prepare(
     shared: &Shared,
     offered: &Extensions,
     host: &str,
-    parcel: &Parcel,
+    (parcel, terms): (&Parcel, &Terms),
     recipients: &[u32],
 ) -> Result<(Transaction, Content), Failure> {
     let content = shared.store.content(parcel.id, &parcel.place).await.map_err(|e| unreadable(&e))?;
-    let content = revised(shared, parcel, content).await.map_err(|e| unreadable(&e))?;
+    let content = revised(shared, (parcel, terms), content).await.map_err(|e| unreadable(&e))?;
     // Not the size that the envelope notes: a parked message may have been mended by hand.
-    let mut transaction = transaction(shared, parcel, recipients, content.len());
+    let mut transaction = transaction(shared, (parcel, terms), recipients, content.len());
     let needs = fit(offered, &transaction);
     if let Fit::Refused { status, text } = needs {
         return Err(words::unsupported(status, format!("{host}: {text}"), host));
@@ -63,8 +64,8 @@ pub(super) async fn prepare(
 }
 
 /// The content with its header as the next hop gets it. A header that does not end within [`REVISED_HEADER_MAX`] stays as it is.
-async fn revised(shared: &Shared, parcel: &Parcel, mut content: Content) -> io::Result<Content> {
-    let (server, envelope, terms) = (&shared.server, &parcel.envelope, &parcel.hop.terms);
+async fn revised(shared: &Shared, (parcel, terms): (&Parcel, &Terms), mut content: Content) -> io::Result<Content> {
+    let (server, envelope) = (&shared.server, &parcel.envelope);
     if !is_revised(server, envelope, terms) {
         return Ok(content);
     }
@@ -76,11 +77,11 @@ async fn revised(shared: &Shared, parcel: &Parcel, mut content: Content) -> io::
     })
 }
 
-fn transaction(shared: &Shared, parcel: &Parcel, recipients: &[u32], size: u64) -> Transaction {
+fn transaction(shared: &Shared, (parcel, terms): (&Parcel, &Terms), recipients: &[u32], size: u64) -> Transaction {
     let envelope = &parcel.envelope;
     let addressees = recipients.iter().filter_map(|index| envelope.recipients.get(*index as usize));
     Transaction {
-        sender: masquerade(&shared.server, &envelope.sender, &parcel.hop.terms),
+        sender: masquerade(&shared.server, &envelope.sender, terms),
         recipients: addressees
             .map(|to| Addressee { address: to.address.clone(), notify: to.notify, orcpt: to.orcpt.clone() })
             .collect(),

@@ -21,7 +21,7 @@ use super::wire::Wire;
 use super::words;
 use crate::tls::client::{ClientEngine, ClientSetup, ClientSetups};
 use relay::channel::Channel;
-use relay::config::VirtualServer;
+use relay::config::{Terms, VirtualServer};
 use relay::envelope::Failure;
 use relay::record::Record;
 use relay::route::Protocol;
@@ -37,6 +37,10 @@ pub(super) struct Session {
     pub host: Box<str>,
     /// How the channel is protected, if it is.
     pub channel: Option<Arc<Channel>>,
+    /// How it had to be.
+    pub protection: Arc<Protection>,
+    /// On what terms.
+    pub terms: Arc<Terms>,
 }
 
 /// One attempt to open a session with one host at one address.
@@ -132,16 +136,21 @@ impl Opening<'_> {
         talk.hear(&early);
         let mut login =
             Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
-        let mut fault = None;
+        let (mut fault, mut used) = (None, None);
         let Some(mut said) = self.unless_crowded(talk.next()).await else {
             return Err(Unopened::Failed(words::not_greeted(HELLO_WHILE_CROWDED, label)));
         };
         loop {
             match said {
                 Said::Ready => break,
-                Said::StartTls => match approach.setup(protection, label).await.map(ClientEngine::new) {
-                    Ok(Ok(engine)) => talk.shake_hands(engine).await,
-                    Ok(Err(failure)) => talk.no_tls(&failure.to_string()),
+                Said::StartTls => match approach.setup(protection, label).await {
+                    Ok(setup) => match ClientEngine::new(setup.clone()) {
+                        Ok(engine) => {
+                            used = Some(setup);
+                            talk.shake_hands(engine).await;
+                        }
+                        Err(failure) => talk.no_tls(&failure.to_string()),
+                    },
                     Err(failure) => {
                         talk.no_tls("there is no TLS from this side");
                         fault = Some(failure);
@@ -153,7 +162,7 @@ impl Opening<'_> {
                 Said::Failed(trouble) => {
                     return Err(match fault.or_else(|| login.fault()) {
                         Some(failure) => Unopened::Failed(failure),
-                        None => self.unopened(&talk, &trouble, &login, protection, label).await,
+                        None => self.unopened(&talk, &trouble, &login, used.as_ref(), label),
                     });
                 }
                 // The machine says nothing else before its first transaction.
@@ -175,7 +184,8 @@ impl Opening<'_> {
         let auth = login.mechanism().map(|mechanism| mechanism.name().into());
         let channel = Channel { tls, auth };
         let channel = (!channel.is_plain()).then(|| Arc::new(channel));
-        Ok(Session { talk, host: label.into(), channel })
+        let (protection, terms) = (Arc::clone(protection), Arc::clone(&self.candidate.terms));
+        Ok(Session { talk, host: label.into(), channel, protection, terms })
     }
 
     /// Does the server call itself by our own name? Then it is this one, by a way that its addresses do not show (a port that
@@ -185,12 +195,12 @@ impl Opening<'_> {
         fqdn.contains('.') && peer_name.trim_end_matches('.').eq_ignore_ascii_case(fqdn)
     }
 
-    async fn unopened(
+    fn unopened(
         &self,
         talk: &Talk,
         trouble: &Trouble,
         login: &Login<'_>,
-        protection: &Protection,
+        used: Option<&ClientSetup>,
         label: &str,
     ) -> Unopened {
         // A certificate of ours that the server does not take is told after the handshake.
@@ -198,19 +208,21 @@ impl Opening<'_> {
             return Unopened::NoHandshake(words::no_handshake(&failure.to_string(), label));
         }
         let failure = words::lost(trouble, label, talk.has_stalled());
-        if trouble.kind == TroubleKind::AuthRefused && login.refused() {
-            return Unopened::StaleToken(match login.complaint() {
+        if trouble.kind == TroubleKind::AuthRefused {
+            let failure = match login.complaint() {
                 Some(complaint) => {
-                    Failure { text: format!("{} It said of the token: {complaint}", failure.text).into(), ..failure }
+                    let text = format!("{} It said of the token: {complaint}", failure.text).into();
+                    Failure { text, ..failure }
                 }
                 None => failure,
-            });
+            };
+            return if login.refused() { Unopened::StaleToken(failure) } else { Unopened::Failed(failure) };
         }
         if trouble.kind != TroubleKind::TlsFailed {
             return Unopened::Failed(failure);
         }
-        if let Ok(setup) = self.approach().setup(protection, label).await {
-            self.shared.setups.forget(&setup);
+        if let Some(setup) = used {
+            self.shared.setups.forget(setup);
         }
         Unopened::NoHandshake(failure)
     }

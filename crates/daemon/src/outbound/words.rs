@@ -25,7 +25,14 @@ pub(super) fn rejected(rejection: Rejection, host: &str, stalled: bool) -> Failu
     match rejection.why {
         Why::Said(reply) => {
             let status = if rejection.too_many { EnhancedStatus(4, 5, 3) } else { status_of(&reply) };
-            refusal(host, status, reply, what_was_refused(rejection.stage))
+            let failure = refusal(host, status, reply, what_was_refused(rejection.stage));
+            match wants_first(&failure) {
+                Some(kind) if rejection.stage == Stage::Mail => {
+                    let EnhancedStatus(_, subject, detail) = failure.status;
+                    Failure { kind, status: EnhancedStatus(4, subject, detail), ..failure }
+                }
+                _ => failure,
+            }
         }
         Why::Lost(trouble) => lost(&trouble, host, stalled),
         Why::Unfit { status, text } => Failure {
@@ -36,6 +43,14 @@ pub(super) fn rejected(rejection: Rejection, host: &str, stalled: bool) -> Failu
             text: format!("{host}: {text}").into(),
         },
     }
+}
+
+/// Does a refusal of the sender say that we must log on, or begin TLS, before anything else (530, and 538, 534, 535 by servers that do
+/// not know better)? That concerns all mail there, and not this message.
+fn wants_first(failure: &Failure) -> Option<FailureKind> {
+    let reply = failure.reply.as_ref().filter(|reply| matches!(reply.code, 530 | 534 | 535 | 538))?;
+    let starts_tls = reply.lines.iter().any(|line| line.to_ascii_uppercase().contains("STARTTLS"));
+    Some(if starts_tls { FailureKind::Tls } else { FailureKind::Auth })
 }
 
 /// Why the session with `host` ended. `stalled`: it did not take the content in time.
@@ -150,6 +165,13 @@ fn not_called(text: String) -> Failure {
         reply: None,
         text: text.into(),
     }
+}
+
+/// A message that demands TLS (REQUIRETLS) cannot go to `host`, which does not know the demand (RFC 8689 §4.2.1).
+pub(super) fn no_require_tls(host: &str) -> Failure {
+    let text =
+        format!("{host}: the message demands TLS all the way (REQUIRETLS), and the server does not know that demand.");
+    unsupported(EnhancedStatus(5, 7, 30), text, host)
 }
 
 /// Our own trouble with a message.

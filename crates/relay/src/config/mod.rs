@@ -94,6 +94,17 @@ pub enum Dnssec {
     TrustAd,
 }
 
+impl Config {
+    /// All terms on which mail is handed on: of smart hosts, then of each virtual server and its domains.
+    pub fn terms(&self) -> impl Iterator<Item = &Arc<Terms>> {
+        let servers = self.servers.iter().flat_map(|server| {
+            let remotes = server.remotes.iter().filter_map(|domain| domain.terms.as_ref());
+            std::iter::once(&server.delivery.terms).chain(server.default_domain.terms.as_ref()).chain(remotes)
+        });
+        self.smart_hosts.iter().map(|host| &host.terms).chain(servers)
+    }
+}
+
 /// `[[smart_host]]`: hosts that take mail for us, and on what terms.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SmartHost {

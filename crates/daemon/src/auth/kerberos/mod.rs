@@ -17,7 +17,7 @@ use libgssapi::context::{CtxFlags, SecurityContext, ServerCtx};
 use libgssapi::credential::{Cred, CredUsage};
 use libgssapi::error::Error;
 use libgssapi::oid::{GSS_MECH_KRB5, GSS_MECH_SPNEGO, OidSet};
-use relay::config::{Config, VirtualServer};
+use relay::config::{ClientAuth, Config, VirtualServer};
 use relay::record::Why;
 use smtp::sasl::Mechanism;
 use std::ffi::OsString;
@@ -31,6 +31,8 @@ use tokio::sync::Semaphore;
 const KEYTAB_VARIABLE: &str = "KRB5_KTNAME";
 /// The library's variable for the keytab of clients: of what we log on with elsewhere.
 pub(crate) const CLIENT_KEYTAB_VARIABLE: &str = "KRB5_CLIENT_KTNAME";
+/// The library's variable for where tickets are kept.
+const CACHE_VARIABLE: &str = "KRB5CCNAME";
 /// Messages of one exchange: two for Kerberos, two more for SPNEGO, two for the security layer, and some to spare.
 const GSSAPI_MESSAGES_MAX: u8 = 8;
 /// Tokens that wait to be looked at; further ones are told to come back.
@@ -265,14 +267,27 @@ pub(super) fn kerberos_faults(config: &Config) -> Vec<(Box<str>, AuthFault)> {
     faults
 }
 
-/// Starts the program anew if the library would look for the keytab elsewhere. To be called before anything else runs.
+/// The keytab that we log on with to other servers: one for the whole program.
+fn client_keytab(config: &Config) -> Option<&Path> {
+    config.terms().find_map(|terms| match &terms.auth {
+        Some(ClientAuth::Gssapi { keytab, .. }) => keytab.as_deref(),
+        _ => None,
+    })
+}
+
+/// Starts the program anew if the library would look for the keytabs elsewhere. To be called before anything else runs.
 ///
 /// # Errors
 /// The program cannot be started anew.
 pub fn prepare_kerberos(config: &Config) -> Result<(), std::io::Error> {
-    let mut keytabs = wanting(config).filter_map(|server| server.access.authentication.keytab.as_deref());
-    let Some(wanted) = keytabs.next().map(named) else { return Ok(()) };
-    if std::env::var_os(KEYTAB_VARIABLE).as_ref() == Some(&wanted) {
+    let served = wanting(config).find_map(|server| server.access.authentication.keytab.as_deref());
+    let mut wanted: Vec<(&str, OsString)> = served.map(|path| (KEYTAB_VARIABLE, named(path))).into_iter().collect();
+    if let Some(path) = client_keytab(config) {
+        wanted.push((CLIENT_KEYTAB_VARIABLE, named(path)));
+        // Our tickets are nobody else's business, and a file of them would outlive us.
+        wanted.push((CACHE_VARIABLE, OsString::from("MEMORY:mailroot")));
+    }
+    if wanted.iter().all(|(name, value)| std::env::var_os(name).as_ref() == Some(value)) {
         return Ok(());
     }
     let mut arguments = std::env::args_os();
@@ -280,5 +295,5 @@ pub fn prepare_kerberos(config: &Config) -> Result<(), std::io::Error> {
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
-    Err(again.args(arguments).env(KEYTAB_VARIABLE, wanted).exec())
+    Err(again.args(arguments).envs(wanted).exec())
 }

@@ -1,10 +1,12 @@
 //! Outbound connections against scripted servers on loopback, time running ahead where nobody has anything to do.
 
+mod auth;
 mod hosts;
 mod identities;
 mod kept;
 mod needs;
 mod peer;
+mod reach;
 mod steps;
 mod tls;
 
@@ -148,13 +150,14 @@ impl Site {
         let (sender, events) = mpsc::channel();
         let resolver = Resolver::new(dns).unwrap();
         let policies = Policies::new(resolver, MtaSts::reading(home.path(), Clock::start()));
+        let clock = Clock::start();
         let means = Means {
             policies,
             store,
             events: sender,
             log,
-            tokens: Tokens::new(home.path(), Log::nowhere(), Clock::start()),
-            clock: Clock::start(),
+            tokens: Tokens::new(home.path(), Log::nowhere(), clock.clone()),
+            clock,
             state: home.path().join("state"),
         };
         let outbound = Outbound::new(server, means, Handle::current());

@@ -186,7 +186,7 @@ async fn a_content_of_another_length_is_never_sent_as_whole() {
         let parcel = message("to@there.test", CONTENT, &peer.hop());
         let shared = &site.outbound.shared;
         let (mut transaction, content) =
-            message::prepare(shared, &Default::default(), "peer", &parcel, &[0]).await.unwrap();
+            message::prepare(shared, &Default::default(), "peer", (&parcel, &parcel.hop.terms), &[0]).await.unwrap();
         assert_eq!(transaction.size, 30);
         transaction.size = noted;
         let (protocol, timeout) = (smtp::client::Protocol::Esmtp, Duration::from_secs(600));

@@ -2,6 +2,7 @@
 
 use super::identities::{BAD, terms};
 use super::*;
+use crate::dns::fake::{A, Say, a};
 use relay::config::terms::{Terms, TlsPolicy};
 use relay::record::Level;
 use std::io::Write;
@@ -15,20 +16,26 @@ fn offer() -> String {
 }
 
 /// The same, and a handshake with this certificate, and EHLO under TLS.
-fn secured(identity: &str) -> String {
+pub(super) fn secured(identity: &str) -> String {
     offer() + "S: 220 go\nT: " + identity + "\n" + HELLO
 }
 
-const HELLO: &str = "C: EHLO relay.test\nS: 250-peer.test\nS: 250 ENHANCEDSTATUSCODES\n";
+pub(super) const HELLO: &str = "C: EHLO relay.test\nS: 250-peer.test\nS: 250 ENHANCEDSTATUSCODES\n";
 
-fn on(terms: Terms, hosts: &[SocketAddr]) -> Arc<NextHop> {
+pub(super) fn on(terms: Terms, hosts: &[SocketAddr]) -> Arc<NextHop> {
     let hosts = Hosts::Listed(hosts.iter().copied().map(host_port).collect());
     Arc::new(NextHop { terms: Arc::new(terms), ..NextHop::plain(hosts, Protocol::Esmtp) })
 }
 
 /// A log that can be read.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
@@ -54,7 +61,7 @@ async fn send(terms: Terms, scripts: &[&str]) -> (String, Vec<String>, String) {
     site.quit(1);
     let story = site.story().await;
     flush.flush();
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     let seen = peer.seen();
     (story, seen.lines.clone(), log)
 }
@@ -239,4 +246,45 @@ async fn a_file_that_cannot_be_read_holds_the_mail_whatever_the_policy() {
     let (story, lines, log) = send(broken, &[&(offer() + "S: 220 go\nX:")]).await;
     assert_eq!(story, "closed: 0=Tls 4.3.5");
     assert!(!mail_in_clear(&lines) && !log.contains("in_clear"), "{log}");
+}
+
+/// REQUIRETLS: to a host that has proved who it is and that passes the demand on, and to no other; the next one may be one.
+#[tokio::test]
+async fn what_demands_tls_goes_to_no_host_that_does_not_know_the_demand() {
+    let promises = "C: EHLO relay.test\nS: 250-peer.test\nS: 250-REQUIRETLS\nS: 250 ENHANCEDSTATUSCODES\n";
+    let with = |hello: &str, rest: &str| offer() + "S: 220 go\nT: good\n" + hello + rest;
+    let take = TAKE.replace("C: MAIL FROM:", "C: MAIL FROM:<from@here.test> REQUIRETLS");
+    let good = with(promises, &(take.clone() + BYE));
+    let ignorant = with(HELLO, "");
+    let dns = FakeDns::start(|q| match (q.name.as_str(), q.kind) {
+        ("peer.test", A) => Say::Records(vec![a("127.0.0.1")]),
+        ("relay.test", A) => Say::Records(vec![a("127.0.0.2")]),
+        _ => Say::NoRecords,
+    })
+    .await;
+    for tls in [TlsPolicy::Opportunistic, TlsPolicy::Required, TlsPolicy::Verified] {
+        for (scripts, expected) in [
+            ([Some(&good), None], "attempted: 0=ok(250 2.0.0 taken) [TLSv1.3 name]\nclosed"),
+            ([Some(&ignorant), Some(&good)], "attempted: 0=ok(250 2.0.0 taken) [TLSv1.3 name]\nclosed"),
+            ([Some(&ignorant), None], "closed: 0=Unsupported 5.7.30"),
+        ] {
+            let (mut peers, mut hosts) = (Vec::new(), Vec::new());
+            for (host, script) in scripts.iter().flatten().enumerate() {
+                let ip = [127, 0, 0, u8::try_from(host).unwrap() + 1];
+                let (peer, address) = Peer::at(SocketAddr::from((ip, 0)), &[script]);
+                peers.push(peer);
+                let name = smtp::address::Domain::parse(["peer.test", "relay.test"][host]).unwrap();
+                hosts.push(HostPort { host: Host::Name(name), port: address.port() });
+            }
+            let mut site = Site::with_dns(&dns);
+            let hop = NextHop { terms: Arc::new(terms(tls)), ..NextHop::plain(Hosts::Listed(hosts), Protocol::Esmtp) };
+            let parcel = super::with(message("to@there.test", CONTENT, &Arc::new(hop)), |e| e.require_tls = true);
+            site.connect(1, parcel);
+            site.quit(1);
+            assert_eq!(site.story().await, expected, "{tls:?}");
+            for peer in &peers {
+                assert!(!mail_in_clear(&peer.lines()));
+            }
+        }
+    }
 }
