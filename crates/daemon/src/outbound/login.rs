@@ -171,15 +171,17 @@ impl<'a> Login<'a> {
         }
     }
 
+    // `&mut`: a Kerberos context may be sent to another thread while this waits, but not shared with one.
     async fn by_password(
-        &self,
+        &mut self,
         mechanism: Mechanism,
         user: &str,
         domain: Option<&str>,
         source: &SecretSource,
         channel: Channel<'_>,
     ) -> Result<Exchange, Failure> {
-        let fault = |why: &str| words::no_log_on(why, self.label);
+        let label = self.label;
+        let fault = |why: &str| words::no_log_on(why, label);
         let password = read(source.clone()).await.map_err(|why| fault(&why))?;
         let account = Account { name: user, domain, password: &password };
         let fresh = self.fresh().ok_or_else(|| fault("the system gives no random numbers"))?;

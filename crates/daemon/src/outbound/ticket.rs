@@ -71,7 +71,7 @@ impl Ticket {
 
     /// Our first token.
     pub(super) async fn start(self) -> Result<(Ticket, Vec<u8>), TicketFault> {
-        self.on_a_thread(|ticket| ticket.first()).await
+        self.on_a_thread(Ticket::first).await
     }
 
     /// Answers a challenge.
