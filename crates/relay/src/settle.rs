@@ -101,9 +101,10 @@ fn haste(failure: &Failure) -> Option<Concern> {
     }
     let by_code = match reply.code {
         432 => true,
-        421 => matches!(own, (7, _) | (3, 2) | (4, 5)),
+        // Not 4.3.2: so speaks a server that shuts down, too.
+        421 => matches!(own, (7, _) | (4, 5)),
         // Microsoft's "server busy" and its limits by reputation are 4.7.500 and above.
-        451 => matches!(own, (3, 2) | (4, 5) | (7, 500..)),
+        451 => matches!(own, (4, 5) | (7, 500..)),
         _ => false,
     };
     (by_code || says(&TOO_FAST)).then_some(Concern::SlowDown)
@@ -267,6 +268,7 @@ mod tests {
             ("452 4.3.1 Too many messages in this hour", slow),
             ("450 Requested action not taken: slow down", slow),
             ("421 Closing down", None),
+            ("421 4.3.2 Service shutting down", None),
             ("421 4.4.2 Error: timeout exceeded", None),
             ("450 4.2.1 The user you are trying to contact is receiving mail too quickly", None),
             ("452 4.2.2 The mailbox is over quota", None),

@@ -31,8 +31,9 @@ fn after_a_failed_sync_nothing_is_acknowledged_until_a_restart() {
     let reply = client.message("a@local.test", &["b@far.test"], &plain("before", "b@far.test"));
     assert_eq!(reply.code, 250, "{reply:?}");
     peer.wait_for("before");
-    fs::write(&fault, "").unwrap();
+    // Begun before the fault: the journal that is made ahead may meet it first.
     client.open("a@local.test", &["b@far.test"]);
+    fs::write(&fault, "").unwrap();
     client.send(crate::harness::client::stuffed(&plain("during", "b@far.test")));
     let reply = client.reply();
     assert!(reply.code == 452 && reply.text().contains("4.3.1"), "{reply:?}");
