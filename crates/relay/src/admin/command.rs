@@ -3,6 +3,7 @@
 //! Values are texts as the configuration file has them (`"2 MB"`, `["127.0.0.1"]`), so that all faces and the file speak one
 //! language. Nothing is checked here: the configuration is checked as a whole before it is used ([`crate::config::Config::parse`]).
 
+use super::{Role, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,6 +27,89 @@ pub enum Command {
     ServerDelete {
         /// Its name.
         server: String,
+    },
+    /// Starts, stops, pauses or continues a virtual server; it stays so over a restart.
+    ServerState {
+        /// Its name.
+        server: String,
+        /// What.
+        verb: ServerVerb,
+    },
+    /// Ends a session at once.
+    SessionEnd {
+        /// The virtual server.
+        server: String,
+        /// Its id, as the list of sessions has it.
+        session: String,
+    },
+    /// Ends all sessions of a virtual server.
+    SessionEndAll {
+        /// The virtual server.
+        server: String,
+        /// Only the inbound or the outbound ones.
+        direction: Option<Direction>,
+    },
+    /// Does something with files of Badmail, Drop or Pickup.
+    Folder {
+        /// The virtual server.
+        server: String,
+        /// Which folder.
+        folder: FolderName,
+        /// What.
+        verb: FolderVerb,
+        /// Names of its messages, as the list has them.
+        names: Vec<String>,
+    },
+    /// Adds an operator, who has no password yet.
+    OperatorAdd {
+        /// What he is called.
+        name: String,
+        /// What he may.
+        role: Role,
+        /// Where.
+        scope: Scope,
+    },
+    /// Changes what an operator may; sessions of his end.
+    OperatorSet {
+        /// His name.
+        name: String,
+        /// What he may from now on.
+        role: Option<Role>,
+        /// Where, from now on.
+        scope: Option<Scope>,
+        /// He may not log on (any more).
+        disabled: Option<bool>,
+    },
+    /// Removes an operator, his sessions and his tokens.
+    OperatorRemove {
+        /// His name.
+        name: String,
+    },
+    /// Makes a link, good for one time, by which an operator sets his password; it is the outcome's secret.
+    OperatorInvite {
+        /// His name.
+        name: String,
+    },
+    /// Logs an operator out everywhere.
+    OperatorLogOut {
+        /// His name.
+        name: String,
+    },
+    /// Makes a token for a program; it is the outcome's secret, shown this once.
+    TokenNew {
+        /// What it is called.
+        name: String,
+        /// What it allows.
+        role: Role,
+        /// Where.
+        scope: Scope,
+        /// For how many days.
+        days: u32,
+    },
+    /// Makes a token worthless.
+    TokenRevoke {
+        /// Its name.
+        name: String,
     },
     /// Changes settings: all of them or none.
     Set {
@@ -166,6 +250,52 @@ pub struct NewDomain {
     pub changes: Vec<Change>,
 }
 
+/// What is done with a virtual server as a whole (IIS: Start, Stop, Pause).
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerVerb {
+    /// It listens and delivers.
+    Start,
+    /// It does neither.
+    Stop,
+    /// No new connections; running sessions and delivery go on.
+    Pause,
+    /// Connections are accepted again.
+    Continue,
+}
+
+/// Which way a session goes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// A client has connected to us.
+    Inbound,
+    /// We have connected to a next hop.
+    Outbound,
+}
+
+/// A folder of a virtual server with messages as files.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderName {
+    /// What could be neither delivered nor returned.
+    Badmail,
+    /// What came for local domains.
+    Drop,
+    /// What is handed in as a file.
+    Pickup,
+}
+
+/// What one does with files of a folder.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderVerb {
+    /// Puts it into the queue again (Badmail only).
+    Requeue,
+    /// Takes it away.
+    Delete,
+}
+
 /// What one does with messages that wait.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -219,6 +349,10 @@ impl Command {
         match self {
             Command::ServerRename { server, .. }
             | Command::ServerDelete { server }
+            | Command::ServerState { server, .. }
+            | Command::SessionEnd { server, .. }
+            | Command::SessionEndAll { server, .. }
+            | Command::Folder { server, .. }
             | Command::DomainAdd { server, .. }
             | Command::DomainSet { server, .. }
             | Command::DomainRename { server, .. }
@@ -229,6 +363,13 @@ impl Command {
             | Command::DestinationRetry { server, .. } => Some(server),
             Command::Set { server, .. } => server.as_deref(),
             Command::ServerNew { .. }
+            | Command::OperatorAdd { .. }
+            | Command::OperatorSet { .. }
+            | Command::OperatorRemove { .. }
+            | Command::OperatorInvite { .. }
+            | Command::OperatorLogOut { .. }
+            | Command::TokenNew { .. }
+            | Command::TokenRevoke { .. }
             | Command::SmartHostSet { .. }
             | Command::SmartHostRemove { .. }
             | Command::ConfigRollback { .. }

@@ -12,5 +12,8 @@ pub mod edit;
 mod operator;
 pub mod view;
 
-pub use command::{Change, Command, DomainKind, Filter, NewDomain, NewServer, QueueVerb, Which};
+pub use command::{
+    Change, Command, Direction, DomainKind, Filter, FolderName, FolderVerb, NewDomain, NewServer, QueueVerb,
+    ServerVerb, Which,
+};
 pub use operator::{Denied, Operator, Role, Scope, Sight, may, may_see};

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 pub enum Role {
     /// Everything.
     Administrator,
-    /// The queue and its destinations; sees all but the audit log.
+    /// Sessions, queue, folders, start, stop and pause; sees all but operators and the audit log.
     Operator,
-    /// Sees the queue.
+    /// Sees states, sessions, the queue, and what would be taken.
     HelpDesk,
     /// Sees everything, the audit log too.
     Auditor,
@@ -121,6 +121,10 @@ fn is_operation(command: &Command) -> bool {
     matches!(
         command,
         Command::Queue { .. }
+            | Command::ServerState { .. }
+            | Command::SessionEnd { .. }
+            | Command::SessionEndAll { .. }
+            | Command::Folder { .. }
             | Command::DestinationSuspend { .. }
             | Command::DestinationResume { .. }
             | Command::DestinationRetry { .. }

@@ -4,7 +4,7 @@
 //! waits in seconds. What a stranger chose (names, replies, subjects) is in here as it came: whoever shows it escapes it for its
 //! place. No secret ever gets into a view.
 
-use super::Operator;
+use super::{Direction, Operator, Role, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -40,6 +40,10 @@ pub struct ServiceView {
 pub enum ServerState {
     /// It listens and delivers.
     Running,
+    /// No new connections; running sessions and delivery go on.
+    Paused,
+    /// It was stopped, and stays so until it is started.
+    Stopped,
     /// It could not start; `trouble` says so.
     Failed,
 }
@@ -219,4 +223,262 @@ pub struct AuditRecord {
     pub after: Option<String>,
     /// `done`, `refused`, `failed`.
     pub outcome: String,
+}
+
+/// A session that goes on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionView {
+    /// Its id within the virtual server, to show it or to end it.
+    pub id: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The account that has logged on, or that we log on as; the HELO name in brackets if there is none (IIS: User).
+    pub user: String,
+    /// The other side's address and port (IIS: From).
+    pub peer: String,
+    /// Our address and port.
+    pub local: String,
+    /// Since when.
+    pub since: String,
+    /// For how long, seconds (IIS: Connected Time).
+    pub seconds: u64,
+    /// What goes on: the last command (`EHLO`, `AUTH`, `MAIL`, `RCPT`, `DATA`), `idle`, `TLS handshake`, `sending`.
+    pub state: String,
+    /// Messages taken or handed over.
+    pub messages: u64,
+    /// Octets of messages taken or handed over.
+    pub octets: u64,
+    /// TLS as used, `TLSv1.3 TLS_AES_128_GCM_SHA256`; none: in the clear.
+    pub tls: Option<String>,
+    /// Outbound: the destination.
+    pub destination: Option<String>,
+}
+
+/// One line of a session's dialogue.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DialogueLine {
+    /// When.
+    pub at: String,
+    /// We said it; else the other side.
+    pub ours: bool,
+    /// As it was said, a secret as `***`, a message as `(1234 octets)`.
+    pub text: String,
+}
+
+/// A session with its dialogue so far (the newest lines of it).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DialogueView {
+    /// In a line.
+    pub session: SessionView,
+    /// Oldest first.
+    pub lines: Vec<DialogueLine>,
+    /// Earlier lines that are not kept.
+    pub forgotten: u64,
+}
+
+/// A message in Badmail, Drop or Pickup.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FileView {
+    /// Its name in the folder.
+    pub name: String,
+    /// Octets.
+    pub size: u64,
+    /// When it was put there.
+    pub at: String,
+    /// The sender, as far as the file says.
+    pub sender: Option<String>,
+    /// Recipients, as far as the file says.
+    pub recipients: Vec<String>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Badmail: why it is there.
+    pub why: Option<String>,
+}
+
+/// What a message says: the beginning of it, for looking at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ContentView {
+    /// Name or id.
+    pub name: String,
+    /// Octets in all.
+    pub size: u64,
+    /// Header fields in order: name and value, unfolded and decoded.
+    pub headers: Vec<HeaderLine>,
+    /// The beginning of its text, as text: never to be shown as HTML.
+    pub text: String,
+    /// There is more than is shown.
+    pub cut: bool,
+    /// Names of its attachments.
+    pub attachments: Vec<String>,
+}
+
+/// A header field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HeaderLine {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// One counter of a virtual server (IIS: the SMTP Server performance object).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CounterView {
+    /// Its name, as Prometheus has it: `mailroot_messages_received_total`.
+    pub name: String,
+    /// What the old service called it; else a label of ours.
+    pub label: String,
+    /// What it counts.
+    pub help: String,
+    /// It only rises (else it is a gauge).
+    pub rises: bool,
+    /// Its value.
+    pub value: u64,
+}
+
+/// Rates and levels over the last hour, a point every ten seconds, for plots.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SeriesView {
+    /// When each point was taken: seconds since 1970.
+    pub at: Vec<u64>,
+    /// Each line of a plot.
+    pub lines: Vec<SeriesLine>,
+}
+
+/// One line of a plot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SeriesLine {
+    /// `messages_in`, `messages_out`, `queue`, `connections_in`, `connections_out`, `refusals`.
+    pub name: String,
+    /// In words.
+    pub label: String,
+    /// A value for each point; for what rises, how much it rose since the point before.
+    pub values: Vec<u64>,
+}
+
+/// Something that an operator should see to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Alarm {
+    /// The virtual server, if it concerns one.
+    pub server: Option<String>,
+    /// `certificate`, `token`, `disk`, `badmail`, `destination`, `server`, `config`.
+    pub kind: String,
+    /// It stops mail (else it will, or might).
+    pub urgent: bool,
+    /// What is the matter, in a sentence.
+    pub text: String,
+    /// What to do.
+    pub advice: String,
+    /// Since when, where that is known.
+    pub since: Option<String>,
+}
+
+/// A setting with what it says and all that a form needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SettingView {
+    /// Its name: `messages.size_max`.
+    pub name: String,
+    /// Its tab: `general`, `access`, `messages`, `delivery`, `queue`, ….
+    pub tab: String,
+    /// What the dialog calls it.
+    pub label: String,
+    /// What a value looks like: `text`, `size`, `time`, `number`, `yes_no`, `list`, `choice`, `table`.
+    pub kind: String,
+    /// For `choice`: what there is to choose from.
+    pub choices: Vec<String>,
+    /// What a value may be, in words.
+    pub range: String,
+    /// What holds if it is not written, in words.
+    pub default: String,
+    /// As the file has it, as TOML; none: the default holds.
+    pub value: Option<String>,
+    /// What it does.
+    pub help: String,
+    /// Changing it restarts the virtual server.
+    pub restarts: bool,
+}
+
+/// A domain.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DomainView {
+    /// Its name as the file has it.
+    pub name: String,
+    /// `default`, `alias`, `remote`.
+    pub kind: super::DomainKind,
+    /// Where its mail goes, in words.
+    pub route: String,
+    /// Everybody may send there.
+    pub open: bool,
+    /// Its settings that are written.
+    pub settings: Vec<SettingView>,
+}
+
+/// A smart host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SmartHostView {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: Vec<SettingView>,
+    /// Who names it: `Default SMTP Virtual Server`, `example.com of …`.
+    pub used_by: Vec<String>,
+}
+
+/// A certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CertificateView {
+    /// The virtual server.
+    pub server: String,
+    /// Where it comes from: a file, ACME.
+    pub source: String,
+    /// The names in it.
+    pub names: Vec<String>,
+    /// Who issued it.
+    pub issuer: String,
+    /// When it begins to hold.
+    pub from: String,
+    /// When it ends.
+    pub until: String,
+    /// Days that are left; below 0: it is over.
+    pub days_left: i64,
+    /// What is wrong with it; empty: nothing.
+    pub trouble: Vec<String>,
+}
+
+/// An operator's account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OperatorView {
+    /// His name.
+    pub name: String,
+    /// What he may.
+    pub role: Role,
+    /// Where.
+    pub scope: Scope,
+    /// He may not log on.
+    pub disabled: bool,
+    /// He has a password.
+    pub has_password: bool,
+    /// When he last logged on.
+    pub last_log_on: Option<String>,
+    /// Log-ons of his that are in force.
+    pub sessions: u64,
+}
+
+/// A program's token; never the token itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// Its name.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// Where.
+    pub scope: Scope,
+    /// When it was made, and by whom.
+    pub made: String,
+    /// By whom.
+    pub by: String,
+    /// When it ends.
+    pub until: String,
+    /// It is over.
+    pub expired: bool,
 }

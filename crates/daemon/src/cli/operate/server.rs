@@ -32,6 +32,8 @@ pub(in crate::cli) fn main(command: &ServerCommand) -> ExitCode {
 fn row(view: &ServerView) -> Vec<String> {
     let state = match view.state {
         ServerState::Running => "running",
+        ServerState::Paused => "paused",
+        ServerState::Stopped => "stopped",
         ServerState::Failed => "failed",
     };
     vec![
