@@ -10,6 +10,7 @@
 mod command;
 pub mod edit;
 mod operator;
+pub mod settings;
 pub mod view;
 
 pub use command::{

@@ -382,7 +382,7 @@ pub struct SettingView {
     pub tab: String,
     /// What the dialog calls it.
     pub label: String,
-    /// What a value looks like: `text`, `size`, `time`, `number`, `yes_no`, `list`, `choice`, `table`.
+    /// What a value looks like: `text`, `size`, `time`, `number`, `yes_no`, `list`, `choice`, `table`, `secret` (its place).
     pub kind: String,
     /// For `choice`: what there is to choose from.
     pub choices: Vec<String>,
@@ -392,10 +392,16 @@ pub struct SettingView {
     pub default: String,
     /// As the file has it, as TOML; none: the default holds.
     pub value: Option<String>,
+    /// The same as one types it into a form: no quotes, one item of a list a line.
+    pub text: String,
+    /// How a value is written, in words with an example.
+    pub written_as: String,
     /// What it does.
     pub help: String,
     /// Changing it restarts the virtual server.
     pub restarts: bool,
+    /// It is a part of what this setting says, and written there.
+    pub within: Option<String>,
 }
 
 /// A domain.
@@ -409,7 +415,9 @@ pub struct DomainView {
     pub route: String,
     /// Everybody may send there.
     pub open: bool,
-    /// Its settings that are written.
+    /// It is written in the file; a default domain need not be.
+    pub written: bool,
+    /// The settings that a domain of its kind can have.
     pub settings: Vec<SettingView>,
 }
 

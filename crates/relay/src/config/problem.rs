@@ -163,7 +163,7 @@ impl<'s> Problems<'s> {
 }
 
 /// Does a key of this name, however it is misspelt, have a secret for a value rather than the place of one?
-fn sounds_secret(key: &str) -> bool {
+pub(crate) fn sounds_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     let is_place = key.ends_with("_file") || key.ends_with("_endpoint");
     !is_place && ["pas", "pwd", "secret", "refresh", "token"].iter().any(|part| key.contains(part))

@@ -103,6 +103,13 @@ impl Tab {
         }
     }
 
+    /// The last word of the table's head: `general`, `domain`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let name = self.table().trim_matches(['[', ']']);
+        name.rsplit('.').next().unwrap_or(name)
+    }
+
     /// Its table stands at the top of the file, for all virtual servers.
     pub(crate) fn is_at_the_top(self) -> bool {
         matches!(self, Tab::Dns | Tab::State | Tab::SmartHost)
@@ -446,7 +453,8 @@ fn default_text(setting: &Setting) -> String {
     }
 }
 
-fn range_text(setting: &Setting) -> Option<String> {
+/// What it may be, as the manual has it; `None`: whatever the unit allows.
+pub(crate) fn range_text(setting: &Setting) -> Option<String> {
     match setting.range {
         Range::Any => None,
         Range::Between(least, most) if matches!(setting.unit, Unit::Text) => {

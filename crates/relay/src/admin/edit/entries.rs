@@ -6,7 +6,7 @@ use crate::config::settings::Tab;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 /// The table of a virtual server.
-pub(super) fn server<'d>(document: &'d mut DocumentMut, name: &str) -> Result<&'d mut Table, EditFault> {
+pub(in crate::admin) fn server<'d>(document: &'d mut DocumentMut, name: &str) -> Result<&'d mut Table, EditFault> {
     named(document.get_mut("virtual_server"), name)
         .ok_or_else(|| EditFault::Missing(format!("virtual server \"{name}\"")))
 }

@@ -17,6 +17,8 @@ pub use entries::{
     set_smart_host,
 };
 
+pub(super) use entries::server;
+
 use super::Change;
 use crate::config::settings::{self, Setting, Tab};
 use std::fmt;
@@ -101,6 +103,11 @@ pub fn get_of_domain(text: &str, server: &str, domain: &str, setting: &str) -> R
     Ok(path::take(table, setting.strip_prefix("domain.").unwrap_or(setting)))
 }
 
+/// What stands at a dotted path below a table, as TOML.
+pub(super) fn value_at(table: &mut toml_edit::Table, path: &str) -> Option<String> {
+    path::take(table, path)
+}
+
 /// The difference between two texts, line by line, with three lines around each change; empty: there is none.
 #[must_use]
 pub fn diff(before: &str, after: &str) -> String {
@@ -110,7 +117,7 @@ pub fn diff(before: &str, after: &str) -> String {
     similar::TextDiff::from_lines(before, after).unified_diff().context_radius(3).header("before", "after").to_string()
 }
 
-fn document(text: &str) -> Result<DocumentMut, EditFault> {
+pub(super) fn document(text: &str) -> Result<DocumentMut, EditFault> {
     text.parse().map_err(|error: toml_edit::TomlError| EditFault::Broken(error.message().to_owned()))
 }
 
