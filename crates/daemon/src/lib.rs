@@ -17,13 +17,14 @@
 //!
 //! *Above them*: [`control`] shows operators what runs, and carries out what they want.
 //!
-//! *Beside them*: [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`clock`] tells the time.
+//! *Beside them*: [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`counters`] counts it, [`clock`] tells the time.
 
 pub mod auth;
 pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod counters;
 pub mod desk;
 pub mod dns;
 pub mod files;

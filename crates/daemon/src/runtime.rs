@@ -90,7 +90,10 @@ impl ServerRuntime {
         for folder in [&server.home.join("Pickup"), &server.default_domain.drop, &server.messages.badmail] {
             let _ = std::fs::create_dir_all(folder);
         }
-        let resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
+        let mut resolver = Resolver::new(dns).map_err(|e| StartError(e.to_string()))?;
+        if let Some(counts) = log.counts() {
+            resolver = resolver.counting(counts.dns());
+        }
         let means = Means {
             policies: Policies::new(resolver.clone(), mta_sts.clone()),
             store: store.clone(),

@@ -8,6 +8,7 @@ pub mod advice;
 pub mod badmail;
 pub mod channel;
 pub mod config;
+pub mod counter;
 pub mod disk;
 pub mod domain;
 pub mod drop;

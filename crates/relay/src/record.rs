@@ -183,6 +183,29 @@ pub enum Record {
         /// Milliseconds since it was accepted.
         after_ms: u64,
     },
+    /// A next hop has taken a message over for these recipients together, or it was written to Drop for them.
+    Sent {
+        /// The message.
+        id: QueueId,
+        /// How many recipients.
+        recipients: usize,
+        /// Octets, our trace lines included.
+        size: u64,
+        /// Into Drop.
+        local: bool,
+    },
+    /// A session with a next hop is open.
+    Reached {
+        /// The host.
+        host: Box<str>,
+        /// How the channel is protected, if it is.
+        channel: Option<Arc<Channel>>,
+    },
+    /// A session with a next hop could not be opened at one of its addresses.
+    Unreached {
+        /// Why.
+        failure: Box<Failure>,
+    },
     /// An attempt failed for now.
     Deferred {
         /// The message.
@@ -193,6 +216,8 @@ pub enum Record {
         failure: Box<Failure>,
         /// When it is tried again.
         again: Timestamp,
+        /// It goes into Drop.
+        local: bool,
     },
     /// A recipient failed for good.
     Failed {
@@ -216,6 +241,17 @@ pub enum Record {
         id: QueueId,
         /// Why.
         reason: BadmailReason,
+    },
+    /// An operator has put a message from Badmail into the queue again.
+    Requeued {
+        /// Its name from now on.
+        id: QueueId,
+        /// What it was called in Badmail.
+        file: Box<str>,
+        /// The sender.
+        from: ReversePath,
+        /// How many recipients.
+        recipients: usize,
     },
     /// An operator holds a message.
     Held {
@@ -312,12 +348,18 @@ impl Record {
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. }
+            | Record::Requeued { .. }
             | Record::Held { .. }
             | Record::Released { .. }
             | Record::Deleted { .. }
             | Record::DestinationPaused { .. } => Level::Info,
             Record::Logon(logon) => logon.level(),
-            Record::Connected { .. } | Record::Disconnected { .. } | Record::Secured { .. } => Level::Debug,
+            Record::Connected { .. }
+            | Record::Disconnected { .. }
+            | Record::Secured { .. }
+            | Record::Reached { .. }
+            | Record::Unreached { .. }
+            | Record::Sent { .. } => Level::Debug,
         }
     }
 
@@ -338,12 +380,16 @@ impl Record {
             | Record::NotSecured { .. } => self.print_receiving(out),
             Record::InClear { .. }
             | Record::Policy { .. }
+            | Record::Sent { .. }
+            | Record::Reached { .. }
+            | Record::Unreached { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
             | Record::Failed { .. }
             | Record::Reported { .. }
             | Record::Badmailed { .. } => self.print_delivery(out),
-            Record::Held { .. }
+            Record::Requeued { .. }
+            | Record::Held { .. }
             | Record::Released { .. }
             | Record::Deleted { .. }
             | Record::DestinationDown { .. }
@@ -430,7 +476,15 @@ impl Record {
                 let line = Line::new(out, "delivered").field("id", id).field("to", to).field("by", by);
                 line.field("said", said).channel(channel.as_deref()).field("after", &format_args!("{after_ms}ms"));
             }
-            Record::Deferred { id, to, failure, again } => {
+            Record::Sent { id, recipients, size, local } => {
+                let line = Line::new(out, "sent").field("id", id).field("recipients", recipients);
+                line.field("size", size).field("way", &if *local { "drop" } else { "smtp" });
+            }
+            Record::Reached { host, channel } => {
+                Line::new(out, "reached").field("host", host).channel(channel.as_deref());
+            }
+            Record::Unreached { failure } => drop(Line::new(out, "unreached").failure(failure)),
+            Record::Deferred { id, to, failure, again, .. } => {
                 let line = Line::new(out, "deferred").field("id", id).field("to", to);
                 line.failure(failure).field("again", &again.rfc3339());
             }
@@ -688,7 +742,11 @@ mod tests {
                 channel: Channel::parse("TLSv1.3 TLS_AES_256_GCM_SHA384 dane auth PLAIN").map(Arc::new),
                 after_ms: 12,
             },
-            Record::Deferred { id, to: to.clone(), failure: failure(text), again: at },
+            Record::Sent { id, recipients: 1, size: 12, local: false },
+            Record::Reached { host: text.into(), channel: None },
+            Record::Unreached { failure: failure(text) },
+            Record::Requeued { id, file: text.into(), from: ReversePath::Null, recipients: 1 },
+            Record::Deferred { id, to: to.clone(), failure: failure(text), again: at, local: false },
             Record::Failed { id, to, failure: failure(text) },
             Record::Reported { id, recipients: 2 },
             Record::Badmailed { id, reason: BadmailReason::NdrOfDsn },
@@ -732,7 +790,7 @@ mod tests {
             line.to_string(),
             "accepted id=00063f1c2d3e4f50 from=<> size=10240 recipients=2 peer=192.0.2.7 helo=[192.0.2.7]"
         );
-        let line = Record::Deferred { id, to, failure: failure("full"), again: Timestamp(1_795_330_800_123) };
+        let line = Record::Deferred { id, to, failure: failure("full"), again: Timestamp(1_795_330_800_123), local: false };
         assert_eq!(
             line.to_string(),
             "deferred id=00063f1c2d3e4f50 to=carol@example.com trouble=refused status=4.2.2 by=full \
@@ -791,7 +849,7 @@ mod tests {
     fn who_reads_what() {
         assert_eq!(Record::Stopped.level(), Level::Quiet);
         let debug = all("x").iter().filter(|r| r.level() == Level::Debug).count();
-        assert_eq!(debug, 3, "connections alone are for debugging");
+        assert_eq!(debug, 6, "connections, and what the counters alone want, are for debugging");
         assert!(Level::Quiet < Level::Info && Level::Info < Level::Debug);
     }
 }

@@ -72,7 +72,7 @@ impl Control {
     }
 
     /// The last answer to a question.
-    async fn ask(&self, server: &str, ask: Ask) -> Result<Answer, Fault> {
+    pub(super) async fn ask(&self, server: &str, ask: Ask) -> Result<Answer, Fault> {
         let name = server.to_owned();
         let answers = self.look(move |servers| servers.ask(&name, ask)).await?;
         let last = answers.ok_or_else(|| no_server(server))?.last().await;

@@ -30,6 +30,7 @@ use secure::{Proven, Secure};
 use smtp::address::Domain;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// After this a look-up counts as not answered.
@@ -52,7 +53,9 @@ const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10 * 60);
 pub struct Resolver {
     inner: Arc<TokioResolver>,
     /// `None` if DNSSEC is off.
-    secure: Option<Secure>,
+    secure: Option<Box<Secure>>,
+    /// Questions asked so far.
+    asked: Arc<AtomicU64>,
 }
 
 /// The resolver could not be set up.
@@ -88,7 +91,17 @@ impl Resolver {
     ) -> Result<Resolver, ResolverError> {
         set_bounds(builder.options_mut());
         let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
-        Ok(Resolver { inner: Arc::new(inner), secure })
+        Ok(Resolver { inner: Arc::new(inner), secure: secure.map(Box::new), asked: Arc::default() })
+    }
+
+    /// The same resolver, its questions counted there.
+    #[must_use]
+    pub fn counting(self, asked: Arc<AtomicU64>) -> Resolver {
+        Resolver { asked, ..self }
+    }
+
+    fn count(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Is it known what is proven by DNSSEC?
@@ -107,6 +120,7 @@ impl Resolver {
         let Some(secure) = &self.secure else {
             return (self.look_up(name, RecordType::MX, mx_record).await, located(None, false));
         };
+        self.count();
         let Proven { answer, secure, name: at, .. } = secure.look_up(&name, RecordType::MX, mx_record).await;
         let alias = (secure && at != name).then(|| Domain::parse(&at.to_ascii()).ok()).flatten();
         (answer, located(alias, secure))
@@ -115,7 +129,10 @@ impl Resolver {
     /// What is proven of the keys by which a mail host at this port is known.
     pub async fn keys(&self, host: &Domain, port: u16) -> Keys {
         match &self.secure {
-            Some(secure) => secure.keys(host, port).await,
+            Some(secure) => {
+                self.count();
+                secure.keys(host, port).await
+            }
             None => Keys::NotAsked,
         }
     }
@@ -166,6 +183,7 @@ impl Resolver {
     }
 
     async fn look_up<T>(&self, name: Name, kind: RecordType, pick: fn(&RData) -> Option<T>) -> Answer<T> {
+        self.count();
         let asked = async {
             let error = match self.inner.lookup(name.clone(), kind).await {
                 Ok(lookup) => {

@@ -43,12 +43,12 @@ impl Subscriber for Diagnostics {
             (tracing::Level::INFO, false) => Level::Debug,
             _ => return false,
         };
-        self.log.wants(needed)
+        self.log.shows(needed)
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
         use tracing::level_filters::LevelFilter;
-        Some(if self.log.wants(Level::Info) { LevelFilter::INFO } else { LevelFilter::ERROR })
+        Some(if self.log.shows(Level::Info) { LevelFilter::INFO } else { LevelFilter::ERROR })
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

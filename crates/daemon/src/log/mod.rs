@@ -17,6 +17,7 @@ mod diagnostics;
 mod writer;
 
 use crate::clock::Clock;
+use crate::counters::Counts;
 use relay::record::{Level, Line, Record};
 use smtp::time::Timestamp;
 use std::io::Write;
@@ -38,6 +39,8 @@ pub struct Log {
     shared: Arc<Shared>,
     /// ` server="…"`, if there are several.
     suffix: Option<Arc<str>>,
+    /// Where what is noted is counted.
+    counts: Option<Arc<Counts>>,
 }
 
 struct Shared {
@@ -69,7 +72,7 @@ impl Log {
         let lost = Arc::new(AtomicU64::new(0));
         let writer = writer::Writer::new(target, Arc::clone(&lost), clock.clone());
         std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&entries))?;
-        let log = Log { shared: Arc::new(Shared { level, clock, lines, lost }), suffix: None };
+        let log = Log { shared: Arc::new(Shared { level, clock, lines, lost }), suffix: None, counts: None };
         Ok((log.clone(), Flush { log }))
     }
 
@@ -79,7 +82,7 @@ impl Log {
         let (lines, _) = mpsc::sync_channel(0);
         let lost = Arc::new(AtomicU64::new(0));
         let clock = Clock::starting_at(Timestamp(0));
-        Log { shared: Arc::new(Shared { level: Level::Quiet, clock, lines, lost }), suffix: None }
+        Log { shared: Arc::new(Shared { level: Level::Quiet, clock, lines, lost }), suffix: None, counts: None }
     }
 
     /// The same log, its lines naming this virtual server: for configurations with several.
@@ -87,18 +90,38 @@ impl Log {
     pub fn of_server(&self, name: &str) -> Log {
         let mut suffix = String::new();
         let _ = Line::new(&mut suffix, "").field("server", &name);
-        Log { shared: Arc::clone(&self.shared), suffix: Some(suffix.into()) }
+        Log { shared: Arc::clone(&self.shared), suffix: Some(suffix.into()), counts: self.counts.clone() }
     }
 
-    /// Is a record of this level written? For callers whose records cost something to make.
+    /// The same log; what is noted there is counted, whether it is written or not.
+    #[must_use]
+    pub fn counting(self, counts: Arc<Counts>) -> Log {
+        Log { counts: Some(counts), ..self }
+    }
+
+    /// Where what is noted is counted, if it is.
+    #[must_use]
+    pub fn counts(&self) -> Option<&Arc<Counts>> {
+        self.counts.as_ref()
+    }
+
+    /// Is a record of this level of use to anybody? For callers whose records cost something to make.
     #[must_use]
     pub fn wants(&self, level: Level) -> bool {
+        self.counts.is_some() || self.shows(level)
+    }
+
+    /// Is a record of this level written?
+    fn shows(&self, level: Level) -> bool {
         level <= self.shared.level
     }
 
     /// Notes what happened, now. Never waits.
     pub fn write(&self, record: &Record) {
-        if self.wants(record.level()) {
+        if let Some(counts) = &self.counts {
+            counts.note(record);
+        }
+        if self.shows(record.level()) {
             let mut text = String::with_capacity(192);
             record.print(&mut text);
             self.send(text);

@@ -28,6 +28,7 @@ use super::wire::Wire;
 use super::words;
 use relay::envelope::{Failure, FailureKind};
 use relay::parcel::{ConnectionId, Parcel, Taken};
+use relay::record::Record;
 use relay::route::protection::Protection;
 use smtp::client::{Accepted, Rejection, Trouble, TroubleKind, Why};
 use smtp::reply::Reply;
@@ -138,6 +139,7 @@ pub(super) async fn at_host(
         let (wire, address) = match reach::connect(&mut candidate, call).await {
             Ok(connected) => connected,
             Err(unanswered) => {
+                unanswered.iter().for_each(|failure| note_unreached(shared, failure));
                 failures.extend(unanswered);
                 return Err(failures);
             }
@@ -161,6 +163,10 @@ pub(super) async fn at_host(
             return Err(failures);
         }
     }
+}
+
+fn note_unreached(shared: &Shared, failure: &Failure) {
+    shared.log.write(&Record::Unreached { failure: Box::new(failure.clone()) });
 }
 
 /// A proof of who we are that was refused for good is not shown around: accounts are locked for that.
@@ -191,7 +197,8 @@ fn is_fit_for(parcel: &Parcel, session: &Session) -> bool {
 
 /// Opens a session and tries the first parcel over it.
 async fn first(opening: &Opening<'_>, wire: Wire, parcel: &Parcel) -> Result<(Session, Answers), Failure> {
-    let mut session = opening.open(wire).await?;
+    let mut session = opening.open(wire).await.inspect_err(|failure| note_unreached(opening.shared, failure))?;
+    opening.shared.log.write(&Record::Reached { host: session.host.clone(), channel: session.channel.clone() });
     if !is_fit_for(parcel, &session) {
         // The next host may.
         return Err(words::no_require_tls(&session.host));

@@ -3,11 +3,13 @@
 use super::servers::{Running, needs_restart};
 use super::{Loaded, Servers};
 use crate::control::Versions;
+use crate::counters::Counts;
 use crate::runtime::Answers;
 use relay::admin::view::{ServerState, ServerView};
 use relay::config::{Config, VirtualServer};
 use relay::queue::ask::Ask;
 use std::path::Path;
+use std::sync::Arc;
 
 impl Servers {
     /// Makes what runs what was loaded; what could not be done, each in a sentence.
@@ -40,6 +42,29 @@ impl Servers {
     pub fn ask(&self, name: &str, ask: Ask) -> Option<Answers> {
         let running = self.running.iter().find(|running| &*running.server.name == name)?;
         Some(running.runtime.asker().ask(ask))
+    }
+
+    /// Those that are configured have counts from now on, and no others.
+    pub(super) fn keep_counts(&mut self) {
+        let configured = &self.configured;
+        self.counts.retain(|name, _| configured.iter().any(|server| server.name == *name));
+        for server in configured {
+            self.counts.entry(server.name.clone()).or_default();
+        }
+    }
+
+    /// What a virtual server has counted.
+    #[must_use]
+    pub fn counts_of(&self, name: &str) -> Arc<Counts> {
+        self.counts.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Takes a point of each virtual server's hour.
+    pub fn sample(&self) {
+        let now = self.clock.now();
+        for server in &self.configured {
+            self.counts_of(&server.name).sample(now, &self.view(server));
+        }
     }
 
     /// All virtual servers, in the configuration's order.

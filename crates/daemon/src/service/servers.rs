@@ -13,6 +13,7 @@
 use super::limits::{inbound_share, open_files};
 use crate::auth::Passwords;
 use crate::clock::Clock;
+use crate::counters::Counts;
 use crate::desk::{Desk, Premises, Reception};
 use crate::listen::{Inherited, Listeners, Sessions};
 use crate::log::Log;
@@ -21,6 +22,7 @@ use crate::policy::MtaSts;
 use crate::runtime::{Commons, ServerRuntime, StartError};
 use relay::config::{Config, Dns, VirtualServer};
 use relay::record::Record;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct Servers {
     pub(super) files: u64,
     /// What has gone wrong while the newest configuration was carried out.
     pub(super) faults: Vec<(Log, String)>,
+    /// What each virtual server has counted, by its name; kept while it does not run.
+    pub(super) counts: HashMap<Box<str>, Arc<Counts>>,
     pub(super) log: Log,
     pub(super) clock: Clock,
 }
@@ -114,6 +118,7 @@ impl Servers {
             inherited,
             files: open_files(),
             faults: Vec::new(),
+            counts: HashMap::new(),
             log,
             clock,
         }
@@ -154,6 +159,7 @@ impl Servers {
     pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
         self.faults.clear();
         self.configured.clone_from(&config.servers);
+        self.keep_counts();
         let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
         let restart_all = old_dns != config.dns;
         if self.state != config.state {
@@ -238,6 +244,7 @@ impl Servers {
             return None;
         }
         let log = if config.servers.len() > 1 { self.log.of_server(&server.name) } else { self.log.clone() };
+        let log = log.counting(self.counts_of(&server.name));
         let starting = self.begin_start(server, &self.dns, &log);
         Some((log, starting))
     }

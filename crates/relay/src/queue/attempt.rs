@@ -139,8 +139,10 @@ impl Queue {
         }
         let after_ms = age_ms(message, now);
         let (to, by, said) = (recipient.address.clone(), outcome.host.clone(), taken.said.clone());
-        let channel = outcome.channel.clone();
+        let (channel, size) = (outcome.channel.clone(), message.envelope.as_ref().map_or(0, |e| e.size));
+        let local = message.lots.first().is_some_and(|lot| lot.local);
         self.effects.push(Effect::Record(Record::Delivered { id: name.id, to, by, said, channel, after_ms }));
+        self.effects.push(Effect::Record(Record::Sent { id: name.id, recipients: 1, size, local }));
         self.forget(name.id);
         true
     }
@@ -243,7 +245,12 @@ impl Queue {
                 relayed.push((*index, taken.said.clone()));
             }
         }
-        if message.envelope.as_ref().is_none_or(|e| e.sender.is_null()) {
+        let Some(envelope) = &message.envelope else { return };
+        if !delivered.is_empty() {
+            let (recipients, size) = (delivered.len(), envelope.size);
+            self.effects.push(Effect::Record(Record::Sent { id, recipients, size, local }));
+        }
+        if envelope.sender.is_null() {
             return;
         }
         if !dropped.is_empty() {
@@ -278,7 +285,7 @@ impl Queue {
             if let Some(recipient) = envelope.recipients.get(index as usize) {
                 let to = recipient.address.clone();
                 let failure = Box::new(failure);
-                self.effects.push(Effect::Record(Record::Deferred { id, to, failure, again: rests }));
+                self.effects.push(Effect::Record(Record::Deferred { id, to, failure, again: rests, local: lot.local }));
             }
             recipients.push(index);
         }

@@ -5,6 +5,10 @@ use super::{Line, Record};
 impl Record {
     pub(super) fn print_queue(&self, out: &mut String) {
         match self {
+            Record::Requeued { id, file, from, recipients } => {
+                let line = Line::new(out, "requeued").field("id", id).sender(from);
+                line.field("recipients", recipients).field("file", file);
+            }
             Record::Held { id } => drop(Line::new(out, "held").field("id", id)),
             Record::Released { id } => drop(Line::new(out, "released").field("id", id)),
             Record::Deleted { id, recipients } => {
