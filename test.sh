@@ -120,7 +120,7 @@ done
 need with_bind "hosts found through a real name server" named named-checkconf dnssec-keygen dnssec-signzone
 if [ "$(id -u)" = 0 ]; then
   need with_postfix "a real Postfix as next hop and as client" postfix swaks curl python3 named
-  need with_dovecot "LMTP into a real Dovecot, downloaded over POP3" dovecot curl fetchmail swaks python3 \
+  need with_dovecot "LMTP into a real Dovecot, downloaded over POP3, and log-ons that it checks" dovecot postfix curl fetchmail swaks python3 \
     /usr/lib/dovecot/lmtp /usr/lib/dovecot/pop3
   need as_root "full and read-only disks in a mount namespace" unshare mount setpriv
   if command -v unshare >/dev/null 2>&1 && ! unshare -m true 2>/dev/null; then
@@ -129,7 +129,7 @@ if [ "$(id -u)" = 0 ]; then
   fi
 else
   need_root with_postfix "a real Postfix as next hop and as client"
-  need_root with_dovecot "LMTP into a real Dovecot, downloaded over POP3"
+  need_root with_dovecot "LMTP into a real Dovecot, downloaded over POP3, and log-ons that it checks"
   need_root as_root "full and read-only disks, foreign files"
 fi
 

@@ -17,6 +17,7 @@ mod harness;
 mod helps;
 mod life;
 mod operate;
+mod outbound;
 mod policy;
 mod process;
 mod recipes;

@@ -33,7 +33,7 @@ fn logs_on(filter: &str, method: &str) {
         ip = submission.ip(),
         port = submission.port(),
     );
-    let postfix = Postfix::start(&site, 6, &Postfixed { main, via: Some(submission) });
+    let postfix = Postfix::start(&site, 6, &Postfixed { main, via: Some(submission), ..Postfixed::default() });
     let sent = tricky("through postfix");
     let reply = Client::greet(postfix.at).message("alice@local.test", &["b@via.test"], &sent);
     assert_eq!(reply.code, 250, "{reply:?}\n{}", postfix.log());

@@ -1,4 +1,5 @@
-//! A real Dovecot in a folder of its own: LMTP over TCP and over a Unix socket in, POP3 out, the users `bob` and `carol`.
+//! A real Dovecot in a folder of its own: LMTP over TCP and over a Unix socket in, POP3 out, the users `bob` and `carol`; and who
+//! somebody is, for a Postfix that asks it.
 //!
 //! Needs root, as Dovecot does.
 
@@ -14,26 +15,33 @@ pub struct Dovecot {
     pub pop3: SocketAddr,
     /// The LMTP socket.
     pub socket: PathBuf,
+    /// Where Postfix asks about those who log on.
+    pub sasl: PathBuf,
     folder: PathBuf,
     _process: Process,
 }
 
 impl Dovecot {
     pub fn start(site: &Site, host: u8) -> Dovecot {
+        Dovecot::knowing(site, host, "plain", "")
+    }
+
+    /// The same, that knows these methods of AUTH; `more` are further lines of its configuration, before the list of users.
+    pub fn knowing(site: &Site, host: u8, methods: &str, more: &str) -> Dovecot {
         let (lmtp, pop3) = (site.at(host, 2424), site.at(host, 1110));
         let folder = site.folder.join(format!("dovecot-{host}"));
         fs::create_dir_all(folder.join("mail")).unwrap();
         let nobody = user_id("nobody");
         chown(folder.join("mail"), Some(nobody.0), Some(nobody.1)).unwrap();
         fs::write(folder.join("users"), "bob:{PLAIN}secret::::::\ncarol:{PLAIN}secret::::::\n").unwrap();
-        fs::write(folder.join("dovecot.conf"), configuration(&folder, lmtp, pop3, nobody)).unwrap();
+        fs::write(folder.join("dovecot.conf"), configuration(&folder, lmtp, pop3, nobody, (methods, more))).unwrap();
         let mut command = Command::new("dovecot");
         command.arg("-F").arg("-c").arg(folder.join("dovecot.conf")).stdout(Stdio::null()).stderr(Stdio::null());
         let process = Process::start(&mut command);
         listening(lmtp, "Dovecot's LMTP");
         listening(pop3, "Dovecot's POP3");
-        let socket = folder.join("lmtp.sock");
-        Dovecot { lmtp, pop3, socket, folder, _process: process }
+        let (socket, sasl) = (folder.join("lmtp.sock"), folder.join("sasl.sock"));
+        Dovecot { lmtp, pop3, socket, sasl, folder, _process: process }
     }
 
     /// Bob's messages, downloaded over POP3 by curl; they stay on the server.
@@ -81,13 +89,21 @@ impl Drop for Dovecot {
     }
 }
 
-fn configuration(folder: &Path, lmtp: SocketAddr, pop3: SocketAddr, nobody: (u32, u32)) -> String {
+fn configuration(
+    folder: &Path,
+    lmtp: SocketAddr,
+    pop3: SocketAddr,
+    nobody: (u32, u32),
+    (methods, more): (&str, &str),
+) -> String {
     let folder = folder.display();
     format!(
         "protocols = lmtp pop3\nlisten = {ip}\nbase_dir = {folder}/run\nstate_dir = {folder}/state\n\
-         log_path = {folder}/dovecot.log\nssl = no\ndisable_plaintext_auth = no\nauth_mechanisms = plain\n\
+         log_path = {folder}/dovecot.log\nssl = no\ndisable_plaintext_auth = no\nauth_mechanisms = {methods}\n\
          auth_username_format = %Ln\nmail_location = maildir:{folder}/mail/%n\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n\
          lmtp_save_to_detail_mailbox = no\npop3_uidl_format = %08Xu%08Xv\nhostname = dovecot.test\n\
+         {more}\n\
+         service auth {{\n unix_listener {folder}/sasl.sock {{\n mode = 0666\n }}\n}}\n\
          passdb {{\n driver = passwd-file\n args = {folder}/users\n}}\n\
          userdb {{\n driver = static\n args = uid={uid} gid={gid} home={folder}/mail/%n\n}}\n\
          service lmtp {{\n inet_listener lmtp {{\n address = {ip}\n port = {lmtp_port}\n }}\n\

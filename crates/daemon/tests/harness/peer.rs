@@ -15,6 +15,8 @@ use std::time::Duration;
 pub enum At {
     Banner,
     Hello,
+    StartTls,
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -30,6 +32,10 @@ pub enum Mood {
     Say(String),
     /// Closes the connection.
     Cut,
+    /// Says this, and closes the connection.
+    SayAndCut(String),
+    /// Answers well, and closes the connection.
+    AnswerAndCut,
     /// Says nothing more, and keeps the connection open.
     Stall,
     /// Takes the message but closes before the reply is sent.
@@ -130,12 +136,15 @@ impl Peer {
                 }
                 let Ok(stream) = stream else { continue };
                 own.streams.lock().unwrap().extend(stream.try_clone());
+                // Others keep it open.
+                let Ok(end) = stream.try_clone() else { continue };
                 let shared = Arc::clone(&own);
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
                 shared.most_open.fetch_max(open, Ordering::SeqCst);
                 std::thread::spawn(move || {
                     let _ = Dialogue::new(&shared, stream, number).and_then(|mut dialogue| dialogue.run());
+                    let _ = end.shutdown(Shutdown::Both);
                     shared.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -282,7 +291,12 @@ impl<'a> Dialogue<'a> {
                     .collect();
                 self.answer(At::Hello, line, &reply.join("\r\n"))
             }
+            "STARTTLS" if self.mood(At::StartTls, line).is_some() => {
+                self.answer(At::StartTls, line, "220 2.0.0 go ahead")
+            }
             "STARTTLS" => self.start_tls(),
+            // Whoever it is.
+            "AUTH" => self.answer(At::Auth, line, "235 2.7.0 welcome"),
             "HELO" => self.answer(At::Hello, line, "250 peer.test"),
             "MAIL" => {
                 line.split_once(':').map_or("", |(_, rest)| rest).clone_into(&mut self.mail);
@@ -362,7 +376,7 @@ impl<'a> Dialogue<'a> {
 
     fn end(&mut self) -> Flow {
         let mood = self.mood(At::End, "");
-        if matches!(mood, None | Some(Mood::TakeAndCut | Mood::Wait(_))) {
+        if matches!(mood, None | Some(Mood::TakeAndCut | Mood::AnswerAndCut | Mood::Wait(_))) {
             let taken = Taken {
                 mail: self.mail.clone(),
                 rcpt: self.rcpt.clone(),
@@ -398,6 +412,8 @@ impl<'a> Dialogue<'a> {
             None => self.say(well).map(|()| true),
             Some(Mood::Say(text)) => self.say(&text).map(|()| true),
             Some(Mood::Cut | Mood::TakeAndCut) => Ok(false),
+            Some(Mood::SayAndCut(text)) => self.say(&text).map(|()| false),
+            Some(Mood::AnswerAndCut) => self.say(well).map(|()| false),
             Some(Mood::Wait(time)) => {
                 std::thread::sleep(time);
                 self.say(well).map(|()| true)

@@ -22,6 +22,8 @@ pub struct Postfixed {
     pub main: String,
     /// Mail for `via.test` goes to this server.
     pub via: Option<SocketAddr>,
+    /// Further ports, with what is different there: `-o smtpd_tls_wrappermode=yes`.
+    pub ports: Vec<(u16, String)>,
 }
 
 impl Postfix {
@@ -38,7 +40,7 @@ impl Postfix {
             chown(folder.join(name), Some(nobody.0), Some(nobody.1)).unwrap();
         }
         fs::write(folder.join("conf/main.cf"), main_cf(&folder, at, nobody, wanted)).unwrap();
-        fs::write(folder.join("conf/master.cf"), master_cf(at)).unwrap();
+        fs::write(folder.join("conf/master.cf"), master_cf(at, &wanted.ports)).unwrap();
         run_well(Command::new("postfix").arg("-c").arg(folder.join("conf")).arg("check"));
         let mut started = Postfix { at, folder, process: None };
         started.up();
@@ -51,6 +53,16 @@ impl Postfix {
         command.arg("-c").arg(self.folder.join("conf")).arg("-d").stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Process::start(&mut command));
         listening(self.at, "Postfix");
+    }
+
+    /// From now on these are the lines of main.cf that are not the default; it is started anew.
+    pub fn becomes(&mut self, main: &str) {
+        self.down();
+        let file = self.folder.join("conf/main.cf");
+        let text = fs::read_to_string(&file).unwrap();
+        // The last line of a name counts.
+        fs::write(&file, text + main).unwrap();
+        self.up();
     }
 
     /// Stops it; its queue and its mailbox stay.
@@ -113,9 +125,13 @@ fn main_cf(folder: &std::path::Path, at: SocketAddr, nobody: (u32, u32), wanted:
     )
 }
 
-fn master_cf(at: SocketAddr) -> String {
+fn master_cf(at: SocketAddr, ports: &[(u16, String)]) -> String {
+    let mut more = String::new();
+    for (port, options) in ports {
+        more.push_str(&format!("{}:{port} inet n - n - 50 smtpd {options}\n", at.ip()));
+    }
     format!(
-        "{at} inet n - n - 50 smtpd\n\
+        "{at} inet n - n - 50 smtpd\n{more}\
          postlog unix-dgram n - n - 1 postlogd\n\
          pickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n\
          tlsmgr unix - - n 1000? 1 tlsmgr\nrewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\

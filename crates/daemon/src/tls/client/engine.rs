@@ -193,6 +193,10 @@ fn words(error: &rustls::Error) -> String {
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
         ) => format!("the server does not take our certificate: {error}"),
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "the server speaks only versions of TLS that are not safe any more, and TLSv1.2 at least is wanted"
+                .to_owned()
+        }
         rustls::Error::AlertReceived(alert) => format!("the server ended the handshake: {alert:?}"),
         rustls::Error::InvalidMessage(_) => "the server does not speak TLS".to_owned(),
         rustls::Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
