@@ -90,6 +90,7 @@ fn several_virtual_servers_live_side_by_side() {
     let mut relay = Relay::prepare(&site, &Settings::new(&site));
     fs::write(&relay.config, text).unwrap();
     relay.up();
+    crate::harness::listening(site.at(2, 2525), "the second server");
     let reply = Client::greet(relay.at).message("a@apps.test", &["b@local.test"], &plain("for one", "b@local.test"));
     assert_eq!(reply.code, 250);
     let reply =

@@ -8,8 +8,8 @@ use crate::harness::mail::plain;
 use crate::harness::relay::{Relay, Settings};
 
 /// The relay that checks tokens: nobody sends through it who has none, and what comes is for its Drop.
-struct Hub {
-    relay: Relay,
+pub(super) struct Hub {
+    pub(super) relay: Relay,
     submission: SocketAddr,
     site: Site,
 }
@@ -18,7 +18,7 @@ struct Hub {
 const DOMAINS: [&str; 5] = ["hub.test", "one.test", "two.test", "three.test", "four.test"];
 
 impl Hub {
-    fn start(idp: &Idp) -> Hub {
+    pub(super) fn start(idp: &Idp) -> Hub {
         let site = Site::new();
         make_certificate(&site);
         let (relay, submission) =
@@ -57,14 +57,14 @@ impl Hub {
     }
 
     /// Who handed in the message about this, by which protocol.
-    fn got(&self, subject: &str) {
+    pub(super) fn got(&self, subject: &str) {
         let message = self.relay.wait_for_drop(&format!("Subject: {subject}"));
         assert!(crate::harness::has(&message, "with ESMTPSA"), "{}", String::from_utf8_lossy(&message));
     }
 }
 
 /// A relay with this hub as the smart host `office`, logged on to as the client says. It does not try again by itself.
-fn patient(site: &Site, idp: &Idp, hub: &Hub, client: &str) -> Settings {
+pub(super) fn patient(site: &Site, idp: &Idp, hub: &Hub, client: &str) -> Settings {
     Settings::new(site)
         .smart_host_object("office", &smart_host(idp, hub, client, ""))
         .delivery("smart_host = \"office\"")
@@ -72,19 +72,19 @@ fn patient(site: &Site, idp: &Idp, hub: &Hub, client: &str) -> Settings {
         .delivery("glitch_retry = { every = \"1 h\", times = 0 }")
 }
 
-fn smart_host<'a>(idp: &Idp, hub: &Hub, client: &str, more: &str) -> [&'a str; 3] {
+pub(super) fn smart_host<'a>(idp: &Idp, hub: &Hub, client: &str, more: &str) -> [&'a str; 3] {
     let auth = idp.auth(client).replace("method = \"oauth\"", &format!("method = \"oauth\"{more}"));
     // For the length of a test.
     [format!("hosts = [\"{}\"]", hub.submission).leak(), "tls = \"required\"", auth.leak()]
 }
 
-fn hand_in(relay: &Relay, to: &str, subject: &str) {
+pub(super) fn hand_in(relay: &Relay, to: &str, subject: &str) {
     let reply = Client::greet(relay.at).message("app@local.test", &[to], &plain(subject, to));
     assert_eq!(reply.code, 250, "{reply:?}");
 }
 
 /// One message waits; nothing was given up, and nobody was told so.
-fn one_waits_and_nothing_is_returned(relay: &Relay) {
+pub(super) fn one_waits_and_nothing_is_returned(relay: &Relay) {
     until(SOON, "one message is in the queue", || (relay.queued().0.len() == 1).then_some(()));
     let log = relay.log();
     assert!(!log.contains(" failed id=") && !log.contains(" reported id="), "{log}");
@@ -92,7 +92,7 @@ fn one_waits_and_nothing_is_returned(relay: &Relay) {
 }
 
 /// What no log may show: a token, or a secret.
-fn nothing_is_shown(relay: &Relay) {
+pub(super) fn nothing_is_shown(relay: &Relay) {
     let log = relay.log();
     assert!(!log.contains("eyJ") && !log.contains("s3cret"), "{log}");
 }

@@ -4,6 +4,8 @@
 
 mod commands;
 mod delivery;
+mod misfortune;
+mod with_dovecot;
 
 use crate::harness::relay::PROGRAM;
 use crate::harness::{Process, SOON, Site, listening, run, run_well, until};

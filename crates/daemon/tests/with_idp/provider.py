@@ -12,6 +12,10 @@ import sys
 import threading
 import time
 
+# Its clock may be another one than ours: all that follows looks at this one.
+skew, right_time = [0], time.time
+time.time = lambda: right_time() + skew[0]
+
 import flask
 import werkzeug.serving
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -31,7 +35,7 @@ issuer = f"https://localhost:{port}"
 settings = json.loads((folder / "clients.json").read_text())
 
 app = flask.Flask("provider")
-state = {"keys": [RSAKey.generate_key(2048, {"kid": "one", "alg": "RS256", "use": "sig"}, private=True)], "trouble": "none"}
+state = {"keys": [RSAKey.generate_key(2048, {"kid": "one", "alg": "RS256", "use": "sig"}, private=True)], "trouble": "none", "withdrawn": False}
 refresh_tokens, devices, used_numbers = {}, {}, set()
 lock = threading.RLock()
 
@@ -84,7 +88,7 @@ class Tokens(JWTBearerTokenGenerator):
         return ["https://mail.test"]
 
     def get_extra_claims(self, client, grant_type, user, scope):
-        return {"upn": user.name if user else client.about["mailbox"], "roles": ["SMTP.SendAsApp"]}
+        return {"upn": user.name if user else client.about["mailbox"], "roles": ["SMTP.SendAsApp"], "nbf": int(time.time())}
 
 
 class Refresh(TokenMixin):
@@ -281,6 +285,16 @@ def keys():
     return flask.jsonify(KeySet(state["keys"]).as_dict(private=False))
 
 
+@app.get("/introspect")
+def introspect():
+    """RFC 7662, as Dovecot asks: is it one of ours, and good?"""
+    try:
+        claims = jwt.decode(flask.request.args["token"], KeySet(state["keys"]), algorithms=["RS256"]).claims
+    except (JoseError, ValueError):
+        return flask.jsonify(active=False)
+    return flask.jsonify(active=not state["withdrawn"] and claims["exp"] > time.time(), **claims)
+
+
 @app.post("/test/agree/<code>/<name>")
 def agree(code, name):
     """A person enters the code; `nobody` says no."""
@@ -307,6 +321,20 @@ def revoke():
 def rotate():
     """Another key signs from now on, and the old one is gone."""
     state["keys"] = [RSAKey.generate_key(2048, {"kid": secrets.token_hex(4), "alg": "RS256", "use": "sig"}, private=True)]
+    return ""
+
+
+@app.post("/test/clock/<seconds>")
+def clock(seconds):
+    """The clock is that much ahead of the right time, or behind it."""
+    skew[0] = int(seconds)
+    return ""
+
+
+@app.post("/test/withdrawn/<word>")
+def withdrawn(word):
+    """All tokens that there are count for nothing (yes), or do again (no)."""
+    state["withdrawn"] = word == "yes"
     return ""
 
 
