@@ -14,6 +14,10 @@
 //! IIS: Messages tab, "Badmail directory"; the codes are those that the old service is known to have written. Where
 //! none is known, none is made up.
 
+mod resend;
+
+pub use resend::{ENVELOPE_LINES_MAX, NotResent, PROPERTIES_MAX, Properties, Resend, resend};
+
 use crate::drop::print_sender;
 use crate::envelope::{Attempt, Envelope, Origin, QueueId};
 use crate::parcel::Place;

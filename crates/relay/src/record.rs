@@ -790,7 +790,8 @@ mod tests {
             line.to_string(),
             "accepted id=00063f1c2d3e4f50 from=<> size=10240 recipients=2 peer=192.0.2.7 helo=[192.0.2.7]"
         );
-        let line = Record::Deferred { id, to, failure: failure("full"), again: Timestamp(1_795_330_800_123), local: false };
+        let line =
+            Record::Deferred { id, to, failure: failure("full"), again: Timestamp(1_795_330_800_123), local: false };
         assert_eq!(
             line.to_string(),
             "deferred id=00063f1c2d3e4f50 to=carol@example.com trouble=refused status=4.2.2 by=full \

@@ -263,6 +263,13 @@ pub struct Path {
     host: Option<Host>,
 }
 
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.local)?;
+        self.host.iter().try_for_each(|host| write!(f, "@{host}"))
+    }
+}
+
 impl Path {
     /// Parses the inside of the brackets; `@a,@b:user@host` loses its route (RFC 5321 §4.1.1.3, appendix C).
     ///

@@ -7,7 +7,9 @@
 //!
 //! IIS: the property tabs, Current Sessions, the Security tab (operators).
 
+pub mod alarms;
 mod command;
+pub mod content;
 pub mod edit;
 mod operator;
 pub mod settings;

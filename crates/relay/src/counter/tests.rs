@@ -45,8 +45,15 @@ fn the_table_is_sound() {
 #[test]
 fn what_comes_in_is_counted() {
     let from = ReversePath::Null;
-    let accepted =
-        Record::Accepted { id: ID, from: from.clone(), size: 100, recipients: 3, peer: PEER, helo: "x".into(), account: None };
+    let accepted = Record::Accepted {
+        id: ID,
+        from: from.clone(),
+        size: 100,
+        recipients: 3,
+        peer: PEER,
+        helo: "x".into(),
+        account: None,
+    };
     let picked = Record::PickedUp { id: ID, file: "x".into(), from, size: 10, recipients: 1 };
     assert_eq!(
         counted(&[accepted, picked, Record::Reported { id: ID, recipients: 1 }]),
