@@ -221,6 +221,7 @@ impl Frame {
             listen: Vec::new(),
             home: String::new(),
             default_domain: String::new(),
+            recipe: None,
         };
         self.may(&Command::ServerNew { new })
     }

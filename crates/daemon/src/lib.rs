@@ -15,11 +15,12 @@
 //!
 //! *Who is it*: [`auth`] proves it, with passwords, keys and tokens.
 //!
-//! *Above them*: [`control`] shows operators what runs, and carries out what they want.
+//! *Above them*: [`control`] shows operators what runs, and carries out what they want; [`explain`] says what would be taken.
 //!
-//! *Beside them*: [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`counters`] counts it, [`clock`] tells the time.
+//! *Beside them*: [`beside`] makes what a recipe needs, [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`counters`] counts it, [`clock`] tells the time.
 
 pub mod auth;
+pub mod beside;
 pub mod certificate;
 pub mod cli;
 pub mod clock;
@@ -27,6 +28,7 @@ pub mod control;
 pub mod counters;
 pub mod desk;
 pub mod dns;
+pub mod explain;
 pub mod files;
 pub mod https;
 pub mod inbound;

@@ -1,28 +1,22 @@
 //! `mailroot explain`: would this mail be taken, and what decides?
 //!
-//! Loads a configuration, in force or not, looks up what a session would look up (the account; the client's name in DNS, if a
-//! list has a domain in it), and lets [`relay::explain`] ask those who judge real sessions. Changes nothing and asks no
-//! running service.
+//! Loads a configuration, in force or not, and asks [`crate::explain`]. Changes nothing and asks no running service.
 //!
 //! Exit codes: 0 it would be taken, 1 it would be refused, 2 the question cannot be answered (a mistake in the command line or in the
 //! configuration, an account file that cannot be read).
 
 use super::{complain, say};
-use crate::auth::{self, AuthFault};
-use crate::dns::Resolver;
+use crate::explain;
 use crate::service::{ConfigFile, Unusable};
 use clap::Args;
-use relay::account::Accounts;
-use relay::config::{Config, Fingerprint, Listener, ListenerTls, VirtualServer, quoted};
-use relay::explain::{Decision, Inquiry, Logon, explain, is_accepted};
-use relay::gate::{self, CertificateIdentity, Client, PeerName, TlsIdentity};
+use relay::config::{Fingerprint, quoted};
+use relay::explain::{Decision, is_accepted};
 use smtp::address::Domain;
 use smtp::sasl::Mechanism;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Where the configuration lies when nobody says.
 pub(super) const USUAL_CONFIGURATION: &str = "/etc/mailroot/mailroot.toml";
@@ -104,86 +98,28 @@ pub(super) fn run(question: &Question) -> ExitCode {
 
 fn answer(question: &Question) -> Result<Vec<Decision>, String> {
     let loaded = ConfigFile::new(&question.config).load().map_err(|unusable: Unusable| unusable.render())?;
-    let server = virtual_server(&loaded.config, question)?;
-    let listener = listener(server, question)?;
-    let accounts = accounts(&loaded.config, server, question)?;
-    let name = match &question.name {
-        Some(name) => PeerName::Confirmed(name.clone()),
-        None if gate::needs_name(server) || server.access.reverse_dns => ask(&loaded.config, question.from)?,
-        None => PeerName::NotAsked,
-    };
-    let names: Vec<Box<str>> = question.certificate_name.iter().map(|name| name.as_str().into()).collect();
-    // A name alone stands for a certificate whose fingerprint is on no list.
-    let sha256 = question.certificate.map_or([0; 32], |print| print.0);
-    let shown = question.certificate.is_some() || question.certificate_name.is_some();
-    let certificate =
-        shown.then_some(CertificateIdentity { sha256: &sha256, names: &names, subject: "as the question has it" });
-    let uses_tls = question.tls || shown || listener.tls == ListenerTls::Implicit;
-    let inquiry = Inquiry {
-        client: Client {
-            address: question.from,
-            listener,
-            name: &name,
-            tls: uses_tls.then_some(TlsIdentity { certificate, exporter: true }),
-            identity: None,
-            helo: question.helo.as_deref(),
-        },
-        means: auth::means(&loaded.config, server, &accounts),
-        logon: question.auth.as_deref().map(|name| Logon { name, accounts: &accounts, mechanism: question.method }),
-        sender: &question.sender,
-        recipient: &question.rcpt,
-    };
-    Ok(explain(server, &inquiry))
-}
-
-fn virtual_server<'a>(config: &'a Config, question: &Question) -> Result<&'a VirtualServer, String> {
-    if question.server.is_none() && config.servers.len() > 1 && question.port.is_some() {
-        let has_port = |server: &&Arc<VirtualServer>| {
-            question.port.is_none_or(|port| server.general.addresses().any(|address| address.port() == port))
-        };
-        let found = config.servers.iter().find(has_port).map(|server| &**server);
-        return found.ok_or_else(|| "No virtual server listens on that port.".to_owned());
-    }
-    super::virtual_server(config, question.server.as_deref()).map(|server| &**server)
-}
-
-/// Where the client comes in.
-fn listener(server: &VirtualServer, question: &Question) -> Result<Listener, String> {
-    let mut all = server.general.listen.iter().copied();
-    if let Some(port) = question.port {
-        let found = all.find(|listener| listener.address.port() == port);
-        return found.ok_or_else(|| format!("{:?} does not listen on port {port}.", server.name));
-    }
-    let shows = question.tls || question.certificate.is_some() || question.certificate_name.is_some();
-    let with_tls = all.clone().find(|listener| shows && listener.tls != ListenerTls::Plain);
-    with_tls.or_else(|| all.next()).ok_or_else(|| format!("{:?} listens nowhere.", server.name))
-}
-
-/// The accounts, if the question is about one. Whatever leaves a service without authentication leaves this without an answer.
-fn accounts(config: &Config, server: &VirtualServer, question: &Question) -> Result<Accounts, String> {
-    let authentication = &server.access.authentication;
-    let domain = authentication.default_logon_domain.as_deref();
-    if question.auth.is_none() || authentication.methods.is_empty() {
-        return Ok(Accounts::new(domain));
-    }
-    let faults = auth::faults(config).into_iter().filter(|(name, fault)| *name == server.name && fault.is_total());
-    if let Some((_, fault)) = faults.into_iter().next() {
-        return Err(fault.to_string());
-    }
-    match auth::read_accounts(&server.access.accounts, domain) {
-        Err(AuthFault::Missing { .. }) => Ok(Accounts::new(domain)),
-        read => read.map_err(|fault| fault.to_string()),
-    }
-}
-
-/// What the DNS says of the client.
-fn ask(config: &Config, address: IpAddr) -> Result<PeerName, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("The system gives no event queue for the DNS: {error}."))?;
-    runtime.block_on(async {
-        let resolver = Resolver::new(&config.dns).map_err(|error| error.to_string())?;
-        Ok(resolver.peer_name(address).await)
-    })
+    runtime.block_on(explain::answer(&loaded.config, &question.asked())).map(|answer| answer.decisions)
+}
+
+impl Question {
+    fn asked(&self) -> explain::Question {
+        explain::Question {
+            from: self.from,
+            auth: self.auth.clone(),
+            method: self.method,
+            tls: self.tls,
+            certificate: self.certificate,
+            certificate_name: self.certificate_name.clone(),
+            helo: self.helo.clone(),
+            name: self.name.clone(),
+            sender: self.sender.clone(),
+            rcpt: self.rcpt.clone(),
+            server: self.server.clone(),
+            port: self.port,
+        }
+    }
 }
 
 fn text(decisions: &[Decision]) -> String {

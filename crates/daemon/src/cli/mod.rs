@@ -17,15 +17,15 @@ mod trial;
 use crate::auth;
 use crate::clock::Clock;
 use crate::dns::Resolver;
+use crate::explain::named as virtual_server;
 use crate::log::Log;
 use crate::service::{self, ConfigFile, Loaded, Servers, Service};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use relay::config::{Config, VirtualServer};
+
 use relay::record::Level;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 const AFTER_HELP: &str = "\
 To begin: mailroot try
@@ -229,19 +229,6 @@ fn not_started(faults: &[String], configuration: &Path) -> String {
     faults.iter().for_each(|fault| text.push_str(&format!("  - {fault}\n")));
     text.push_str(&format!("The configuration is {}\n", configuration.display()));
     text
-}
-
-/// The virtual server of this name, or the only one.
-fn virtual_server<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Arc<VirtualServer>, String> {
-    let names = || config.servers.iter().map(|server| format!("{:?}", server.name)).collect::<Vec<_>>().join(", ");
-    match (name, config.servers.as_slice()) {
-        (Some(name), servers) => servers
-            .iter()
-            .find(|server| server.name.trim().eq_ignore_ascii_case(name.trim()))
-            .ok_or_else(|| format!("There is no virtual server {name:?}; there are: {}", names())),
-        (None, [server]) => Ok(server),
-        (None, _) => Err(format!("Say which virtual server is meant: --server NAME, one of {}", names())),
-    }
 }
 
 /// To standard output. Whoever does not read it (`mailroot check | head`) is no reason to fail.

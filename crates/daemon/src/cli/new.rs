@@ -5,29 +5,22 @@
 //! accounts. Writes into places that are empty and replaces nothing.
 
 use super::{complain, say};
-use crate::auth::write_accounts;
-use crate::certificate::make;
+use crate::beside;
 use crate::certificate::place::{self, Readers};
-use crate::clock::Clock;
 use crate::service::ConfigFile;
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use relay::account::Accounts;
-use relay::config::{CertificateSource, VirtualServer};
+use relay::admin::recipe::{EXAMPLE, Recipe};
 use smtp::address::Domain;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// How long a self-signed certificate holds.
-const DAYS: u16 = 730;
-/// The domain in the recipes.
-const EXAMPLE: &str = "example.com";
-
 #[derive(Args, Debug)]
 pub(super) struct Wanted {
     /// For which relay
     #[arg(long, value_enum, value_name = "NAME")]
-    recipe: Recipe,
+    recipe: Named,
     /// Where to write it; created if it is missing
     #[arg(long, value_name = "DIR", default_value = "mailroot")]
     folder: PathBuf,
@@ -36,26 +29,21 @@ pub(super) struct Wanted {
     domain: Domain,
 }
 
-#[derive(Copy, Clone, ValueEnum, Debug)]
-enum Recipe {
-    /// From the internet to your own domains, handed over to the mail server inside
-    InboundDmz,
-    /// From your servers, and whoever authenticates, to the internet or a smart host
-    Outbound,
-    /// From people with an account, under TLS: ports 587 and 465
-    Submission,
-    /// From printers, scanners and scripts by address, from all others with an account
-    Application,
-}
+/// A recipe on the command line.
+#[derive(Copy, Clone, Debug)]
+struct Named(Recipe);
 
-impl Recipe {
-    fn text(self) -> &'static str {
-        match self {
-            Recipe::InboundDmz => include_str!("../../../../docs/recipes/inbound-dmz.toml"),
-            Recipe::Outbound => include_str!("../../../../docs/recipes/outbound.toml"),
-            Recipe::Submission => include_str!("../../../../docs/recipes/submission.toml"),
-            Recipe::Application => include_str!("../../../../docs/recipes/application.toml"),
-        }
+impl ValueEnum for Named {
+    fn value_variants<'a>() -> &'a [Named] {
+        const ALL: [Named; 4] = {
+            let [a, b, c, d] = Recipe::ALL;
+            [Named(a), Named(b), Named(c), Named(d)]
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()).help(self.0.purpose().trim_end_matches('.')))
     }
 }
 
@@ -81,11 +69,11 @@ fn write(wanted: &Wanted) -> Result<String, String> {
     }
     fs::create_dir_all(&wanted.folder)
         .map_err(|error| format!("{} cannot be made: {error}", wanted.folder.display()))?;
-    let text = wanted.recipe.text().replace(EXAMPLE, wanted.domain.as_str());
+    let text = wanted.recipe.0.own(wanted.domain.as_str());
     let loaded = file.check(&text).map_err(|unusable| unusable.render())?;
     let mut told = format!("{}\n", path.display());
     for server in &loaded.config.servers {
-        for written in beside(server)? {
+        for written in beside::make(server)? {
             told.push_str(&format!("{}\n", written.display()));
         }
     }
@@ -98,32 +86,6 @@ fn write(wanted: &Wanted) -> Result<String, String> {
     let needs_accounts = loaded.config.servers.iter().any(|server| server.access.authentication.needs_accounts());
     told.push_str(&next(path, needs_accounts));
     Ok(told)
-}
-
-/// Makes what the configuration needs beside it, and is not there.
-fn beside(server: &VirtualServer) -> Result<Vec<PathBuf>, String> {
-    let mut written = Vec::new();
-    for source in &server.access.certificates {
-        let CertificateSource::Pem { file, key } = source else { continue };
-        if file.exists() || key.exists() {
-            continue;
-        }
-        let made = make::self_signed(&[server.delivery.fqdn.to_string()], DAYS, Clock::start().now())
-            .map_err(|fault| fault.to_string())?;
-        if let Some(folder) = file.parent() {
-            place::private_folder(folder).map_err(|fault| fault.to_string())?;
-        }
-        place::write(key, made.key.as_bytes(), Readers::Owner).map_err(|fault| fault.to_string())?;
-        place::write(file, made.text.as_bytes(), Readers::Everybody).map_err(|fault| fault.to_string())?;
-        written.extend([file.clone(), key.clone()]);
-    }
-    let accounts = &server.access.accounts;
-    if server.access.authentication.needs_accounts() && !accounts.exists() {
-        write_accounts(accounts, &Accounts::new(None).print())
-            .map_err(|error| format!("{} cannot be written: {error}", accounts.display()))?;
-        written.push(accounts.clone());
-    }
-    Ok(written)
 }
 
 fn next(path: &Path, needs_accounts: bool) -> String {
@@ -139,6 +101,7 @@ fn next(path: &Path, needs_accounts: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use relay::config::CertificateSource;
     use std::os::unix::fs::PermissionsExt;
 
     /// Each recipe is a file that passes the check, for the reader's own domain too, and its secrets are for the owner's
@@ -146,8 +109,8 @@ mod tests {
     #[test]
     fn every_recipe_is_written_whole_and_once() {
         let folder = tempfile::TempDir::new().unwrap();
-        for recipe in Recipe::value_variants() {
-            let place = folder.path().join(format!("{recipe:?}"));
+        for recipe in Named::value_variants() {
+            let place = folder.path().join(recipe.0.name());
             let domain = Domain::parse("firm.test").unwrap();
             let wanted = Wanted { recipe: *recipe, folder: place.clone(), domain };
             let told = write(&wanted).unwrap();

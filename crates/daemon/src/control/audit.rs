@@ -4,8 +4,8 @@
 //! over to `audit.log.1` when it is long. No secret gets into it: passwords do not serialize, tokens are not in commands.
 
 use super::Fault;
-use relay::admin::view::{AuditRecord, Outcome};
-use relay::admin::{Command, Operator};
+use relay::admin::view::{AuditRecord, Outcome, Page};
+use relay::admin::{AuditFilter, Command, Operator};
 use smtp::time::Timestamp;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -60,11 +60,11 @@ impl Audit {
         Ok((file, lines))
     }
 
-    /// The newest records, newest first.
+    /// Records that match, newest first; `before`: only those before this one, as the page before it said.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn newest(&self, limit: usize) -> io::Result<Vec<AuditRecord>> {
+    pub fn page(&self, filter: &AuditFilter, before: Option<u64>, limit: usize) -> io::Result<Page<AuditRecord>> {
         let mut lines = Vec::new();
         for path in [self.path.with_extension("log.1"), self.path.clone()] {
             match fs::read_to_string(&path) {
@@ -73,7 +73,16 @@ impl Audit {
                 Err(error) => return Err(error),
             }
         }
-        Ok(lines.iter().rev().filter_map(|line| serde_json::from_str(line).ok()).take(limit).collect())
+        let end =
+            before.and_then(|before| usize::try_from(before).ok()).map_or(lines.len(), |end| end.min(lines.len()));
+        let found = lines[..end].iter().enumerate().rev().filter_map(|(number, line)| {
+            let record: AuditRecord = serde_json::from_str(line).ok()?;
+            filter.matches(&record).then_some((number, record))
+        });
+        // One more than fits says that there is a next page.
+        let mut found: Vec<(usize, AuditRecord)> = found.take(limit + 1).collect();
+        let next = (found.len() > limit).then(|| found.pop()).flatten().map(|(number, _)| (number + 1).to_string());
+        Ok(Page { items: found.into_iter().map(|(_, record)| record).collect(), total: None, next })
     }
 }
 

@@ -4,7 +4,9 @@
 //! (`mailroot config reload`) or undone. The version before lies in `history` below the state folder, with who made the next one and how.
 
 use super::{Fault, FileProblem};
+use crate::beside;
 use crate::service::{ConfigFile, Loaded, Servers, Unusable};
+use relay::admin::settings::{SpotTable, spot};
 use relay::admin::view::{Outcome, VersionView};
 use relay::admin::{Command, edit};
 use smtp::time::Timestamp;
@@ -43,6 +45,12 @@ pub(super) async fn change(
     if dry_run || diff.is_empty() {
         let text = if diff.is_empty() { "nothing changes" } else { "this would change" };
         return Ok(Outcome { text: text.into(), diff, restarts, ..Outcome::default() });
+    }
+    if let Command::ServerNew { new } = command
+        && new.recipe.is_some()
+        && let Some(server) = loaded.config.servers.iter().find(|server| *server.name == *new.name)
+    {
+        beside::make(server).map_err(Fault::Unavailable)?;
     }
     let now = servers.clock().now();
     let kept = versions.keep(&on_disk, &after, now, by, &what);
@@ -123,15 +131,28 @@ fn edited(text: &str, command: &Command, versions: &Versions) -> Result<(String,
 fn refused(unusable: Unusable) -> Fault {
     match unusable {
         Unusable::Unread(text) => Fault::Unavailable(text),
-        Unusable::Faulty { problems, .. } => {
+        Unusable::Faulty { source, problems } => {
             let text = problems.first().map_or_else(String::new, |first| first.text.to_string());
-            let hint = |hint: &str| if hint.is_empty() { String::new() } else { format!(": {hint}") };
-            let problems = problems
-                .iter()
-                .map(|p| FileProblem { line: p.line as u64, text: format!("{}{}", p.text, hint(&p.hint)) })
-                .collect();
+            let problems = problems.iter().map(|problem| file_problem(&source, problem)).collect();
             Fault::Invalid { text: format!("the configuration would not be sound: {text}"), problems }
         }
+    }
+}
+
+/// With the setting that it is about, so that it can be told beside its field.
+fn file_problem(source: &str, problem: &relay::config::Problem) -> FileProblem {
+    let hint = if problem.hint.is_empty() { String::new() } else { format!(": {}", problem.hint) };
+    let spot = spot(source, problem.span.start);
+    FileProblem {
+        line: problem.line as u64,
+        text: format!("{}{hint}", problem.text),
+        setting: spot.as_ref().map(|spot| spot.setting.clone()).filter(|setting| !setting.is_empty()),
+        table: spot.map(|spot| match spot.table {
+            SpotTable::Top => "the service".into(),
+            SpotTable::Server(server) => server,
+            SpotTable::Domain(server, domain) => format!("{domain} of {server}"),
+            SpotTable::SmartHost(host) => format!("smart host {host}"),
+        }),
     }
 }
 

@@ -33,6 +33,12 @@ pub struct FileProblem {
     pub line: u64,
     /// What is wrong, and what to write instead.
     pub text: String,
+    /// The setting that it is about, as docs/settings.md names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    /// Whose: a virtual server's name, `DOMAIN of SERVER`, `smart host NAME`, `the service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
 }
 
 /// The body of an answer that is a fault (RFC 9457).

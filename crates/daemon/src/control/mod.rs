@@ -13,6 +13,7 @@ pub mod client;
 mod config;
 mod fault;
 mod queue;
+mod settings;
 pub mod socket;
 
 pub use audit::{AUDIT_LINES_MAX, Audit};
@@ -21,8 +22,8 @@ pub use fault::{Fault, FileProblem, ProblemDetails};
 
 use crate::clock::Clock;
 use crate::service::{ConfigFile, Servers};
-use relay::admin::view::{AuditRecord, Outcome, ServerView, ServiceView};
-use relay::admin::{Command, Operator, Sight, may, may_see};
+use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView};
+use relay::admin::{AuditFilter, Command, Operator, Sight, may, may_see};
 use smtp::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,10 +123,17 @@ impl Control {
     ///
     /// # Errors
     /// He may not see it, or it cannot be read.
-    pub async fn audit(&self, by: &Operator, limit: usize) -> Result<Vec<AuditRecord>, Fault> {
+    pub async fn audit(
+        &self,
+        by: &Operator,
+        filter: &AuditFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AuditRecord>, Fault> {
         may_see(by, Sight::Audit, None)?;
-        let house = Arc::clone(&self.house);
-        let read = tokio::task::spawn_blocking(move || house.audit.newest(limit)).await;
+        let after = after.map(str::parse).transpose().map_err(|_| Fault::invalid("there is no such page"))?;
+        let (house, filter) = (Arc::clone(&self.house), filter.clone());
+        let read = tokio::task::spawn_blocking(move || house.audit.page(&filter, after, limit)).await;
         read.map_err(|_| ending())?
             .map_err(|error| Fault::Unavailable(format!("the audit log cannot be read: {error}")))
     }

@@ -223,6 +223,39 @@ pub struct NewServer {
     pub home: String,
     /// Its default domain.
     pub default_domain: String,
+    /// The recipe that it begins with (docs/recipes): `inbound-dmz`, `outbound`, `submission`, `application`; none: the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+}
+
+/// A session as it is imagined: would its mail be taken, and what decides?
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inquiry {
+    /// The virtual server; none: the only one, or the first that fits the port.
+    pub server: Option<String>,
+    /// The client's address.
+    pub from: String,
+    /// The port at which it comes in; none: the first listener, with TLS the first that has it.
+    pub port: Option<u16>,
+    /// It uses TLS.
+    pub tls: bool,
+    /// It shows a client certificate with this fingerprint, `sha256:…`.
+    pub certificate: Option<String>,
+    /// It shows a client certificate with this name.
+    pub certificate_name: Option<String>,
+    /// What it says after EHLO.
+    pub helo: Option<String>,
+    /// Its name in DNS; none: the DNS is asked, if a list has a domain in it.
+    pub name: Option<String>,
+    /// It authenticates as this account, with the right password.
+    pub auth: Option<String>,
+    /// By this method; none: the strongest that it is offered.
+    pub method: Option<String>,
+    /// The sender's address; empty or `<>`: a report.
+    pub sender: String,
+    /// The recipient's address.
+    pub rcpt: String,
 }
 
 /// Which kind of domain.
@@ -340,6 +373,41 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Held ones only, or only those that are not.
     pub held: Option<bool>,
+}
+
+/// Which records of the audit log: all that is given must hold.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditFilter {
+    /// Part of the name of whoever did it.
+    pub who: Option<String>,
+    /// The virtual server.
+    pub server: Option<String>,
+    /// Part of what was done, or of what was before or after.
+    pub text: Option<String>,
+    /// `done`, `refused`, `failed`.
+    pub outcome: Option<String>,
+}
+
+impl AuditFilter {
+    /// Does the record match?
+    #[must_use]
+    pub fn matches(&self, record: &super::view::AuditRecord) -> bool {
+        let part = |wanted: &Option<String>, texts: &[&str]| {
+            wanted.as_deref().filter(|wanted| !wanted.is_empty()).is_none_or(|wanted| {
+                let wanted = wanted.to_lowercase();
+                texts.iter().any(|text| text.to_lowercase().contains(&wanted))
+            })
+        };
+        let (before, after) = (record.before.as_deref().unwrap_or(""), record.after.as_deref().unwrap_or(""));
+        let whole = |wanted: &Option<String>, own: &str| {
+            wanted.as_deref().filter(|wanted| !wanted.is_empty()).is_none_or(|wanted| wanted == own)
+        };
+        part(&self.who, &[&record.who])
+            && part(&self.text, &[&record.what, before, after])
+            && whole(&self.server, record.server.as_deref().unwrap_or(""))
+            && whole(&self.outcome, &record.outcome)
+    }
 }
 
 impl Command {

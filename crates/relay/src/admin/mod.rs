@@ -12,11 +12,12 @@ mod command;
 pub mod content;
 pub mod edit;
 mod operator;
+pub mod recipe;
 pub mod settings;
 pub mod view;
 
 pub use command::{
-    Change, Command, Direction, DomainKind, Filter, FolderName, FolderVerb, NewDomain, NewServer, QueueVerb,
-    ServerVerb, Which,
+    AuditFilter, Change, Command, Direction, DomainKind, Filter, FolderName, FolderVerb, Inquiry, NewDomain, NewServer,
+    QueueVerb, ServerVerb, Which,
 };
 pub use operator::{Denied, Operator, Role, Scope, Sight, may, may_see};

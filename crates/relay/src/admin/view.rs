@@ -451,6 +451,12 @@ pub struct CertificateView {
     pub days_left: i64,
     /// What is wrong with it; empty: nothing.
     pub trouble: Vec<String>,
+    /// Where it is shown: `0.0.0.0:465 implicit`.
+    pub listeners: Vec<String>,
+    /// SHA-256 of the certificate.
+    pub fingerprint: String,
+    /// Its key, in words.
+    pub key: String,
 }
 
 /// An operator's account.
@@ -489,4 +495,38 @@ pub struct TokenView {
     pub until: String,
     /// It is over.
     pub expired: bool,
+}
+
+/// What would be decided about a mail, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExplainView {
+    /// The virtual server that answers.
+    pub server: String,
+    /// It would be taken.
+    pub accepted: bool,
+    /// Every decision up to the first refusal.
+    pub decisions: Vec<DecisionView>,
+}
+
+/// One decision.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DecisionView {
+    /// `connection`, `TLS`, `authentication`, `sender`, `recipient`, `rewriting`, `route`.
+    pub stage: String,
+    /// What was asked, as the session understands it.
+    pub asked: String,
+    /// Yes.
+    pub accepted: bool,
+    /// What comes of it, or the reply that refuses.
+    pub outcome: String,
+    /// In words: why.
+    pub because: String,
+    /// The setting that decided; none: a rule that no setting changes.
+    pub setting: Option<String>,
+    /// Its tab, or the table of the file that it stands in.
+    pub tab: Option<String>,
+    /// What it says.
+    pub value: String,
+    /// The line in the configuration; none: it is not written, and its default decided.
+    pub line: Option<u64>,
 }

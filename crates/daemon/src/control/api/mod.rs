@@ -4,6 +4,7 @@
 //! (RFC 9457). Who asks comes with the connection; without an operator nothing is answered.
 
 mod queue;
+mod settings;
 
 use super::socket::Caller;
 use super::{Control, Fault, ProblemDetails};
@@ -14,8 +15,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use relay::admin::view::{AuditRecord, Outcome, ServerView, ServiceView, VersionView};
-use relay::admin::{Command, Operator};
+use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView, VersionView};
+use relay::admin::{AuditFilter, Command, Operator};
 use serde::Deserialize;
 use utoipa::OpenApi;
 
@@ -40,7 +41,15 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
         commands,
         queue::destinations,
         queue::messages,
-        queue::message
+        queue::message,
+        settings::of_server,
+        settings::at_the_top,
+        settings::domains,
+        settings::smart_hosts,
+        settings::certificates,
+        settings::explain,
+        settings::version,
+        settings::version_diff
     )
 )]
 pub struct Description;
@@ -56,6 +65,14 @@ pub fn router(control: Control) -> Router {
         .route("/servers/{server}/destinations", get(queue::destinations))
         .route("/servers/{server}/queue", get(queue::messages))
         .route("/servers/{server}/queue/{id}", get(queue::message))
+        .route("/servers/{server}/settings", get(settings::of_server))
+        .route("/servers/{server}/domains", get(settings::domains))
+        .route("/settings", get(settings::at_the_top))
+        .route("/smart-hosts", get(settings::smart_hosts))
+        .route("/certificates", get(settings::certificates))
+        .route("/explain", post(settings::explain))
+        .route("/config/versions/{version}", get(settings::version))
+        .route("/config/versions/{version}/diff", get(settings::version_diff))
         .route("/config/versions", get(versions))
         .route("/config/diff", get(edited))
         .route("/audit", get(audit))
@@ -126,19 +143,26 @@ async fn edited(State(control): State<Control>, By(by): By) -> Result<Json<Strin
 }
 
 #[derive(Deserialize)]
-struct Limit {
+struct Wanted {
+    who: Option<String>,
+    server: Option<String>,
+    text: Option<String>,
+    outcome: Option<String>,
+    after: Option<String>,
     limit: Option<usize>,
 }
 
-/// The audit log, newest first.
-#[utoipa::path(get, path = "/api/v1/audit", params(("limit" = Option<usize>, Query)), responses((status = 200, body = Vec<AuditRecord>), (status = "4XX", body = ProblemDetails)))]
+/// The audit log, newest first; all parts of the filter must match.
+#[utoipa::path(get, path = "/api/v1/audit", params(("who" = Option<String>, Query), ("server" = Option<String>, Query), ("text" = Option<String>, Query), ("outcome" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)), responses((status = 200, body = Page<AuditRecord>), (status = "4XX", body = ProblemDetails)))]
 async fn audit(
     State(control): State<Control>,
     By(by): By,
-    limit: Result<Query<Limit>, QueryRejection>,
-) -> Result<Json<Vec<AuditRecord>>, Failed> {
-    let limit = limit?.0.limit.unwrap_or(100).min(ANSWER_ITEMS_MAX);
-    Ok(Json(control.audit(&by, limit).await?))
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Page<AuditRecord>>, Failed> {
+    let Wanted { who, server, text, outcome, after, limit } = wanted?.0;
+    let filter = AuditFilter { who, server, text, outcome };
+    let limit = limit.unwrap_or(100).min(ANSWER_ITEMS_MAX);
+    Ok(Json(control.audit(&by, &filter, after.as_deref(), limit).await?))
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,9 @@
 //! Virtual servers, domains and smart hosts: found, added, renamed, removed.
 
 use super::{EditFault, document, is_known, path};
-use crate::admin::{Change, DomainKind, NewDomain, NewServer};
+use crate::admin::recipe::Recipe;
+use crate::admin::{Change, DomainKind, NewDomain, NewServer, settings};
+use crate::config::general::LISTEN;
 use crate::config::settings::Tab;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
@@ -46,29 +48,45 @@ fn remove(item: Option<&mut Item>, name: &str) -> bool {
     tables.len() < before
 }
 
-/// Adds a virtual server.
+/// Adds a virtual server, as its recipe has it if there is one.
 ///
 /// # Errors
-/// The name is taken, or the file is no TOML.
+/// The name is taken, there is no such recipe, or the file is no TOML.
 pub fn add_server(text: &str, new: &NewServer) -> Result<String, EditFault> {
     let mut document = document(text)?;
     if has(document.get("virtual_server"), &new.name) {
         return Err(EditFault::Taken(format!("virtual server \"{}\"", new.name)));
     }
-    let mut table = Table::new();
-    table.insert("name", value(&new.name));
-    table.insert("home", value(&new.home));
-    let mut general = Table::new();
-    general.insert("listen", value(new.listen.iter().collect::<Array>()));
-    table.insert("general", Item::Table(general));
-    let mut domain = Table::new();
-    domain.insert("name", value(&new.default_domain));
-    domain.insert("kind", value("default"));
-    let mut domains = ArrayOfTables::new();
-    domains.push(domain);
-    table.insert("domain", Item::ArrayOfTables(domains));
-    tables(document.as_table_mut(), "virtual_server")?.push(table);
-    Ok(document.to_string())
+    // Lists in one line cannot be added to from below.
+    tables(document.as_table_mut(), "virtual_server")?;
+    let template = match new.recipe.as_deref() {
+        Some(word) => Recipe::named(word)
+            .ok_or_else(|| EditFault::Missing(format!("recipe \"{word}\"")))?
+            .own(&new.default_domain),
+        None => format!(
+            "[[virtual_server]]\nname = \"\"\nhome = \"\"\n\n  [[virtual_server.domain]]\n  name = {}\n  kind = \"default\"\n",
+            crate::config::quoted(&new.default_domain)
+        ),
+    };
+    let mut own: DocumentMut = self::document(&template)?;
+    let tables = own.get_mut("virtual_server").and_then(Item::as_array_of_tables_mut);
+    if let Some(table) = tables.and_then(|tables| tables.get_mut(0)) {
+        path::put(table, "name", Some(&crate::config::quoted(&new.name)))?;
+        path::put(table, "home", Some(&crate::config::quoted(&new.home)))?;
+        // Without an address the recipe's hold, or the default's.
+        if let Some(listen) = settings::typed(&LISTEN, &new.listen.join("\n")) {
+            path::put(table, "general.listen", Some(&listen))?;
+        }
+    }
+    // A table with a head of its own may stand anywhere: behind all others, with the comments that it came with.
+    let gap = if text.is_empty() {
+        ""
+    } else if text.ends_with('\n') {
+        "\n"
+    } else {
+        "\n\n"
+    };
+    Ok(format!("{text}{gap}{}", own.to_string().trim_start()))
 }
 
 /// Gives a virtual server another name.

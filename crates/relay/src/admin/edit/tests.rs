@@ -157,6 +157,7 @@ fn virtual_servers_are_added_renamed_and_removed() {
         listen: vec!["127.0.0.1:2527".into()],
         home: "three".into(),
         default_domain: "three.example.com".into(),
+        recipe: None,
     };
     let after = add_server(FILE, &new).unwrap();
     sound(&after);
