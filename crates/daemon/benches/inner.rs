@@ -510,6 +510,7 @@ fn envelope(to: &str, now: Timestamp) -> Outcomes<Envelope> {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: vec![recipient],
         attempts: Vec::new(),
         released: None,

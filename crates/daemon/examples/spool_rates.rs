@@ -44,6 +44,7 @@ fn envelope() -> Outcome<Envelope> {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: vec![Recipient {
             address: Mailbox::parse("somebody@dest.example").map_err(|e| e.to_string())?,
             orcpt: None,

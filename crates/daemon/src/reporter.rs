@@ -120,6 +120,7 @@ mod tests {
             ret: None,
             envid: None,
             require_tls: false,
+            waives_tls: false,
             recipients: vec![Recipient {
                 address: Mailbox::parse("b@dest.test").unwrap(),
                 orcpt: None,

@@ -90,6 +90,9 @@ pub struct Envelope {
     /// MAIL REQUIRETLS: goes under TLS with a verified host that offers REQUIRETLS, or not at all. A report about such a message
     /// has it too, and goes without where it must ([`Envelope::demands_tls`]).
     pub require_tls: bool,
+    /// `TLS-Required: No` in its header: what the recipients' domains publish about TLS is to hold it up no longer than it takes to
+    /// find that it cannot be met ([`Envelope::may_do_without_policies`]).
+    pub waives_tls: bool,
     /// At least one.
     pub recipients: Vec<Recipient>,
     /// The last attempts, oldest first, at most [`ATTEMPTS_KEPT`].
@@ -112,6 +115,12 @@ impl Envelope {
     #[must_use]
     pub fn demands_tls(&self) -> bool {
         self.require_tls && !self.sender.is_null()
+    }
+
+    /// Does it go although a published policy cannot be met? Whoever demands TLS is believed first (RFC 8689 §4.1).
+    #[must_use]
+    pub fn may_do_without_policies(&self) -> bool {
+        self.waives_tls && !self.require_tls
     }
 }
 

@@ -120,6 +120,7 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
         envid: None,
         // It tells what the original was about, so it is protected like that (RFC 8689 §5).
         require_tls: about.require_tls,
+        waives_tls: false,
         recipients,
         attempts: Vec::new(),
         released: None,
@@ -201,6 +202,7 @@ mod tests {
             ret,
             envid: None,
             require_tls,
+            waives_tls: false,
             recipients: vec![recipient(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))],
             attempts: Vec::new(),
             released: None,

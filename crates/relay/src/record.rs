@@ -161,6 +161,14 @@ pub enum Record {
         /// What went wrong with TLS.
         why: Box<str>,
     },
+    /// What a domain has published about TLS cannot be met by its host, and the senders of this mail waive it (`TLS-Required: No`): it
+    /// goes on the operator's terms alone.
+    Waived {
+        /// The host.
+        host: Box<str>,
+        /// What went wrong with TLS.
+        why: Box<str>,
+    },
     /// What a domain says about TLS to its mail hosts (MTA-STS) was fetched, or could not be.
     Policy {
         /// Whose.
@@ -343,6 +351,7 @@ impl Record {
             | Record::Refused { .. }
             | Record::NotSecured { .. }
             | Record::InClear { .. }
+            | Record::Waived { .. }
             | Record::Policy { .. }
             | Record::Delivered { .. }
             | Record::Deferred { .. }
@@ -379,6 +388,7 @@ impl Record {
             | Record::Secured { .. }
             | Record::NotSecured { .. } => self.print_receiving(out),
             Record::InClear { .. }
+            | Record::Waived { .. }
             | Record::Policy { .. }
             | Record::Sent { .. }
             | Record::Reached { .. }
@@ -465,6 +475,7 @@ impl Record {
     fn print_delivery(&self, out: &mut String) {
         match self {
             Record::InClear { host, why } => drop(Line::new(out, "in_clear").field("host", host).field("why", why)),
+            Record::Waived { host, why } => drop(Line::new(out, "waived").field("host", host).field("why", why)),
             Record::Policy { domain, outcome } => {
                 let line = Line::new(out, "policy").field("domain", domain);
                 match outcome {
@@ -733,6 +744,7 @@ mod tests {
             },
             Record::NotSecured { peer, why: text.into() },
             Record::InClear { host: text.into(), why: text.into() },
+            Record::Waived { host: text.into(), why: text.into() },
             Record::Policy { domain: Domain::parse("x.test").unwrap(), outcome: Err(text.into()) },
             Record::Delivered {
                 id,

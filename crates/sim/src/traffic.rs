@@ -284,6 +284,7 @@ impl Life {
             ret: from.ret,
             envid: from.envid,
             require_tls: from.require_tls,
+            waives_tls: false,
             recipients: recipients
                 .into_iter()
                 .map(|to| Recipient {

@@ -341,7 +341,10 @@ impl Guest {
             return Err(reply);
         }
         let (id, incoming) = message.arriving.ok_or_else(out_of_order)?;
-        self.check_hops(incoming.head())?;
+        let head = header::scan(incoming.head());
+        self.check_hops(head.count_hops())?;
+        // A second field may stand behind what was looked at, and then nothing was said.
+        let waives_tls = head.is_complete() && head.waives_tls();
         let envelope = Envelope {
             sender: message.mail.sender,
             arrived: self.desk.clock().now(),
@@ -356,6 +359,7 @@ impl Guest {
             ret: message.mail.ret,
             envid: message.mail.envid,
             require_tls: message.mail.require_tls,
+            waives_tls,
             recipients: message.recipients,
             attempts: Vec::new(),
             released: None,
@@ -370,8 +374,8 @@ impl Guest {
     }
 
     /// Our own trace line is not counted.
-    fn check_hops(&self, head: &[u8]) -> Result<(), Reply> {
-        let hops = header::count_hops(head).saturating_sub(1);
+    fn check_hops(&self, fields: usize) -> Result<(), Reply> {
+        let hops = fields.saturating_sub(1);
         let most = self.desk.server().delivery.hop_count_max as usize;
         if hops > most {
             let text = format!(

@@ -97,6 +97,7 @@ fn envelope(recipients: &[&str], size: u64) -> Arc<Envelope> {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
         released: None,

@@ -21,7 +21,7 @@ use crate::policy::Policies;
 use relay::config::{HostPort, Terms};
 use relay::envelope::{Failure, FailureKind};
 use relay::route::mx::{self, Addresses, Exchanges};
-use relay::route::protection::{Located, Protection};
+use relay::route::protection::{Located, Protection, waive};
 use relay::route::{Hosts, NextHop};
 use smtp::address::{Domain, Host};
 use smtp::reply::EnhancedStatus;
@@ -43,6 +43,8 @@ pub(super) struct Candidate {
     pub terms: Arc<Terms>,
     /// How the channel must be.
     pub protection: Arc<Protection>,
+    /// How it may be where that fails, for mail whose senders waive what is published.
+    pub waived: Option<Arc<Protection>>,
 }
 
 impl Candidate {
@@ -61,6 +63,33 @@ impl Candidate {
             (None, Some(address)) => self.label(address),
             (None, None) => Box::default(),
         }
+    }
+}
+
+/// How the channel to a host must be.
+#[derive(Clone, Debug)]
+struct Guarded {
+    protection: Arc<Protection>,
+    /// See [`Candidate::waived`].
+    waived: Option<Arc<Protection>>,
+}
+
+impl Guarded {
+    fn by_terms(terms: &Terms, host: &Host) -> Guarded {
+        Guarded { protection: Arc::new(Protection::of_terms(terms.tls, host)), waived: None }
+    }
+
+    /// As what is published has it; `waives`: as far as that works.
+    fn by(
+        published: Result<Protection, Failure>,
+        waives: bool,
+        (terms, host, located): (&Terms, &Host, &Located),
+    ) -> Result<Guarded, Failure> {
+        let (protection, waived) = match waives {
+            false => (published?, None),
+            true => waive(published, terms.tls, host, located)?,
+        };
+        Ok(Guarded { protection: Arc::new(protection), waived: waived.map(Arc::new) })
     }
 }
 
@@ -97,6 +126,8 @@ pub(super) struct Candidates<'a> {
     terms: &'a Arc<Terms>,
     /// Those of the listed hosts.
     listed_terms: &'a Arc<Terms>,
+    /// What is published about TLS holds nothing up.
+    waives: bool,
     own: Own<'a>,
     direct: Option<Direct<'a>>,
     listed: VecDeque<&'a HostPort>,
@@ -123,6 +154,7 @@ impl<'a> Candidates<'a> {
             policies,
             terms: &hop.terms,
             listed_terms: hop.then_terms.as_ref().unwrap_or(&hop.terms),
+            waives: hop.waived,
             own,
             direct: None,
             listed: VecDeque::new(),
@@ -141,10 +173,10 @@ impl<'a> Candidates<'a> {
             Hosts::Unix(path) => {
                 // A socket of this machine bears this machine's name.
                 let host = Host::Name(candidates.own.fqdn.clone());
-                let protection = Arc::new(Protection::of_terms(hop.terms.tls, &host));
+                let Guarded { protection, waived } = Guarded::by_terms(&hop.terms, &host);
                 let addresses = VecDeque::from([Address::Unix(path.clone())]);
                 let terms = hop.terms.clone();
-                candidates.ready.push_back(Candidate { host: None, port: 0, addresses, terms, protection });
+                candidates.ready.push_back(Candidate { host: None, port: 0, addresses, terms, protection, waived });
             }
         }
         candidates
@@ -224,9 +256,9 @@ impl<'a> Candidates<'a> {
             direct.tried = true;
             let address = SocketAddr::new(target.ip, port);
             match protections.get(&target.name) {
-                Some(Ok(protection)) => {
-                    let (terms, protection) = (Arc::clone(self.terms), Arc::clone(protection));
-                    self.add(Host::Name(target.name), address, terms, &protection);
+                Some(Ok(guarded)) => {
+                    let (terms, guarded) = (Arc::clone(self.terms), guarded.clone());
+                    self.add(Host::Name(target.name), address, terms, &guarded);
                 }
                 // Said once, whatever the number of its addresses.
                 _ => self.failures.extend(protections.remove(&target.name).and_then(Result::err)),
@@ -242,19 +274,19 @@ impl<'a> Candidates<'a> {
         names: Vec<Domain>,
         located: &Located,
         port: u16,
-    ) -> (Vec<Addresses>, HashMap<Domain, Result<Arc<Protection>, Failure>>) {
+    ) -> (Vec<Addresses>, HashMap<Domain, Result<Guarded, Failure>>) {
         let mut hosts = Vec::with_capacity(names.len());
         let mut asked = tokio::task::JoinSet::new();
         for (at, name) in names.into_iter().enumerate() {
             let (policies, terms, located) = (self.policies.clone(), Arc::clone(self.terms), located.clone());
-            let mta_sts = self.own.mta_sts;
+            let (mta_sts, waives) = (self.own.mta_sts, self.waives);
             asked.spawn(async move {
                 let host = Host::Name(name.clone());
                 let (addresses, protection) = tokio::join!(
                     policies.resolver().addresses(&name),
                     policies.protect(&terms, mta_sts, &located, &host, port)
                 );
-                (at, addresses, (name, protection.map(Arc::new)))
+                (at, addresses, (name, Guarded::by(protection, waives, (&terms, &host, &located))))
             });
         }
         while let Some(answer) = asked.join_next().await {
@@ -281,8 +313,9 @@ impl<'a> Candidates<'a> {
             self.policies.resolver().listed_addresses(name),
             self.policies.protect(self.listed_terms, self.own.mta_sts, &Located::Settings, &host.host, host.port)
         );
-        let protection = match protection {
-            Ok(protection) => Arc::new(protection),
+        let about = (&**self.listed_terms, &host.host, &Located::Settings);
+        let guarded = match Guarded::by(protection, self.waives, about) {
+            Ok(guarded) => guarded,
             Err(failure) => return self.failures.push(failure),
         };
         let failure = mx::unresolved(&addresses);
@@ -291,35 +324,35 @@ impl<'a> Candidates<'a> {
             self.failures.push(failure);
         }
         for ip in ips.into_iter().take(mx::ADDRESSES_MAX) {
-            self.push(&host.host, SocketAddr::new(ip, host.port), &protection);
+            self.push(&host.host, SocketAddr::new(ip, host.port), &guarded);
         }
     }
 
     fn literal(&mut self, ip: IpAddr, port: u16) {
         let host = Host::Literal(ip);
-        let protection = Arc::new(Protection::of_terms(self.listed_terms.tls, &host));
-        self.push(&host, SocketAddr::new(ip, port), &protection);
+        let guarded = Guarded::by_terms(self.listed_terms, &host);
+        self.push(&host, SocketAddr::new(ip, port), &guarded);
     }
 
     /// One more address, behind the others of the same host.
-    fn add(&mut self, host: Host, address: SocketAddr, terms: Arc<Terms>, protection: &Arc<Protection>) {
+    fn add(&mut self, host: Host, address: SocketAddr, terms: Arc<Terms>, guarded: &Guarded) {
         let (port, address) = (address.port(), Address::Ip(address));
         match self.ready.back_mut() {
             Some(last) if last.host.as_ref() == Some(&host) && last.port == port => last.addresses.push_back(address),
             _ => {
-                let (host, protection) = (Some(host), Arc::clone(protection));
+                let (host, Guarded { protection, waived }) = (Some(host), guarded.clone());
                 let addresses = VecDeque::from([address]);
-                self.ready.push_back(Candidate { host, port, addresses, terms, protection });
+                self.ready.push_back(Candidate { host, port, addresses, terms, protection, waived });
             }
         }
     }
 
-    fn push(&mut self, host: &Host, address: SocketAddr, protection: &Arc<Protection>) {
+    fn push(&mut self, host: &Host, address: SocketAddr, guarded: &Guarded) {
         let label = label(host.domain(), address);
         if is_ours(self.own.listeners, address) {
             self.failures.push(loops(&label));
         } else if mx::is_usable(address.ip()) {
-            self.add(host.clone(), address, Arc::clone(self.listed_terms), protection);
+            self.add(host.clone(), address, Arc::clone(self.listed_terms), guarded);
         } else {
             self.failures.push(unusable(&label));
         }

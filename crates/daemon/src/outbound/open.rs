@@ -3,7 +3,8 @@
 //! ```text
 //!   connected ─┬─ (implicit TLS: handshake) ─ greeting, EHLO ─┬─ STARTTLS ─ handshake ─ EHLO ─┬─ AUTH ─ ready
 //!              │                                              └── not offered, or not wanted ──┘
-//!              └◄─ once more in clear text, where the policy allows it and the handshake failed
+//!              └◄─ once more in clear text, where the policy allows it and the handshake failed; once more on the operator's terms
+//!                  alone, where the senders waive what is published and that cannot be met
 //! ```
 //!
 //! Where the policy allows clear text, TLS that is offered and fails is told of in the log. Where it does not, nothing but EHLO
@@ -22,7 +23,7 @@ use super::words;
 use crate::tls::client::{ClientEngine, ClientSetup, ClientSetups};
 use relay::channel::Channel;
 use relay::config::{Terms, VirtualServer};
-use relay::envelope::Failure;
+use relay::envelope::{Failure, FailureKind};
 use relay::record::Record;
 use relay::route::Protocol;
 use relay::route::protection::{self, Protection};
@@ -79,17 +80,29 @@ impl Opening<'_> {
     /// Opens the session over this connection, or over another one to the same address.
     pub(super) async fn open(&self, wire: Wire) -> Result<Session, Failure> {
         let label = self.candidate.label(self.address);
-        match self.bounded(wire, self.protection, &label).await {
+        let opened = self.under(self.protection, wire, &label).await;
+        let (Err(failure), Some(waived)) = (&opened, &self.candidate.waived) else { return opened };
+        // Our own trouble names no host, and would be the same.
+        if failure.kind != FailureKind::Tls || failure.host.is_none() {
+            return opened;
+        }
+        self.shared.log.write(&Record::Waived { host: label.clone(), why: failure.text.clone() });
+        let wire = reach::again(self.candidate, self.address, self.call).await?;
+        self.under(waived, wire, &label).await
+    }
+
+    async fn under(&self, protection: &Arc<Protection>, wire: Wire, label: &str) -> Result<Session, Failure> {
+        match self.bounded(wire, protection, label).await {
             Ok(session) => Ok(session),
             Err(Unopened::Failed(failure)) => Err(failure),
-            Err(Unopened::StaleToken(_)) => self.once_more(self.protection, &label).await,
+            Err(Unopened::StaleToken(_)) => self.once_more(protection, label).await,
             Err(Unopened::NoHandshake(failure)) => {
-                if self.protection.channel != protection::Channel::Opportunistic || self.protection.implicit {
+                if protection.channel != protection::Channel::Opportunistic || protection.implicit {
                     return Err(failure);
                 }
-                self.shared.log.write(&Record::InClear { host: label.clone(), why: failure.text });
-                let clear = Protection { channel: protection::Channel::Clear, ..(**self.protection).clone() };
-                self.once_more(&Arc::new(clear), &label).await
+                self.shared.log.write(&Record::InClear { host: label.into(), why: failure.text });
+                let clear = Protection { channel: protection::Channel::Clear, ..(**protection).clone() };
+                self.once_more(&Arc::new(clear), label).await
             }
         }
     }

@@ -38,6 +38,7 @@ fn envelope() -> Envelope {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: vec![Recipient {
             address: Mailbox::parse("b@dest.test").unwrap(),
             orcpt: None,

@@ -3,6 +3,8 @@
 //! The centre has a realm of its own in the test's folder and listens on the test's address; everything learns of it by
 //! `KRB5_CONFIG`. Compiled with the feature `kerberos` only.
 
+mod outward;
+
 use crate::harness::mail::plain;
 use crate::harness::relay::{PROGRAM, Relay, Settings};
 use crate::harness::{Process, SOON, Site, client::Client, listening, run, run_well, until};

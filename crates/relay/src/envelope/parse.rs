@@ -111,6 +111,7 @@ struct Head {
     ret: Option<Ret>,
     envid: Option<Box<str>>,
     require_tls: Option<()>,
+    waives_tls: Option<()>,
 }
 
 impl Head {
@@ -141,6 +142,7 @@ impl Head {
             }
             "envid" => once(&mut self.envid, line, unescape(line.value)),
             "require-tls" => once(&mut self.require_tls, line, (line.value == "yes").then_some(())),
+            "tls-required" => once(&mut self.waives_tls, line, (line.value == "no").then_some(())),
             _ => Err(line.wrong("a line of this name cannot stand here")),
         }
     }
@@ -161,6 +163,7 @@ impl Head {
             ret: self.ret,
             envid: self.envid,
             require_tls: self.require_tls.is_some(),
+            waives_tls: self.waives_tls.is_some(),
             recipients,
             attempts,
             released: self.released,

@@ -87,6 +87,9 @@ impl Envelope {
         if self.require_tls {
             writeln!(out, "require-tls: yes")?;
         }
+        if self.waives_tls {
+            writeln!(out, "tls-required: no")?;
+        }
         let several = self.recipients.len() > 1;
         for (number, recipient) in self.recipients.iter().enumerate() {
             print_recipient(out, several.then_some(number), recipient)?;

@@ -168,6 +168,7 @@ impl Chance {
             ret: *self.pick(&[None, Some(Ret::Full), Some(Ret::Headers)]),
             envid: self.option(Chance::text),
             require_tls: self.coin(),
+            waives_tls: self.coin(),
             recipients: (0..=self.below(4)).map(|_| self.recipient()).collect(),
             attempts: (0..self.below(4))
                 .map(|_| Attempt {

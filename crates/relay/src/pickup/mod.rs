@@ -95,6 +95,8 @@ pub struct Submission {
     pub recipients: Vec<Mailbox>,
     /// An address has letters beyond ASCII, so that the message needs SMTPUTF8.
     pub utf8: bool,
+    /// `TLS-Required: No`.
+    pub waives_tls: bool,
     /// The header as it is sent, with the empty line behind it, without the trace line.
     pub header: Bytes,
     /// As much of the body as came with it.
@@ -122,6 +124,7 @@ impl Submission {
             ret: None,
             envid: None,
             require_tls: false,
+            waives_tls: self.waives_tls,
             recipients: recipients.iter().map(recipient).collect(),
             attempts: Vec::new(),
             released: None,
@@ -241,10 +244,11 @@ impl<'r> Reader<'r> {
         }
         let (sender, recipients) = envelope_of(&header, &self.rules.default_domain)?;
         let utf8 = needs_utf8(&header, &sender, &recipients, &self.rules.default_domain);
+        let waives_tls = header.waives_tls();
         let header = self.rewrite(&header);
         self.count(header.len())?;
         self.count(body.len())?;
-        Ok(Submission { sender, recipients, utf8, header, body })
+        Ok(Submission { sender, recipients, utf8, waives_tls, header, body })
     }
 
     fn rewrite(&self, header: &Header<'_>) -> Bytes {

@@ -125,6 +125,7 @@ mod tests {
             body: BodyKind::SevenBit,
             utf8: false,
             require_tls: false,
+            waives_tls: false,
             ret: None,
             envid: None,
             recipients: (0..recipients).map(one).collect(),

@@ -96,12 +96,12 @@ fn by_route(server: &VirtualServer, to: &RouteTo, domain: &Domain, own: Option<&
         RouteTo::LmtpUnix(path) => (Hosts::Unix(path.clone()), Protocol::Lmtp),
         RouteTo::SmartHost(host) => return by_object(host),
     };
-    NextHop { hosts, protocol, terms: own.unwrap_or(&server.delivery.terms).clone(), then_terms: None }
+    NextHop { hosts, protocol, terms: own.unwrap_or(&server.delivery.terms).clone(), then_terms: None, waived: false }
 }
 
 fn by_object(host: &SmartHost) -> NextHop {
     let hosts = Hosts::Listed(host.hosts.clone());
-    NextHop { hosts, protocol: spoken(host), terms: host.terms.clone(), then_terms: None }
+    NextHop { hosts, protocol: spoken(host), terms: host.terms.clone(), then_terms: None, waived: false }
 }
 
 fn spoken(host: &SmartHost) -> Protocol {
@@ -122,7 +122,7 @@ fn by_server<'a>(server: &'a VirtualServer, domain: &Domain, own: Option<&Arc<Te
             };
             let hosts = direct(server, domain, server.delivery.smart_host.hosts().to_vec());
             let terms = own_or(&server.delivery.terms);
-            NextHop { hosts, protocol: Protocol::Esmtp, terms, then_terms }
+            NextHop { hosts, protocol: Protocol::Esmtp, terms, then_terms, waived: false }
         }
     };
     (to, because)
@@ -140,7 +140,10 @@ fn by_smart_host(server: &VirtualServer) -> (Option<NextHop>, Reason<'_>) {
         Through::Hosts(hosts) => {
             let listed = Hosts::Listed(hosts.clone());
             let terms = delivery.terms.clone();
-            (NextHop { hosts: listed, protocol: Protocol::Esmtp, terms, then_terms: None }, Value::Hosts(hosts))
+            (
+                NextHop { hosts: listed, protocol: Protocol::Esmtp, terms, then_terms: None, waived: false },
+                Value::Hosts(hosts),
+            )
         }
         Through::SmartHost(host) => (by_object(host), Value::Name(&host.name)),
     };
@@ -178,6 +181,7 @@ fn route_literal(server: &VirtualServer, ip: IpAddr) -> (Route, Reason<'_>) {
         protocol: Protocol::Esmtp,
         terms: server.delivery.terms.clone(),
         then_terms: None,
+        waived: false,
     });
     (hop(to, false), because)
 }
@@ -266,13 +270,28 @@ pub struct NextHop {
     pub terms: Arc<Terms>,
     /// On what terms with the hosts that follow those of DNS (`then` of [`Hosts::Mx`]), where they have their own.
     pub then_terms: Option<Arc<Terms>>,
+    /// What is published about TLS to its hosts is followed where that works, and holds nothing up where it does not: the senders of
+    /// this mail want it so (`TLS-Required: No`). A queue and connections of its own keep it apart from other mail.
+    pub waived: bool,
 }
 
 impl NextHop {
     /// On the terms of mail that nobody has special terms for.
     #[must_use]
     pub fn plain(hosts: Hosts, protocol: Protocol) -> NextHop {
-        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()), then_terms: None }
+        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()), then_terms: None, waived: false }
+    }
+}
+
+impl NextHop {
+    /// The same for a message whose sender cares more for arrival than for protection; the operator's own terms hold as ever.
+    #[must_use]
+    pub fn waived(self: Arc<NextHop>) -> Arc<NextHop> {
+        let is_open = |terms: &Terms| protection::wants_keys(terms.tls);
+        if is_open(&self.terms) || self.then_terms.as_deref().is_some_and(is_open) {
+            return Arc::new(NextHop { waived: true, ..Arc::unwrap_or_clone(self) });
+        }
+        self
     }
 }
 

@@ -13,12 +13,13 @@
 //! 4. DANE for a host that unsigned MX records name (RFC 7672 §2.2.1 leaves that to us): better than nothing.
 //! 5. TLS as the terms have it.
 //!
-//! A message that demands TLS (REQUIRETLS) asks for more than that: [`Protection::for_require_tls`].
+//! A message that demands TLS (REQUIRETLS) asks for more than that: [`Protection::for_require_tls`]. One whose sender waives it
+//! (`TLS-Required: No`) follows what is published where that works, and goes on the operator's terms where it does not: [`waive`].
 //!
 //! Promises: never less than the terms; a host that must not be used is a [`Failure`] for now (4.7.5), so that mail waits until it is
 //! mended. Does not: look anything up (`daemon::policy`), or see a certificate (`daemon::tls`).
 //!
-//! RFC 7672 §2, §3; RFC 8461 §4, §5; RFC 8689 §4.2.1; IIS: Delivery tab, Outbound Security, TLS encryption.
+//! RFC 7672 §2, §3; RFC 8461 §4, §5; RFC 8689 §4.2; IIS: Delivery tab, Outbound Security, TLS encryption.
 
 use super::mta_sts::{Mode, Policy};
 use super::tlsa::{self, DaneRecord, Tlsa};
@@ -170,6 +171,28 @@ pub fn protect(tls: TlsPolicy, host: &Host, published: &Published<'_>) -> Result
         (_, Some(policy)) => by_policy(policy, name, published.located, by_terms),
         (Keys::NotAsked | Keys::Insecure | Keys::None, None) => Ok(by_terms),
     }
+}
+
+/// The same for mail whose senders waive what is published (RFC 8689 §4.2.2): how the channel is tried first, and how it may be where that
+/// fails, if that makes a difference. The operator's terms are never lowered.
+///
+/// # Errors
+/// The operator's own terms leave no room, and what is published says that the host must not be used.
+pub fn waive(
+    published: Result<Protection, Failure>,
+    tls: TlsPolicy,
+    host: &Host,
+    located: &Located,
+) -> Result<(Protection, Option<Protection>), Failure> {
+    if !wants_keys(tls) {
+        return published.map(|protection| (protection, None));
+    }
+    let by_terms = by_terms(tls, host, located);
+    Ok(match published {
+        Err(_) => (by_terms, None),
+        Ok(strict) if strict.channel == by_terms.channel => (strict, None),
+        Ok(strict) => (strict, Some(by_terms)),
+    })
 }
 
 /// Can a host's keys change anything?

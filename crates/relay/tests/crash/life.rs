@@ -188,6 +188,7 @@ pub fn envelope(id: QueueId, size: u64, version: u16) -> Envelope {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: vec![Recipient {
             address: Mailbox::parse("a@b.test").unwrap(),
             orcpt: None,

@@ -26,6 +26,7 @@ pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
         released: None,

@@ -192,4 +192,9 @@ fn the_envelope_is_the_files() {
     assert_eq!(envelope.recipients[0].address.to_string(), "c@d.test");
     assert_eq!(envelope.origin, relay::envelope::Origin::Pickup { file: "x.eml".into() });
     assert_eq!(envelope.arrived, NOW);
+    assert!(!envelope.may_do_without_policies());
+    let (submission, ..) = read(b"From: a@b.test\nTLS-Required: no\nTo: c@d.test\n\nhello\n").unwrap();
+    let envelope = submission.envelope(&submission.recipients, "x.eml", 7, kind, NOW);
+    assert!(envelope.may_do_without_policies());
+    assert!(!relay::envelope::Envelope { require_tls: true, ..envelope }.may_do_without_policies());
 }

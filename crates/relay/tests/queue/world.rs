@@ -165,6 +165,7 @@ impl World {
             ret: None,
             envid: None,
             require_tls: false,
+            waives_tls: false,
             recipients: to
                 .iter()
                 .map(|to| Recipient {

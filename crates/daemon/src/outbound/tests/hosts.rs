@@ -292,7 +292,14 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
         let protection = relay::route::protection::Protection::of_terms(relay::config::TlsPolicy::None, &host);
         let addresses = [address].into();
         let terms = Arc::new(relay::config::Terms::plain());
-        let candidate = candidates::Candidate { host: None, port: 0, addresses, terms, protection: protection.into() };
+        let candidate = candidates::Candidate {
+            host: None,
+            port: 0,
+            addresses,
+            terms,
+            protection: protection.into(),
+            waived: None,
+        };
         let parcel = message("to@there.test", CONTENT, &peer.hop());
         let began = tokio::time::Instant::now();
         let until = began + Duration::from_secs(1_000);

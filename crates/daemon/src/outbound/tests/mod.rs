@@ -69,6 +69,7 @@ fn message(to: &str, content: &str, hop: &Arc<NextHop>) -> Parcel {
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients,
         attempts: Vec::new(),
         released: None,

@@ -1,6 +1,7 @@
 //! DANE by signed zones of a real BIND, towards hosts whose certificates fit, and do not.
 
 mod as_root;
+mod waived;
 
 use crate::harness::Site;
 use crate::harness::certificates::{Authority, Identity};

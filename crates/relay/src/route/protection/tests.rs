@@ -243,6 +243,40 @@ fn a_message_that_demands_tls() {
     assert!(wanted(Verified, &mx(false), &Keys::None, None).is_err());
 }
 
+/// How the channel is tried for mail that waives what is published, in turn; nothing: the host is not used.
+fn waived(tls: TlsPolicy, located: &Located, keys: &Keys, policy: Option<&Policy>) -> Vec<Channel> {
+    let published = protect(tls, &host(), &Published { located, keys, policy });
+    match waive(published, tls, &host(), located) {
+        Ok((first, then)) => std::iter::once(first).chain(then).map(|protection| protection.channel).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn a_message_that_waives_what_is_published() {
+    let (enforce, other) = (policy("enforce", &["mx1.x.test"]), policy("enforce", &["other.test"]));
+    let failed = Keys::Failed("x".into());
+    for tls in [Opportunistic, Required] {
+        // First as it is published, then on the terms.
+        assert_eq!(waived(tls, &mx(false), &Keys::None, Some(&enforce)), [authority(), plain(tls)]);
+        let keys = waived(tls, &mx(true), &found(&[3]), None);
+        assert!(matches!(&keys[..], [Channel::Dane(_), then] if *then == plain(tls)), "{keys:?}");
+        // A host that is not used for other mail.
+        assert_eq!(waived(tls, &mx(true), &failed, None), [plain(tls)]);
+        assert_eq!(waived(tls, &mx(false), &Keys::None, Some(&other)), [plain(tls)]);
+        // Nothing is published.
+        assert_eq!(waived(tls, &mx(true), &Keys::None, None), [plain(tls)]);
+    }
+    assert_eq!(waived(Required, &mx(true), &found(&[0]), None), [Channel::Encrypted], "the same twice");
+    assert_eq!(waived(Opportunistic, &mx(true), &found(&[0]), None), [Channel::Encrypted, Channel::Opportunistic]);
+    // What the operator himself demands is nobody else's to waive, nor what he forbids.
+    for tls in [Verified, Implicit] {
+        assert_eq!(waived(tls, &mx(false), &Keys::None, Some(&enforce)), [authority()]);
+        assert_eq!(waived(tls, &mx(false), &Keys::None, Some(&other)), []);
+    }
+    assert_eq!(waived(Clear, &mx(true), &found(&[3]), Some(&enforce)), [Channel::Clear]);
+}
+
 /// Whatever is published, a channel is never weaker than the terms.
 #[test]
 fn nothing_published_lowers_the_terms() {
@@ -268,6 +302,9 @@ fn nothing_published_lowers_the_terms() {
         for located in [Located::Settings, mx(true), mx(false)] {
             for keys in &keys {
                 for policy in &policies {
+                    for channel in waived(tls, &located, keys, policy.as_ref()) {
+                        assert!(rank(&channel) >= rank(&plain(tls)), "waived {tls:?} {keys:?}: {channel:?}");
+                    }
                     let Ok((channel, _)) = decided(tls, &located, keys, policy.as_ref()) else { continue };
                     assert!(
                         rank(&channel) >= rank(&plain(tls)),
