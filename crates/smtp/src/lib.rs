@@ -11,6 +11,7 @@ pub mod convert;
 pub mod extension;
 pub mod header;
 pub mod line;
+pub mod minutes;
 pub mod reply;
 pub mod report;
 pub mod sasl;

@@ -6,6 +6,7 @@ use super::inbox::{Heard, Inbox, NoReply};
 use super::transfer::{Next, Transfer};
 use super::{Fit, Form, Protocol, Settings, Stage, Step, Transaction, Trouble, TroubleKind, command, fit};
 use crate::extension::Extensions;
+use crate::minutes::{self, Minutes, SECRET, Side};
 use crate::reply::Reply;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub struct Session {
     rearm: bool,
     /// The peer has closed its side.
     pub(super) ended: bool,
+    /// What was said, if somebody looks on.
+    pub(super) minutes: Option<Minutes>,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,7 @@ impl Session {
             deadline: Timestamp::NEVER,
             rearm: false,
             ended: false,
+            minutes: None,
         };
         session.arm(now);
         session
@@ -160,6 +164,10 @@ impl Session {
         if let State::Transfer(transfer) = &mut self.state {
             transfer.content_sent();
             self.rearm = true;
+            let size = transfer.transaction().size;
+            if let Some(minutes) = &mut self.minutes {
+                minutes.note_content(Side::Ours, size);
+            }
         }
     }
 
@@ -176,6 +184,53 @@ impl Session {
             State::Idle => self.state = State::QuitWanted,
             State::Over | State::QuitWanted | State::Quit => {}
             _ => self.fail(TroubleKind::GivenUp, None, "the connection was given up by this side".into()),
+        }
+    }
+
+    /// Ends the session at once, whatever goes on: this side wants it no more, and `why` says so. What is not answered counts as
+    /// lost; a QUIT that nobody waits for is said where the peer expects a command.
+    pub fn give_up(&mut self, why: &str) {
+        match self.state {
+            State::Over => {}
+            State::Idle | State::QuitWanted => self.leave(TroubleKind::GivenUp, None, why.into()),
+            _ => self.fail(TroubleKind::GivenUp, None, why.into()),
+        }
+    }
+
+    /// From now on what is said is noted, for [`Session::minutes`].
+    pub fn keep_minutes(&mut self) {
+        self.minutes = Some(Minutes::default());
+    }
+
+    /// What was said since the last call, as [`minutes::lines`] reads it; empty: nothing, or nobody looks on.
+    #[must_use]
+    pub fn minutes(&mut self) -> Vec<u8> {
+        self.minutes.as_mut().map(Minutes::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, side: Side, line: &[u8]) {
+        if let Some(minutes) = &mut self.minutes {
+            minutes.note(side, line);
+        }
+    }
+
+    fn note_reply(&mut self, reply: &Reply) {
+        let Some(minutes) = &mut self.minutes else { return };
+        let mut printed = Vec::new();
+        reply.print(&mut printed);
+        printed.split_inclusive(|&octet| octet == b'\n').for_each(|line| minutes.note(Side::Theirs, line));
+    }
+
+    fn note_commands(&mut self, commands: &[u8]) {
+        let is_auth = matches!(self.state, State::Auth(_));
+        let Some(minutes) = &mut self.minutes else { return };
+        for line in commands.split_inclusive(|&octet| octet == b'\n') {
+            match line.trim_ascii_end() {
+                b"*" => minutes.note(Side::Ours, b"*"),
+                said if said.starts_with(b"AUTH") => minutes.note(Side::Ours, &minutes::auth(said)),
+                _ if is_auth => minutes.note(Side::Ours, SECRET.as_bytes()),
+                said => minutes.note(Side::Ours, said),
+            }
         }
     }
 
@@ -210,8 +265,14 @@ impl Session {
             state => self.state = state,
         }
         match self.inbox.next(matches!(&self.state, State::Auth(auth) if auth.waits_for_peer())) {
-            Ok(Some(Heard::Reply(reply))) => self.heard(reply, now),
-            Ok(Some(Heard::Challenge(text))) => self.challenged(&text),
+            Ok(Some(Heard::Reply(reply))) => {
+                self.note_reply(&reply);
+                self.heard(reply, now);
+            }
+            Ok(Some(Heard::Challenge(text))) => {
+                self.note(Side::Theirs, format!("334 {SECRET}").as_bytes());
+                self.challenged(&text);
+            }
             Err(NoReply::Garbage(line)) => {
                 let line: String = line.chars().take(QUOTED_MAX).collect();
                 self.fail(TroubleKind::NotSmtp, None, format!("the server said what is no SMTP reply: \"{line}\""));
@@ -322,7 +383,9 @@ impl Session {
         if self.surprised() {
             return false;
         }
-        self.steps.push_back(Step::Send(commands.into()));
+        let commands = commands.into();
+        self.note_commands(&commands);
+        self.steps.push_back(Step::Send(commands));
         self.arm(now);
         true
     }
@@ -365,6 +428,7 @@ impl Session {
 
     /// Ends the session in trouble, while the peer still expects a QUIT.
     pub(super) fn leave(&mut self, kind: TroubleKind, reply: Option<Reply>, text: String) {
+        self.note(Side::Ours, b"QUIT");
         self.steps.push_back(Step::Send(Bytes::from_static(b"QUIT\r\n")));
         self.fail(kind, reply, text);
     }

@@ -98,6 +98,7 @@ impl Session {
         self.cutter.set_max(AUTH_LINE_MAX);
         match self.cutter.cut(&mut self.input) {
             Some(Cut::Line(mut line)) => {
+                self.note_response(&line);
                 let progress = self.respond(line.trim_ascii_end(), rounds);
                 line.zeroize();
                 return progress;
@@ -135,6 +136,7 @@ impl Session {
         self.replies.extend_from_slice(b"334 ");
         self.replies.extend_from_slice(base64::encode(challenge).as_bytes());
         self.replies.extend_from_slice(b"\r\n");
+        self.note_challenge();
         self.phase = Phase::Auth { rounds: rounds + 1 };
     }
 

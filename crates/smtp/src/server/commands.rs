@@ -15,15 +15,15 @@ use std::borrow::Cow;
 use zeroize::Zeroize;
 
 /// Verbs that servers know and we do not offer; the others are unrecognized.
-const NOT_OFFERED: [&str; 7] = ["ATRN", "ETRN", "EXPN", "SAML", "SEND", "SOML", "TURN"];
+pub(super) const NOT_OFFERED: [&str; 7] = ["ATRN", "ETRN", "EXPN", "SAML", "SEND", "SOML", "TURN"];
 
 /// Verbs that the session understands, those that come most often first.
-const KNOWN: [&str; 13] =
+pub(super) const KNOWN: [&str; 13] =
     ["RCPT", "MAIL", "DATA", "BDAT", "EHLO", "HELO", "QUIT", "RSET", "NOOP", "STARTTLS", "AUTH", "VRFY", "HELP"];
 
 /// Verbs by which something shows that it does not speak SMTP: web browsers and what is made to send like one
 /// (whose request may hold commands), proxies, secure shells.
-const FOREIGN: [&str; 11] =
+pub(super) const FOREIGN: [&str; 11] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PROXY", "PUT", "TRACE"];
 
 /// The verb of a line, in upper case.
@@ -64,6 +64,7 @@ impl Session {
         self.cutter.set_max(if is_auth { AUTH_LINE_MAX } else { LINE_MAX });
         match self.cutter.cut(&mut self.input) {
             Some(Cut::Line(mut line)) => {
+                self.note_command(&line);
                 let progress = self.execute(&line);
                 if is_auth {
                     line.zeroize();

@@ -138,6 +138,9 @@ impl Session {
             return Progress::Made;
         }
         let piece = content.add(decoded.content, decoded.ended, self.allocated);
+        if decoded.ended {
+            self.note_content(content.size);
+        }
         self.phase = if decoded.ended { Phase::Complete } else { Phase::Dotted(content) };
         piece.map_or(Progress::Made, |piece| Progress::Step(Step::Body(piece)))
     }
@@ -166,6 +169,9 @@ impl Session {
             return Progress::Made;
         }
         let piece = content.add(decoded.content, complete, self.allocated);
+        if chunk.left == 0 {
+            self.note_content(chunk.octets);
+        }
         if complete {
             self.phase = Phase::Complete;
         } else if chunk.left > 0 {
@@ -228,6 +234,8 @@ impl Session {
 
     /// Refused content has come to its end: commands follow.
     fn refuse_content(&mut self, reply: &Reply) {
+        let taken = self.pace.as_ref().map_or(0, |pace| pace.octets);
+        self.note_content(taken);
         self.pace = None;
         self.decline(reply);
     }

@@ -23,14 +23,17 @@
 //! of its protocol.
 
 mod access;
+mod closing;
 mod commands;
 mod content;
 mod inspection;
+mod look;
 mod offer;
 mod question;
 pub mod replies;
 mod settings;
 
+pub use closing::Closing;
 pub use inspection::Inspection;
 pub use offer::{AUTH_FAILURES_MAX, AUTH_LINE_MAX, AUTH_ROUNDS_MAX, Offer};
 pub use question::{Answer, Question};
@@ -43,6 +46,7 @@ pub use settings::{
 use crate::command::BodyKind;
 use crate::extension::Extensions;
 use crate::line::LineCutter;
+use crate::minutes::Minutes;
 use crate::reply::Reply;
 use crate::time::Timestamp;
 use bytes::{Bytes, BytesMut};
@@ -73,27 +77,6 @@ pub enum Step {
     StartTls,
     /// Close the connection, and forget what is open. Nothing follows.
     Close(Closing),
-}
-
-/// Why a session ended.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Closing {
-    /// The peer said QUIT.
-    Quit,
-    /// The peer closed the connection.
-    PeerClosed,
-    /// The peer was too slow.
-    TimedOut,
-    /// The peer was refused at its connection.
-    Refused,
-    /// A limit was reached.
-    Limit,
-    /// The peer broke the protocol in a way that leaves no safe way on, or does not speak it.
-    Protocol,
-    /// TLS could not be begun, or broke.
-    Tls,
-    /// We shut down.
-    Drained,
 }
 
 /// One connection, from our greeting to its end.
@@ -133,6 +116,8 @@ pub struct Session {
     draining: bool,
     /// [`Step::Abandon`] is due.
     abandoned: bool,
+    /// What was said, if somebody looks on.
+    minutes: Option<Minutes>,
 }
 
 /// What the octets that come next are.
@@ -270,6 +255,7 @@ impl Session {
             input_ended: false,
             draining: false,
             abandoned: false,
+            minutes: None,
         }
     }
 
@@ -343,7 +329,7 @@ impl Session {
         if !self.replies.is_empty() {
             return Some(Step::Send(std::mem::take(&mut self.replies).into()));
         }
-        if let Some(why) = self.end() {
+        if let Some(why) = self.conclude() {
             return Some(Step::Close(why));
         }
         if std::mem::take(&mut self.tls_due) { Some(Step::StartTls) } else { self.time_out(now) }
@@ -515,7 +501,7 @@ impl Session {
     }
 
     /// Nothing is left to do: is it time to close?
-    fn end(&mut self) -> Option<Closing> {
+    fn conclude(&mut self) -> Option<Closing> {
         let why = match self.phase {
             Phase::Closing(why) => why,
             Phase::Closed => return None,
@@ -553,7 +539,11 @@ impl Session {
     }
 
     fn reply(&mut self, reply: &Reply) {
+        let from = self.replies.len();
         reply.print(&mut self.replies);
+        if let Some(minutes) = &mut self.minutes {
+            minutes.note_reply(&self.replies[from..]);
+        }
     }
 
     /// The last reply, then the end; what is open is forgotten.

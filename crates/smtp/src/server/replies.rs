@@ -268,6 +268,11 @@ pub(super) fn shutting_down(settings: &Settings) -> Reply {
     Reply::new(421, 3, 2, format!("{} Shutting down; try again later", settings.fqdn))
 }
 
+/// An operator ended the session.
+pub(super) fn ended(settings: &Settings) -> Reply {
+    Reply::new(421, 3, 2, format!("{} Session ended by the operator; try again later", settings.fqdn))
+}
+
 /// The driver gave an answer that does not fit its question: our fault, not the peer's.
 pub(super) fn local_error() -> Reply {
     Reply::new(451, 3, 0, "Local error; try again later")
