@@ -15,6 +15,8 @@
 //!
 //! *Who is it*: [`auth`] proves it, with passwords, keys and tokens.
 //!
+//! *Who is connected*: [`sessions`], to be looked at and to be ended.
+//!
 //! *Above them*: [`control`] shows operators what runs, and carries out what they want; [`explain`] says what would be taken.
 //!
 //! *Beside them*: [`beside`] makes what a recipe needs, [`https`] fetches small documents, [`certificate`] makes, obtains and lists certificates, [`log`] writes what happened, [`counters`] counts it, [`clock`] tells the time.
@@ -43,6 +45,7 @@ mod reporter;
 pub mod runtime;
 pub mod secret;
 pub mod service;
+pub mod sessions;
 mod standing;
 pub mod store;
 pub mod tls;

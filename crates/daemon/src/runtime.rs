@@ -14,9 +14,11 @@ use crate::outbound::{Means, Outbound};
 use crate::policy::{MtaSts, Policies};
 use crate::queue_thread::{self, Glance, Hands};
 use crate::reporter::Reporter;
+use crate::sessions::Registry;
 use crate::standing::Standing;
 use crate::store::Store;
 use crate::watch::Watch;
+use relay::admin::Direction;
 use relay::config::{Dns, VirtualServer};
 use relay::queue::{Event, Queue, Totals};
 use std::fmt;
@@ -26,6 +28,9 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
+
+/// How long connections that are cut off have to tell the queue what became of their messages.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Why a virtual server does not start: a sentence that says what to do.
 #[derive(Debug)]
@@ -63,6 +68,7 @@ pub struct ServerRuntime {
     events: Sender<Event>,
     asker: Asker,
     glance: Arc<Glance>,
+    sessions: Arc<Registry>,
     reporter: Reporter,
     watch: Mutex<Option<Watch>>,
     queue: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -94,6 +100,7 @@ impl ServerRuntime {
         if let Some(counts) = log.counts() {
             resolver = resolver.counting(counts.dns());
         }
+        let sessions = Registry::new();
         let means = Means {
             policies: Policies::new(resolver.clone(), mta_sts.clone()),
             store: store.clone(),
@@ -102,6 +109,7 @@ impl ServerRuntime {
             tokens: tokens.clone(),
             clock: clock.clone(),
             state: state.clone(),
+            sessions: Arc::clone(&sessions),
         };
         let outbound = Outbound::new(server.clone(), means, runtime.clone());
         let local =
@@ -127,7 +135,7 @@ impl ServerRuntime {
             .spawn(move || queue_thread::run(queue, &inbox, hands, &time, &seen))
             .map_err(no_thread)?;
         let (watch, queue) = (Mutex::new(Some(watch)), Mutex::new(Some(thread)));
-        Ok(ServerRuntime { store, resolver, events, asker, glance, reporter, watch, queue })
+        Ok(ServerRuntime { store, resolver, events, asker, glance, sessions, reporter, watch, queue })
     }
 
     /// Where sessions hand in messages.
@@ -140,6 +148,12 @@ impl ServerRuntime {
     #[must_use]
     pub fn resolver(&self) -> &Resolver {
         &self.resolver
+    }
+
+    /// Its sessions, as operators see them.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Registry> {
+        &self.sessions
     }
 
     /// How much waits and is under way.
@@ -182,7 +196,11 @@ impl ServerRuntime {
         }
         self.glance.drain();
         let _ = self.events.send(Event::Drain);
-        let _ = tokio::time::timeout(bound, self.glance.quiet.notified()).await;
+        if tokio::time::timeout(bound, self.glance.quiet.notified()).await.is_err() {
+            // So that the queue hears what became of each message.
+            self.sessions.end_all(Some(Direction::Outbound));
+            let _ = tokio::time::timeout(LAST_ANSWERS, self.glance.quiet.notified()).await;
+        }
         self.glance.stop();
         let _ = self.events.send(Event::Tick);
         let thread = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();

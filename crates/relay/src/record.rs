@@ -57,6 +57,13 @@ pub enum Record {
     Configured,
     /// A virtual server has stopped: everything that it had accepted is on disk or delivered.
     Stopped,
+    /// An operator has paused a virtual server: no new connections.
+    Paused,
+    /// It takes connections again.
+    Continued {
+        /// Where it listens.
+        listen: Vec<SocketAddr>,
+    },
     /// Something is wrong that the operator should mend; mail goes on as well as it can.
     Alarm {
         /// What is wrong, and what to do, in a sentence for people.
@@ -339,6 +346,8 @@ impl Record {
             Record::Started { .. }
             | Record::Configured
             | Record::Stopped
+            | Record::Paused
+            | Record::Continued { .. }
             | Record::Alarm { .. }
             | Record::Badmailed { .. }
             | Record::DestinationDown { .. }
@@ -375,9 +384,12 @@ impl Record {
     /// Appends the line, without time and line end.
     pub fn print(&self, out: &mut String) {
         match self {
-            Record::Started { .. } | Record::Configured | Record::Stopped | Record::Alarm { .. } => {
-                self.print_life(out);
-            }
+            Record::Started { .. }
+            | Record::Configured
+            | Record::Stopped
+            | Record::Paused
+            | Record::Continued { .. }
+            | Record::Alarm { .. } => self.print_life(out),
             Record::Logon(logon) => logon.print(out),
             Record::Connected { .. }
             | Record::Disconnected { .. }
@@ -413,14 +425,16 @@ impl Record {
     fn print_life(&self, out: &mut String) {
         match self {
             Record::Started { listen, home } => {
-                let mut line = Line::new(out, "started");
-                for address in listen {
-                    line = line.field("listen", address);
-                }
-                line.field("home", home);
+                let line = Line::new(out, "started");
+                listen.iter().fold(line, |line, address| line.field("listen", address)).field("home", home);
             }
             Record::Configured => drop(Line::new(out, "configured")),
             Record::Stopped => drop(Line::new(out, "stopped")),
+            Record::Paused => drop(Line::new(out, "paused")),
+            Record::Continued { listen } => {
+                let line = Line::new(out, "continued");
+                listen.iter().fold(line, |line, address| line.field("listen", address));
+            }
             Record::Alarm { text } => drop(Line::new(out, "alarm").field("text", text)),
             _ => {}
         }
@@ -715,6 +729,8 @@ mod tests {
             Record::Started { listen: vec![peer, peer], home: text.into() },
             Record::Configured,
             Record::Stopped,
+            Record::Paused,
+            Record::Continued { listen: vec![peer] },
             Record::Alarm { text: text.into() },
             Record::Connected { peer, local: peer },
             Record::Disconnected { peer, messages: 3, how: text.into() },

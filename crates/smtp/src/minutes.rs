@@ -98,7 +98,7 @@ pub fn lines(mut noted: &[u8]) -> impl Iterator<Item = (Side, &[u8])> {
 /// AUTH as it may be seen: with its method, without what comes behind it.
 #[must_use]
 pub fn auth(line: &[u8]) -> Vec<u8> {
-    let mut words = line.split(|octet| octet.is_ascii_whitespace()).filter(|word| !word.is_empty()).skip(1);
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(1);
     let method = words.next().and_then(|word| std::str::from_utf8(word).ok()).and_then(crate::sasl::Mechanism::parse);
     let said = words.next().map_or(String::new(), |_| format!(" {SECRET}"));
     match method {

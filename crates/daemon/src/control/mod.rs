@@ -4,7 +4,7 @@
 //! keep their one owner; what concerns a queue goes on from there to the queue's thread. Each view and each command
 //! asks first whether the operator may ([`relay::admin::may`]), and every command leaves an audit record, done or refused.
 //!
-//! Rooms: `config` (changes to the file, its versions), `audit`, `queue`,
+//! Rooms: `config` (changes to the file, its versions), `audit`, `queue`, `sessions`, `states`,
 //! [`api`] and [`socket`] (HTTP on a Unix socket), [`client`] (the other end, for the command line).
 
 pub mod api;
@@ -14,7 +14,9 @@ mod config;
 mod fault;
 mod queue;
 mod settings;
+mod sessions;
 pub mod socket;
+mod states;
 
 pub use audit::{AUDIT_LINES_MAX, Audit};
 pub use config::{HISTORY_MAX, Versions};
@@ -195,6 +197,9 @@ impl Control {
         if let Some(done) = queue::carry_out(self, command, dry_run).await {
             return done;
         }
+        if let Some(done) = sessions::carry_out(self, command, dry_run).await {
+            return done;
+        }
         let (answer, answered) = oneshot::channel();
         let order = Order::Change { command: command.clone(), by: by.name.clone(), dry_run, answer };
         self.orders.send(order).await.map_err(|_| ending())?;
@@ -217,6 +222,9 @@ impl Control {
 pub(crate) async fn obey(order: Order, servers: &mut Servers, file: &ConfigFile) {
     match order {
         Order::Look(look) => look(servers),
+        Order::Change { command: Command::ServerState { server, verb }, dry_run, answer, .. } => {
+            states::change(servers, &server, verb, dry_run, answer).await;
+        }
         Order::Change { command, by, dry_run, answer } => {
             let outcome = config::change(servers, file, &command, &by, dry_run).await;
             let _ = answer.send(outcome);

@@ -10,6 +10,7 @@ use super::Caller;
 use super::refusals::Refusals;
 use crate::auth::{self, ChannelFacts, Exchange};
 use crate::desk::{Desk, Refusal, Turn};
+use crate::sessions::{Live, Phase};
 use crate::store::Incoming;
 use crate::tls::TlsFacts;
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub(super) struct Guest {
     refusals: Refusals,
     /// Messages queued.
     messages: u64,
+    /// What operators see of it.
+    live: Arc<Live>,
 }
 
 /// A message that is being handed in.
@@ -62,7 +65,7 @@ struct Message {
 }
 
 impl Guest {
-    pub(super) fn new(caller: Caller, turn: Option<Turn>, desk: Arc<Desk>) -> Guest {
+    pub(super) fn new(caller: Caller, turn: Option<Turn>, desk: Arc<Desk>, live: Arc<Live>) -> Guest {
         Guest {
             desk,
             caller,
@@ -76,6 +79,7 @@ impl Guest {
             message: None,
             refusals: Refusals::default(),
             messages: 0,
+            live,
         }
     }
 
@@ -146,8 +150,15 @@ impl Guest {
         }
     }
 
+    /// What goes on, for operators.
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.live.set_phase(phase);
+    }
+
     /// TLS is on: what was known before is forgotten (RFC 3207 §4.2).
     pub(super) fn secured(&mut self, facts: Arc<TlsFacts>) {
+        self.live.set_tls(facts.version.name(), facts.cipher);
+        self.live.set_user("");
         self.tls = Some(facts);
         self.exchange = None;
         self.identity = None;
@@ -175,6 +186,7 @@ impl Guest {
                 Answer::Challenge(challenge)
             }
             auth::Verdict::Accepted(identity) => {
+                self.live.set_user(identity.account.clone());
                 self.identity = Some(Box::new(identity));
                 Answer::Accept
             }
@@ -207,6 +219,9 @@ impl Guest {
     pub(super) fn answer(&mut self, question: Question) -> Answer {
         let verdict = match question {
             Question::Hello { host, esmtp } => {
+                if self.identity.is_none() {
+                    self.live.set_user(format!("[{host}]"));
+                }
                 self.helo = host;
                 self.esmtp = esmtp;
                 Ok(())
@@ -366,7 +381,9 @@ impl Guest {
         };
         let wanted = self.desk.log().wants(Level::Info);
         let record = if wanted { Record::accepted(id, &envelope) } else { None };
+        let size = incoming.len();
         let receipt = self.desk.store().commit(incoming, envelope).await?;
+        self.live.count(size);
         if let Some(record) = record {
             self.desk.log().write(&record);
         }

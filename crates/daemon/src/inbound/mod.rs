@@ -9,6 +9,7 @@
 //!   read our replies, or sends faster than the disk writes, is slowed down by TCP.
 //! - One write for each batch of replies, tried at once; only what the socket does not take waits.
 //! - One timer, moved only when it would ring too late. A write that does not get on ends the session, too.
+//! - An operator ends it at any time ([`crate::sessions`]), whatever the peer does or does not.
 //! - A message is taken over only by [`Store::commit`](crate::store::Store::commit), whose receipt the machine demands
 //!   for its 250. Before that, whatever happens, nothing is kept.
 //! - A fault in here ends this session and no other: each is a task of its own.
@@ -24,6 +25,7 @@ mod tests;
 
 use crate::desk::{Desk, DoorId, Turn};
 use crate::listen::Seat;
+use crate::sessions::Live;
 use guest::Guest;
 use relay::record::{Level, Record};
 use smtp::server::{Closing, Question, Session, Step};
@@ -58,13 +60,19 @@ pub fn serve(
     desk: Arc<Desk>,
     seat: Seat,
 ) -> impl Future<Output = ()> + Send {
-    let mut guest = Guest::new(caller, turn, desk);
+    let entry = seat.registry().inbound(caller.address, stream.local_addr().ok(), desk.clock().now());
+    let mut guest = Guest::new(caller, turn, desk, Arc::clone(&entry));
     note_connected(&guest, &stream);
     let mut wire = Wire::new(stream);
     async move {
-        let how = converse(&mut guest, &mut wire, &seat).await;
+        let how = converse(&mut guest, &mut wire, &seat, &entry).await;
+        drop(entry);
         guest.forget_message();
         note_disconnected(&guest, how);
+        if how == Closing::Ended && !wire.is_flushed() {
+            // It reads nothing: nobody waits until it does.
+            return wire.cut();
+        }
         wire.say_goodbye();
         if !matches!(how, Closing::Quit | Closing::PeerClosed) {
             // More may be on its way from the peer; closing at once could destroy our last reply before it is read.
@@ -90,12 +98,14 @@ fn note_disconnected(guest: &Guest, how: Closing) {
     }
 }
 
-async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
+async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat, live: &Live) -> Closing {
+    use Question::{Auth, AuthResponse, Begin, Commit};
     let clock = guest.desk().clock().clone();
-    let mut session = match first(guest, wire).await {
+    let mut session = match first(guest, wire, live).await {
         Ok(session) => session,
         Err(how) => return how,
     };
+    session.keep_minutes();
     let mut now = clock.now();
     let mut timer = Timer::new(clock.instant(session.deadline()));
     let mut drained = pin!(seat.drained());
@@ -106,6 +116,7 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
         match step {
             Some(Step::Send(replies)) => {
                 guest.note_refusals(&replies);
+                live.note(&session.minutes(), now);
                 if wire.send(replies).is_err() {
                     return Closing::PeerClosed;
                 }
@@ -113,13 +124,9 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
             }
             // What may wait is boxed, so that a session which only waits for its peer does not hold room for what that needs.
             Some(
-                step @ (Step::Ask(
-                    Question::Begin | Question::Commit | Question::Auth { .. } | Question::AuthResponse(_),
-                )
-                | Step::Body(_)
-                | Step::StartTls),
+                step @ (Step::Ask(Begin | Commit | Auth { .. } | AuthResponse(_)) | Step::Body(_) | Step::StartTls),
             ) => {
-                if let Err(how) = Box::pin(attend(guest, wire, &mut session, step)).await {
+                if let Err(how) = Box::pin(attend_to(guest, wire, &mut session, live, step)).await {
                     return how;
                 }
                 now = clock.now();
@@ -134,17 +141,19 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
                 continue;
             }
             Some(Step::Close(how)) => return how,
-            None => {}
+            None => live.note(&session.minutes(), now),
         }
         let due = if wire.is_flushed() { session.deadline() } else { now.plus(guest.desk().settings().timeout) };
         timer.set_to(clock.instant(due));
         let woken = poll_fn(|cx| {
-            if leaving.poll(cx, seat, drained.as_mut()).is_ready() {
-                return Poll::Ready(Woken::Drained);
-            }
-            match wire.poll(cx, &mut session) {
-                Poll::Ready(moved) => Poll::Ready(Woken::Wire(moved)),
-                Poll::Pending => timer.poll(cx).map(|()| Woken::Time),
+            if live.poll_ended(cx).is_ready() {
+                Poll::Ready(Woken::Ended)
+            } else if leaving.poll(cx, seat, drained.as_mut()).is_ready() {
+                Poll::Ready(Woken::Drained)
+            } else if let Poll::Ready(moved) = wire.poll(cx, &mut session) {
+                Poll::Ready(Woken::Wire(moved))
+            } else {
+                timer.poll(cx).map(|()| Woken::Time)
             }
         })
         .await;
@@ -155,8 +164,55 @@ async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat) -> Closing {
             // The peer reads nothing: there is no use in telling it.
             Woken::Time if !wire.is_flushed() => return Closing::TimedOut,
             Woken::Drained => session.drain(),
+            Woken::Ended => return part(guest, wire, &mut session),
             Woken::Wire(Moved::Received | Moved::Flushed) | Woken::Time => {}
         }
+    }
+}
+
+/// An operator ends the session: tells the peer so, if that can be done without waiting for it.
+fn part(guest: &mut Guest, wire: &mut Wire, session: &mut Session) -> Closing {
+    if !wire.is_flushed() {
+        return Closing::Ended;
+    }
+    let now = guest.desk().clock().now();
+    session.end();
+    while let Some(step) = session.next(now) {
+        match step {
+            Step::Send(replies) => {
+                guest.note_refusals(&replies);
+                if wire.send(replies).is_err() || !wire.is_flushed() {
+                    break;
+                }
+            }
+            Step::Abandon => guest.forget_message(),
+            _ => break,
+        }
+    }
+    Closing::Ended
+}
+
+/// The same as [`attend`], broken off when an operator ends the session; but a message that is complete gets its answer.
+async fn attend_to(
+    guest: &mut Guest,
+    wire: &mut Wire,
+    session: &mut Session,
+    live: &Live,
+    step: Step,
+) -> Result<(), Closing> {
+    if matches!(step, Step::Ask(_)) {
+        live.note(&session.minutes(), guest.desk().clock().now());
+    }
+    let is_handshake = matches!(step, Step::StartTls);
+    let is_commit = matches!(step, Step::Ask(Question::Commit));
+    let attended = {
+        let attending = pin!(attend(guest, wire, session, step));
+        if is_commit { Some(attending.await) } else { live.unless_ended(attending).await }
+    };
+    match attended {
+        Some(done) => done,
+        None if is_handshake => Err(Closing::Ended),
+        None => Err(part(guest, wire, session)),
     }
 }
 
@@ -183,9 +239,10 @@ async fn attend(guest: &mut Guest, wire: &mut Wire, session: &mut Session, step:
 }
 
 /// The session, at the point of its greeting.
-async fn first(guest: &mut Guest, wire: &mut Wire) -> Result<Session, Closing> {
+async fn first(guest: &mut Guest, wire: &mut Wire, live: &Live) -> Result<Session, Closing> {
     if welcome::takes_time(guest) {
-        return Box::pin(welcome::welcome(guest, wire)).await;
+        let welcomed = live.unless_ended(Box::pin(welcome::welcome(guest, wire)));
+        return welcomed.await.unwrap_or(Err(Closing::Ended));
     }
     Ok(guest.session())
 }
@@ -222,6 +279,7 @@ enum Woken {
     Wire(Moved),
     Time,
     Drained,
+    Ended,
 }
 
 fn closing_word(how: Closing) -> &'static str {
@@ -234,5 +292,6 @@ fn closing_word(how: Closing) -> &'static str {
         Closing::Protocol => "protocol",
         Closing::Tls => "tls",
         Closing::Drained => "stopping",
+        Closing::Ended => "ended",
     }
 }

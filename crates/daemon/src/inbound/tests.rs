@@ -388,3 +388,67 @@ fn the_task_of_a_session_is_small() {
     });
     assert!(size < 1_024, "{size} octets");
 }
+
+/// Ends the only session, and gives how long it took until nobody is in the registry any more.
+fn end(talk: &Talk) -> Duration {
+    let began = Instant::now();
+    assert_eq!(talk.sessions.registry().end_all(None), 1);
+    while talk.sessions.registry().count(None) > 0 {
+        assert!(began.elapsed() < LONG, "the session goes on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn an_operator_sees_what_goes_on_and_ends_an_idle_session() {
+    let mut talk = Talk::new(Office::new());
+    talk.hear();
+    talk.exchange(&[("EHLO client.test", "250")]);
+    let registry = Arc::clone(talk.sessions.registry());
+    let view = registry.views(None, talk.office.desk.clock().now()).remove(0);
+    assert_eq!((view.user.as_str(), view.state.as_str()), ("[client.test]", "EHLO"));
+    assert_eq!(view.peer, talk.client.local_addr().unwrap().to_string());
+    let lines = registry.dialogue(&view.id, talk.office.desk.clock().now()).unwrap().lines;
+    let said: Vec<&str> = lines.iter().map(|line| &line.text[..3]).collect();
+    assert_eq!(said, ["220", "EHL", "250"]);
+    let took = end(&talk);
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert!(talk.rest().starts_with("421 4.3.2 host.test Session ended by the operator"));
+    talk.ended();
+    assert!(talk.office.log().last().unwrap().ends_with("how=ended"));
+}
+
+#[test]
+fn an_operator_ends_a_session_that_sends_a_message() {
+    let mut talk = Talk::new(Office::with("", "size_max = \"500 MB\"", ""));
+    talk.begin();
+    let mut writer = talk.client.try_clone().unwrap();
+    let writing = std::thread::spawn(move || while writer.write_all(&b"a line of text\r\n".repeat(4_000)).is_ok() {});
+    std::thread::sleep(Duration::from_millis(200));
+    let took = end(&talk);
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    let last = talk.rest();
+    assert!(last.is_empty() || last.starts_with("421 4.3.2"), "{last}");
+    talk.ended();
+    writing.join().unwrap();
+    assert!(talk.office.kept().is_empty(), "a half message is forgotten");
+}
+
+#[test]
+fn an_operator_ends_a_session_that_reads_nothing() {
+    let mut talk = Talk::over(Office::new(), Some(1));
+    talk.say("EHLO client.test\r\n");
+    talk.client.set_nonblocking(true).unwrap();
+    // Until neither side takes anything more.
+    let mut full = Instant::now();
+    while full.elapsed() < Duration::from_millis(300) {
+        if talk.client.write(&b"HELP\r\n".repeat(200)).is_ok() {
+            full = Instant::now();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = end(&talk);
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    talk.ended();
+}

@@ -7,6 +7,7 @@
 
 use super::guest::Guest;
 use super::wire::Wire;
+use crate::sessions::Phase;
 use relay::config::ListenerTls;
 use relay::record::{Level, Record};
 use smtp::server::{Closing, Session};
@@ -25,7 +26,9 @@ pub(super) fn takes_time(guest: &Guest) -> bool {
 pub(super) async fn welcome(guest: &mut Guest, wire: &mut Wire) -> Result<Session, Closing> {
     let is_implicit = guest.listener().tls == ListenerTls::Implicit;
     if guest.desk().wants_names() {
+        guest.set_phase(Phase::Connecting);
         let name = guest.desk().resolver().peer_name(guest.peer()).await;
+        guest.set_phase(Phase::Talk);
         guest.set_name(name);
         if let Err(reply) = guest.take_turn() {
             if is_implicit {
@@ -47,6 +50,7 @@ pub(super) async fn welcome(guest: &mut Guest, wire: &mut Wire) -> Result<Sessio
 /// Begins TLS; gives what the client said under it already.
 pub(super) async fn secure(guest: &mut Guest, wire: &mut Wire) -> Result<Vec<u8>, Closing> {
     let peer = guest.caller().address;
+    guest.set_phase(Phase::Handshake);
     let begun = match guest.desk().credentials() {
         Some(credentials) => match tokio::time::timeout(HANDSHAKE_MAX, wire.shake_hands(credentials)).await {
             Ok(begun) => begun,

@@ -159,6 +159,12 @@ impl Wire {
         }
     }
 
+    /// The connection goes at once, with whatever the peer has not read.
+    pub(super) fn cut(&self) {
+        // Closing alone would leave it to the system for minutes.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Says that nothing more comes, where TLS has a word for it.
     pub(super) fn say_goodbye(&mut self) {
         if let Some(tls) = &mut self.tls {

@@ -6,7 +6,7 @@
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener};
 use tokio::net::TcpListener;
 
 /// Connections that may wait to be accepted; the system's own bound (`net.core.somaxconn`) may be less.
@@ -75,13 +75,34 @@ impl Inherited {
         self.sockets.iter().map(|(address, _)| *address).collect()
     }
 
-    /// The socket for `address`.
-    pub(super) fn take_or_bind(&mut self, address: SocketAddr) -> Result<TcpListener, ListenFault> {
+    /// Sockets that are not in use any more. They stay bound, so that they can be listened on again, and refuse connections until then.
+    pub fn take_back(&mut self, sockets: Vec<(SocketAddr, StdListener)>) {
+        for (address, socket) in sockets {
+            // On Linux this ends the listening, not the socket.
+            let _ = SockRef::from(&socket).shutdown(Shutdown::Read);
+            self.sockets.push((address, socket));
+        }
+    }
+
+    /// Connections to this address are refused until it is listened on.
+    pub fn rest(&mut self, address: SocketAddr) {
+        let (ours, others) = std::mem::take(&mut self.sockets)
+            .into_iter()
+            .partition(|(have, _)| *have == address || serves_both(have, address));
+        self.sockets = others;
+        self.take_back(ours);
+    }
+
+    /// The socket for `address`, and once more if it was handed over.
+    pub(super) fn take_or_bind(
+        &mut self,
+        address: SocketAddr,
+    ) -> Result<(TcpListener, Option<StdListener>), ListenFault> {
         let exact = self.sockets.iter().position(|(have, _)| *have == address);
         let found = exact.or_else(|| self.sockets.iter().position(|(have, _)| serves_both(have, address)));
         let listener = match found {
-            Some(index) => prepare(self.sockets.swap_remove(index).1),
-            None => bind(address),
+            Some(index) => take(self.sockets.swap_remove(index).1),
+            None => bind(address).map(|listener| (listener, None)),
         };
         listener.map_err(|error| ListenFault::new(address, &error))
     }
@@ -111,6 +132,13 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     prepare(socket.into())
+}
+
+fn take(listener: StdListener) -> io::Result<(TcpListener, Option<StdListener>)> {
+    // It may have rested.
+    SockRef::from(&listener).listen(BACKLOG)?;
+    let again = listener.try_clone()?;
+    Ok((prepare(listener)?, Some(again)))
 }
 
 fn prepare(listener: StdListener) -> io::Result<TcpListener> {
@@ -175,7 +203,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn all_ipv4_and_all_ipv6_stand_side_by_side() {
         let mut none = Inherited::default();
-        let four = none.take_or_bind(address("0.0.0.0:0")).unwrap();
+        let (four, _) = none.take_or_bind(address("0.0.0.0:0")).unwrap();
         let port = four.local_addr().unwrap().port();
         let six = none.take_or_bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
         assert!(six.is_ok(), "{six:?}");
@@ -190,22 +218,38 @@ pub(super) mod tests {
         let mut inherited = Inherited::of(vec![both, exact]);
 
         assert_eq!(inherited.unused().len(), 2);
-        let taken = inherited.take_or_bind(exact_address).unwrap();
+        let (taken, again) = inherited.take_or_bind(exact_address).unwrap();
+        assert!(again.is_some());
         assert_eq!(taken.local_addr().unwrap(), exact_address);
         assert!(!takes_both(&taken));
         let all_four = SocketAddr::new([0, 0, 0, 0].into(), both_address.port());
-        let taken = inherited.take_or_bind(all_four).unwrap();
+        let (taken, _) = inherited.take_or_bind(all_four).unwrap();
         assert_eq!(taken.local_addr().unwrap(), both_address, "the socket for both serves IPv4");
         assert!(takes_both(&taken));
         assert_eq!(inherited.unused(), []);
-        assert!(!takes_both(&inherited.take_or_bind(address("[::]:0")).unwrap()), "our own are for IPv6 alone");
+        assert!(!takes_both(&inherited.take_or_bind(address("[::]:0")).unwrap().0), "our own are for IPv6 alone");
     }
 
     #[tokio::test]
     async fn accepted_sockets_do_not_delay() {
-        let listener = Inherited::default().take_or_bind(address("127.0.0.1:0")).unwrap();
+        let (listener, _) = Inherited::default().take_or_bind(address("127.0.0.1:0")).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         assert!(stream.nodelay().unwrap());
+    }
+    #[tokio::test]
+    async fn a_socket_handed_over_refuses_while_it_rests_and_can_be_listened_on_again() {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut inherited = Inherited::of(vec![listener]);
+        let (taken, again) = inherited.take_or_bind(at).unwrap();
+        assert!(std::net::TcpStream::connect(at).is_ok());
+        drop(taken);
+        inherited.take_back(vec![(at, again.unwrap())]);
+        assert!(std::net::TcpStream::connect(at).is_err());
+        assert!(bind(at).is_err(), "it is still ours");
+        let (taken, _) = inherited.take_or_bind(at).unwrap();
+        let _client = std::net::TcpStream::connect(at).unwrap();
+        assert!(taken.accept().await.is_ok());
     }
 }

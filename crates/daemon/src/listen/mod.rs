@@ -18,7 +18,7 @@ pub use bind::{Inherited, ListenFault};
 pub use sessions::{Seat, Sessions};
 
 use crate::desk::Desk;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,6 +27,8 @@ use tokio::task::JoinHandle;
 /// The open addresses of one virtual server.
 pub struct Listeners {
     open: Vec<Open>,
+    /// Sockets that were handed over and are not in use any more.
+    closed: Vec<(SocketAddr, StdListener)>,
     /// The newest configuration, for those who come in from now on.
     desk: watch::Sender<Arc<Desk>>,
     sessions: Arc<Sessions>,
@@ -39,6 +41,8 @@ struct Open {
     bound: SocketAddr,
     /// It was handed over, is bound to `[::]`, and takes IPv4 connections too.
     takes_both: bool,
+    /// The same socket, if it was handed over: it must not be lost when it is closed, since another may not be had.
+    handed_over: Option<StdListener>,
     accepting: JoinHandle<()>,
 }
 
@@ -46,7 +50,7 @@ impl Listeners {
     /// None yet.
     #[must_use]
     pub fn new(desk: Arc<Desk>, sessions: Arc<Sessions>) -> Listeners {
-        Listeners { open: Vec::new(), desk: watch::Sender::new(desk), sessions }
+        Listeners { open: Vec::new(), closed: Vec::new(), desk: watch::Sender::new(desk), sessions }
     }
 
     /// Those who come in from now on get this desk.
@@ -62,7 +66,15 @@ impl Listeners {
             open.accepting.abort();
             // The socket goes with the task; that the task was aborted is no news.
             let _ = open.accepting.await;
+            if let Some(socket) = open.handed_over {
+                self.closed.push((open.bound, socket));
+            }
         }
+    }
+
+    /// Sockets that were handed over and that have been closed: for [`Inherited::take_back`].
+    pub fn closed(&mut self) -> Vec<(SocketAddr, StdListener)> {
+        std::mem::take(&mut self.closed)
     }
 
     /// Opens the addresses of `wanted` that are not open. One that cannot be opened does not keep the others from it.
@@ -78,18 +90,18 @@ impl Listeners {
                 continue;
             }
             match inherited.take_or_bind(configured) {
-                Ok(listener) => self.accept_on(listener, configured),
+                Ok((listener, handed_over)) => self.accept_on(listener, handed_over, configured),
                 Err(fault) => faults.push(fault),
             }
         }
         faults
     }
 
-    fn accept_on(&mut self, listener: TcpListener, configured: SocketAddr) {
+    fn accept_on(&mut self, listener: TcpListener, handed_over: Option<StdListener>, configured: SocketAddr) {
         let bound = listener.local_addr().unwrap_or(configured);
         let takes_both = bind::takes_both(&listener);
         let accepting = accept::run(listener, configured, self.desk.subscribe(), Arc::clone(&self.sessions));
-        self.open.push(Open { configured, bound, takes_both, accepting: tokio::spawn(accepting) });
+        self.open.push(Open { configured, bound, takes_both, handed_over, accepting: tokio::spawn(accepting) });
     }
 
     /// Where connections are accepted, as bound.

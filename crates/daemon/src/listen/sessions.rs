@@ -1,5 +1,6 @@
 //! Who is in: the number of inbound sessions of one virtual server, and the word to leave when it stops.
 
+use crate::sessions::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -15,18 +16,27 @@ pub struct Sessions {
     drain: Notify,
     /// Wakes whoever waits for the last session to end.
     emptied: Notify,
+    /// The sessions themselves, for operators.
+    registry: Arc<Registry>,
 }
 
 impl Sessions {
     /// None yet. `files` is how many files this virtual server's inbound connections may hold open.
     #[must_use]
     pub fn new(files: usize) -> Arc<Sessions> {
+        Sessions::listed(files, Registry::new())
+    }
+
+    /// The same, seen by operators in this registry.
+    #[must_use]
+    pub fn listed(files: usize, registry: Arc<Registry>) -> Arc<Sessions> {
         Arc::new(Sessions {
             open: AtomicUsize::new(0),
             ceiling: files.max(1),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
             emptied: Notify::new(),
+            registry,
         })
     }
 
@@ -34,6 +44,12 @@ impl Sessions {
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// The sessions themselves, as operators see them.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// How many may be in, whatever the configuration says.
@@ -79,6 +95,12 @@ impl Seat {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.sessions.draining.load(Ordering::SeqCst)
+    }
+
+    /// Where operators see the session.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.sessions.registry
     }
 
     /// Wakes whoever has polled it when the service stops; [`Seat::is_draining`] is to be asked after the first poll.

@@ -21,9 +21,9 @@ use crate::counters::Counts;
 use relay::record::{Level, Line, Record};
 use smtp::time::Timestamp;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Lines that may wait for the writer: a tenth of a second's worth of the busiest relay.
@@ -37,10 +37,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
-    /// ` server="…"`, if there are several.
-    suffix: Option<Arc<str>>,
     /// Where what is noted is counted.
     counts: Option<Arc<Counts>>,
+    /// ` server="…"`, if there are several; one for all clones of a virtual server's log.
+    suffix: Option<Arc<RwLock<Box<str>>>>,
 }
 
 struct Shared {
@@ -88,9 +88,15 @@ impl Log {
     /// The same log, its lines naming this virtual server: for configurations with several.
     #[must_use]
     pub fn of_server(&self, name: &str) -> Log {
-        let mut suffix = String::new();
-        let _ = Line::new(&mut suffix, "").field("server", &name);
-        Log { shared: Arc::clone(&self.shared), suffix: Some(suffix.into()), counts: self.counts.clone() }
+        let suffix = Arc::new(RwLock::new(suffix(Some(name))));
+        Log { shared: Arc::clone(&self.shared), suffix: Some(suffix), counts: self.counts.clone() }
+    }
+
+    /// From now on the lines of this virtual server's log name it so; `None`: it is the only one, and is not named.
+    pub fn set_server(&self, name: Option<&str>) {
+        if let Some(known) = &self.suffix {
+            *known.write().unwrap_or_else(PoisonError::into_inner) = suffix(name);
+        }
     }
 
     /// The same log; what is noted there is counted, whether it is written or not.
@@ -146,7 +152,7 @@ impl Log {
 
     fn send(&self, mut text: String) {
         if let Some(suffix) = &self.suffix {
-            text.push_str(suffix);
+            text.push_str(&suffix.read().unwrap_or_else(PoisonError::into_inner));
         }
         let entry = Entry::Line { at: self.shared.clock.now(), text };
         match self.shared.lines.try_send(entry) {
@@ -156,6 +162,14 @@ impl Log {
             }
         }
     }
+}
+
+fn suffix(name: Option<&str>) -> Box<str> {
+    let mut suffix = String::new();
+    if let Some(name) = name {
+        let _ = Line::new(&mut suffix, "").field("server", &name);
+    }
+    suffix.into()
 }
 
 impl Flush {

@@ -70,8 +70,19 @@ fn of_several_servers_each_line_names_its_own() {
     let text = text_of(Level::Info, |log| {
         log.of_server("Default SMTP Virtual Server").write(&Record::Stopped);
         log.of_server("x\nforged").write(&Record::Stopped);
+        let renamed = log.of_server("old");
+        let clone = renamed.clone();
+        renamed.set_server(Some("new"));
+        clone.write(&Record::Stopped);
+        renamed.set_server(None);
+        clone.write(&Record::Stopped);
     });
-    let expected = ["stopped server=\"Default SMTP Virtual Server\"", "stopped server=\"x\\nforged\""];
+    let expected = [
+        "stopped server=\"Default SMTP Virtual Server\"",
+        "stopped server=\"x\\nforged\"",
+        "stopped server=new",
+        "stopped",
+    ];
     assert_eq!(words(&text), expected);
 }
 

@@ -26,13 +26,16 @@ use super::report::Report;
 use super::talk::{Idle, Said, Talk};
 use super::wire::Wire;
 use super::words;
+use crate::sessions::{Entry, Live};
 use relay::envelope::{Failure, FailureKind};
 use relay::parcel::{ConnectionId, Parcel, Taken};
 use relay::record::Record;
 use relay::route::protection::Protection;
+use relay::scheduler::Target;
 use smtp::client::{Accepted, Rejection, Trouble, TroubleKind, Why};
 use smtp::reply::Reply;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -52,6 +55,9 @@ pub(super) enum Command {
     Quit,
 }
 
+/// What a connection needs, and where operators see it.
+type Place<'a> = (&'a Shared, &'a Entry);
+
 /// What came of one parcel.
 enum Tried {
     /// Each recipient has an answer.
@@ -69,12 +75,14 @@ pub(super) async fn run(
 ) {
     let mut report = Report::new(connection, shared.events.clone(), shared.clock.clone());
     report.hold(&parcel);
+    let entry = shared.sessions.outbound(Target::Hop(parcel.hop.clone()).name(), shared.clock.now());
     // Reaching a host needs much state for a short while; serving needs little, for long.
-    let reached = Box::pin(reach(&shared, &parcel, &mut report)).await;
+    let reached = Box::pin(reach((&shared, &entry), &parcel, &mut report)).await;
     drop(parcel);
     if let Some(session) = reached {
-        serve(&shared, session, &mut commands, &mut report).await;
+        serve((&shared, &entry), session, &mut commands, &mut report).await;
     }
+    drop(entry);
     commands.close();
     if let Ok(Command::Deliver(parcel)) = commands.try_recv() {
         report.hold(&parcel);
@@ -82,7 +90,7 @@ pub(super) async fn run(
 }
 
 /// Finds a host that has something to say about the first parcel; the open session, if it goes on.
-async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<Session> {
+async fn reach((shared, entry): Place<'_>, parcel: &Parcel, report: &mut Report) -> Option<Session> {
     let until = Instant::now() + REACH_MAX;
     let listeners: Vec<SocketAddr> = shared.server.general.addresses().collect();
     let delivery = &shared.server.delivery;
@@ -93,16 +101,18 @@ async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<
         mx_loopback: delivery.mx_loopback,
     };
     let mut candidates = Candidates::of(&parcel.hop, &shared.policies, &shared.cooling, own);
-    while let Some(candidate) = candidates.next().await {
+    loop {
+        let next = entry.unless_ended(pin!(candidates.next())).await;
+        let Some(Some(candidate)) = next else { break };
         let key = candidate.key();
-        match at_host(shared, parcel, candidate, candidates.has_more(), until).await {
+        match at_host((shared, entry), parcel, candidate, candidates.has_more(), until).await {
             Ok((mut session, results)) => {
                 shared.cooling.served(&key);
                 report.attempted(&session.host, session.channel.as_ref(), results);
                 return is_ready(&mut session.talk).await.then_some(session);
             }
             Err(failures) => {
-                let is_final = failures.iter().any(is_for_every_host);
+                let is_final = entry.is_ended() || failures.iter().any(is_for_every_host);
                 if failures.iter().any(is_the_hosts) {
                     shared.cooling.failed(key);
                 }
@@ -113,6 +123,13 @@ async fn reach(shared: &Shared, parcel: &Parcel, report: &mut Report) -> Option<
             }
         }
     }
+    if entry.is_ended() {
+        // No failure of the destination's, which must not rest for it.
+        let failure = words::ended(&Target::Hop(parcel.hop.clone()).name());
+        let each = parcel.recipients.iter().map(|index| (*index, Err(failure.clone())));
+        report.attempted(failure.host.as_deref().unwrap_or_default(), None, each.collect());
+        return None;
+    }
     report.not_reached(candidates.failure());
     None
 }
@@ -121,7 +138,7 @@ pub(super) type Answers = Vec<(u32, Result<Taken, Failure>)>;
 
 /// Tries the first parcel at one host: at its addresses in turn.
 pub(super) async fn at_host(
-    shared: &Shared,
+    (shared, entry): Place<'_>,
     parcel: &Parcel,
     mut candidate: Candidate,
     has_others: bool,
@@ -136,18 +153,21 @@ pub(super) async fn at_host(
     loop {
         let others = has_others || candidate.addresses.len() > 1;
         let call = timeout.min(if others { reach::CONNECT_AMONG_OTHERS } else { reach::CONNECT_ALONE });
-        let (wire, address) = match reach::connect(&mut candidate, call).await {
-            Ok(connected) => connected,
-            Err(unanswered) => {
+        let (wire, address) = match entry.unless_ended(pin!(reach::connect(&mut candidate, call))).await {
+            Some(Ok(connected)) => connected,
+            Some(Err(unanswered)) => {
                 unanswered.iter().for_each(|failure| note_unreached(shared, failure));
                 failures.extend(unanswered);
                 return Err(failures);
             }
+            None => return Err(failures),
         };
+        entry.set_host(&candidate.label(&address), wire.local());
         let has_others = has_others || !candidate.addresses.is_empty();
         let bound = if has_others { HELLO_AMONG_OTHERS } else { Duration::MAX };
         let opening = Opening {
             shared,
+            live: entry,
             protocol: parcel.hop.protocol,
             candidate: &candidate,
             address: &address,
@@ -159,7 +179,8 @@ pub(super) async fn at_host(
             Ok(tried) => return Ok(tried),
             Err(failure) => failures.push(failure),
         }
-        if candidate.addresses.is_empty() || failures.iter().any(is_for_every_host) || Instant::now() > until {
+        let is_final = entry.is_ended() || failures.iter().any(is_for_every_host);
+        if candidate.addresses.is_empty() || is_final || Instant::now() > until {
             return Err(failures);
         }
     }
@@ -197,20 +218,27 @@ fn is_fit_for(parcel: &Parcel, session: &Session) -> bool {
 
 /// Opens a session and tries the first parcel over it.
 async fn first(opening: &Opening<'_>, wire: Wire, parcel: &Parcel) -> Result<(Session, Answers), Failure> {
-    let mut session = opening.open(wire).await.inspect_err(|failure| note_unreached(opening.shared, failure))?;
+    let ended = || words::ended(&opening.candidate.label(opening.address));
+    let opened = opening.live.unless_ended(pin!(opening.open(wire))).await.ok_or_else(ended)?;
+    let mut session = opened.inspect_err(|failure| note_unreached(opening.shared, failure))?;
     opening.shared.log.write(&Record::Reached { host: session.host.clone(), channel: session.channel.clone() });
     if !is_fit_for(parcel, &session) {
         // The next host may.
         return Err(words::no_require_tls(&session.host));
     }
-    match deliver(opening.shared, &mut session, parcel).await {
+    match deliver(opening.shared, opening.live, &mut session, parcel).await {
         Tried::Answered(results) => Ok((session, results)),
         Tried::Unheard(failure) => Err(failure),
     }
 }
 
 /// Serves parcels until none comes, or the connection is of no more use.
-async fn serve(shared: &Shared, mut session: Session, commands: &mut UnboundedReceiver<Command>, report: &mut Report) {
+async fn serve(
+    (shared, entry): Place<'_>,
+    mut session: Session,
+    commands: &mut UnboundedReceiver<Command>,
+    report: &mut Report,
+) {
     loop {
         match session.talk.idle(IDLE_KEEP, |cx| commands.poll_recv(cx)).await {
             Idle::Work(Some(Command::Deliver(parcel))) => {
@@ -219,7 +247,7 @@ async fn serve(shared: &Shared, mut session: Session, commands: &mut UnboundedRe
                     // It comes back untried, and finds a connection of its own.
                     return goodbye(&mut session.talk).await;
                 }
-                match deliver(shared, &mut session, &parcel).await {
+                match deliver(shared, entry, &mut session, &parcel).await {
                     Tried::Answered(results) => report.attempted(&session.host, session.channel.as_ref(), results),
                     Tried::Unheard(_) => return,
                 }
@@ -247,7 +275,7 @@ async fn is_ready(talk: &mut Talk) -> bool {
 }
 
 /// Offers the parcel to the server: in several transactions, if it takes fewer recipients at a time.
-async fn deliver(shared: &Shared, session: &mut Session, parcel: &Parcel) -> Tried {
+async fn deliver(shared: &Shared, live: &Live, session: &mut Session, parcel: &Parcel) -> Tried {
     let Session { talk, host, terms, .. } = session;
     let mut results: Answers = Vec::with_capacity(parcel.recipients.len());
     let mut recipients = parcel.recipients.clone();
@@ -261,6 +289,7 @@ async fn deliver(shared: &Shared, session: &mut Session, parcel: &Parcel) -> Tri
                 return Tried::Answered(results);
             }
         };
+        let size = transaction.size;
         talk.begin(transaction, content);
         let answers = match talk.next().await {
             Said::Done(answers) => answers,
@@ -273,6 +302,9 @@ async fn deliver(shared: &Shared, session: &mut Session, parcel: &Parcel) -> Tri
             return Tried::Unheard(words::lost(trouble, host, talk.has_stalled()));
         }
         let progress = answers.iter().any(Result::is_ok);
+        if progress {
+            live.count(size);
+        }
         let mut too_many = Vec::new();
         let mut answers = answers.into_iter();
         for index in recipients {

@@ -18,6 +18,9 @@
 //!
 //! Nothing is said to a host, and no message goes, under less protection than [`crate::policy`] demands of it.
 //!
+//! An operator sees each connection and may end it at any time ([`crate::sessions`]): what its parcel has no answer for by then failed
+//! for now.
+//!
 //! Does not: choose what goes where and when (`relay::scheduler`), judge failures (`relay::settle`), decide how a channel must
 //! be (`relay::route::protection`) or look at certificates ([`crate::tls::client`]).
 //!
@@ -52,6 +55,7 @@ use crate::clock::Clock;
 use crate::log::Log;
 use crate::oauth::Tokens;
 use crate::policy::Policies;
+use crate::sessions::Registry;
 use crate::store::Store;
 use crate::tls::client::ClientSetups;
 use connection::Command;
@@ -94,6 +98,8 @@ struct Shared {
     crowded: Arc<watch::Sender<bool>>,
     /// Where ACME keeps what it obtained.
     state: PathBuf,
+    /// Where operators see the connections.
+    sessions: Arc<Registry>,
 }
 
 /// What connections need beside the configuration.
@@ -112,24 +118,27 @@ pub struct Means {
     pub clock: Clock,
     /// The folder of the service's own files.
     pub state: PathBuf,
+    /// Where operators see the connections.
+    pub sessions: Arc<Registry>,
 }
 
 impl Outbound {
     /// Without connections yet. Their tasks run on `runtime`.
     #[must_use]
     pub fn new(server: Arc<VirtualServer>, means: Means, runtime: Handle) -> Outbound {
-        let Means { policies, store, events, log, tokens, clock, state } = means;
+        let Means { policies, store, events, log, tokens, clock, state, sessions } = means;
         let setups = Arc::new(ClientSetups::new(state.clone(), clock.clone()));
         let cooling = Arc::default();
         let crowded = Arc::new(watch::Sender::new(false));
         let shared =
-            Arc::new(Shared { server, policies, store, events, log, tokens, clock, setups, cooling, crowded, state });
-        Outbound { shared, runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
+            Shared { server, policies, store, events, log, tokens, clock, setups, cooling, crowded, state, sessions };
+        Outbound { shared: Arc::new(shared), runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
     /// New connections follow this configuration from now on; open ones keep theirs.
     pub fn configure(&mut self, server: Arc<VirtualServer>) {
-        let Shared { policies, store, events, log, tokens, clock, cooling, crowded, state, .. } = &*self.shared;
+        let Shared { policies, store, events, log, tokens, clock, cooling, crowded, state, sessions, .. } =
+            &*self.shared;
         self.shared = Arc::new(Shared {
             server,
             policies: policies.clone(),
@@ -143,6 +152,7 @@ impl Outbound {
             cooling: Arc::clone(cooling),
             crowded: Arc::clone(crowded),
             state: state.clone(),
+            sessions: Arc::clone(sessions),
         });
     }
 

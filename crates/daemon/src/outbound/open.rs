@@ -20,10 +20,11 @@ use super::reach;
 use super::talk::{Said, Talk};
 use super::wire::Wire;
 use super::words;
+use crate::sessions::{Live, Phase};
 use crate::tls::client::{ClientEngine, ClientSetup, ClientSetups};
 use relay::channel::Channel;
-use relay::config::{Terms, VirtualServer};
 use relay::envelope::{Failure, FailureKind};
+use relay::config::{ClientAuth, Terms, VirtualServer};
 use relay::record::Record;
 use relay::route::Protocol;
 use relay::route::protection::{self, Protection};
@@ -47,6 +48,8 @@ pub(super) struct Session {
 /// One attempt to open a session with one host at one address.
 pub(super) struct Opening<'a> {
     pub shared: &'a Shared,
+    /// Where operators look on.
+    pub live: &'a Arc<Live>,
     pub protocol: Protocol,
     pub candidate: &'a Candidate,
     pub address: &'a Address,
@@ -141,11 +144,15 @@ impl Opening<'_> {
         let approach = self.approach();
         let settings = Arc::new(approach.settings(protection));
         let early = if settings.secure {
+            self.live.set_phase(Phase::Handshake);
             approach.secure_at_once(&mut wire, protection, label, &settings).await?
         } else {
             Vec::new()
         };
         let mut talk = Talk::new(wire, &settings, self.shared.clock.now());
+        talk.show(self.live);
+        self.live.set_phase(Phase::Talk);
+        self.live.set_user(user(&self.candidate.terms, &self.shared.server));
         talk.hear(&early);
         let mut login =
             Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
@@ -192,6 +199,9 @@ impl Opening<'_> {
         if let Some(reply) = talk.tls_refusal() {
             let why = format!("{label} offers TLS (STARTTLS) and then refuses it: {}.", reply.one_line()).into();
             self.shared.log.write(&Record::InClear { host: label.into(), why });
+        }
+        if let Some(facts) = talk.facts() {
+            self.live.set_tls(facts.version.name(), facts.cipher);
         }
         let tls = talk.facts().map(|facts| facts.secured());
         let auth = login.mechanism().map(|mechanism| mechanism.name().into());
@@ -243,6 +253,15 @@ impl Opening<'_> {
     fn approach(&self) -> Approach<'_> {
         let Shared { server, setups, .. } = self.shared;
         Approach { server, setups, protocol: self.protocol, candidate: self.candidate, address: self.address }
+    }
+}
+
+/// Whom we log on as, for operators; our own name in brackets, if as nobody.
+fn user(terms: &Terms, server: &VirtualServer) -> Box<str> {
+    match &terms.auth {
+        Some(ClientAuth::Password { user, .. }) => user.clone(),
+        Some(ClientAuth::Gssapi { principal: Some(principal), .. }) => principal.clone(),
+        _ => format!("[{}]", server.delivery.fqdn).into(),
     }
 }
 

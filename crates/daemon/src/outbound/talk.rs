@@ -15,6 +15,8 @@
 
 use super::alarm::Alarm;
 use super::wire::{Pieces, Wire};
+use super::words;
+use crate::sessions::{Live, Phase};
 use crate::store::Content;
 use crate::tls::TlsFailure;
 use crate::tls::client::{ClientEngine, ClientFacts};
@@ -26,7 +28,7 @@ use smtp::time::Timestamp;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -83,6 +85,8 @@ pub(super) struct Talk {
     stash: Option<Step>,
     heard: Heard,
     stalled: bool,
+    /// Where operators look on, and by whose word the session ends.
+    live: Option<Arc<Live>>,
 }
 
 impl Talk {
@@ -104,7 +108,14 @@ impl Talk {
             stash: None,
             heard: Heard::default(),
             stalled: false,
+            live: None,
         }
+    }
+
+    /// From now on operators look on, and may end it.
+    pub(super) fn show(&mut self, live: &Arc<Live>) {
+        self.session.keep_minutes();
+        self.live = Some(Arc::clone(live));
     }
 
     /// Over a connection on which these octets have come already: a server under TLS may greet with its last words of the
@@ -130,8 +141,11 @@ impl Talk {
 
     /// Shakes hands: answers [`Said::StartTls`].
     pub(super) async fn shake_hands(&mut self, engine: ClientEngine) {
+        self.note_minutes();
+        self.live.iter().for_each(|live| live.set_phase(Phase::Handshake));
         let deadline = self.watch.instant(self.session.deadline());
         let shaken = tokio::time::timeout_at(deadline, self.wire.shake_hands(engine)).await;
+        self.live.iter().for_each(|live| live.set_phase(Phase::Talk));
         match shaken {
             Ok(Ok(early)) => {
                 self.session.secured(self.watch.now());
@@ -234,6 +248,7 @@ impl Talk {
         }
         loop {
             let step = self.stash.take().or_else(|| self.session.next(self.watch.now()));
+            self.note_minutes();
             match step {
                 Some(Step::Send(octets)) => self.out.push(octets),
                 Some(Step::Content(form)) => self.send_content(form).await,
@@ -267,15 +282,18 @@ impl Talk {
     pub(super) async fn idle<C>(
         &mut self,
         keep: Duration,
-        mut work: impl FnMut(&mut std::task::Context<'_>) -> Poll<C>,
+        mut work: impl FnMut(&mut Context<'_>) -> Poll<C>,
     ) -> Idle<C> {
         self.alarm.set(Instant::now() + keep);
         loop {
-            let Talk { wire, session, alarm, .. } = self;
+            let Talk { wire, session, alarm, live, .. } = self;
             // The server first: work that comes in the same moment as its goodbye must not be begun.
             let woken = poll_fn(|cx| {
                 if let Poll::Ready(read) = wire.poll_read(cx, |octets| session.receive(octets)) {
                     return Poll::Ready(Err(read));
+                }
+                if poll_ended(live.as_ref(), cx).is_ready() {
+                    return Poll::Ready(Ok(Idle::Over));
                 }
                 if let Poll::Ready(work) = work(cx) {
                     return Poll::Ready(Ok(Idle::Work(work)));
@@ -284,6 +302,13 @@ impl Talk {
             })
             .await;
             match woken {
+                Ok(Idle::Over) => {
+                    self.ready = false;
+                    self.session.give_up(words::ENDED);
+                    // A QUIT that nobody waits for.
+                    let _ = self.next().await;
+                    return Idle::Over;
+                }
                 Ok(idle) => return idle,
                 Err(read) => self.note_read(&read),
             }
@@ -295,17 +320,28 @@ impl Talk {
 
     async fn read(&mut self) {
         self.alarm.set(self.watch.instant(self.session.deadline()));
-        let Talk { wire, session, alarm, heard, .. } = self;
-        let read = poll_fn(|cx| {
+        let Talk { wire, session, alarm, heard, live, .. } = self;
+        let did = poll_fn(|cx| {
+            if poll_ended(live.as_ref(), cx).is_ready() {
+                return Poll::Ready(Did::End);
+            }
             if let Poll::Ready(read) = wire.poll_read(cx, |octets| take(session, heard, octets)) {
-                return Poll::Ready(Some(read));
+                return Poll::Ready(Did::Read(read));
             }
             // The machine sees for itself that its deadline has come.
-            alarm.poll_ring(cx).map(|()| None)
+            alarm.poll_ring(cx).map(|()| Did::Wait)
         })
         .await;
-        if let Some(read) = read {
-            self.note_read(&read);
+        match did {
+            Did::Read(read) => self.note_read(&read),
+            Did::End => self.session.give_up(words::ENDED),
+            Did::Wrote(_) | Did::Wait => {}
+        }
+    }
+
+    fn note_minutes(&mut self) {
+        if let Some(live) = &self.live {
+            live.note(&self.session.minutes(), self.watch.now());
         }
     }
 
@@ -321,8 +357,11 @@ impl Talk {
         let deadline = self.watch.instant(self.session.deadline());
         while !self.out.is_empty() {
             self.alarm.set(if content { Instant::now() + self.block_timeout } else { deadline });
-            let Talk { wire, session, alarm, out, heard, .. } = self;
+            let Talk { wire, session, alarm, out, heard, live, .. } = self;
             let done = poll_fn(|cx| {
+                if poll_ended(live.as_ref(), cx).is_ready() {
+                    return Poll::Ready(Did::End);
+                }
                 if let Poll::Ready(written) = wire.poll_write(cx, out) {
                     return Poll::Ready(Did::Wrote(written));
                 }
@@ -340,6 +379,7 @@ impl Talk {
                     return false;
                 }
                 Did::Read(read) => self.note_read(&read),
+                Did::End => self.session.give_up(words::ENDED),
                 Did::Wait if content => {
                     self.stalled = true;
                     let wait = self.block_timeout.as_secs();
@@ -472,6 +512,12 @@ enum Did {
     Wrote(io::Result<()>),
     Read(io::Result<usize>),
     Wait,
+    /// An operator ends the session.
+    End,
+}
+
+fn poll_ended(live: Option<&Arc<Live>>, cx: &mut Context<'_>) -> Poll<()> {
+    live.map_or(Poll::Pending, |live| live.poll_ended(cx))
 }
 
 /// Time for the machine, from the runtime's own clock, so that its deadlines and our timers cannot disagree.

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -132,6 +133,14 @@ impl Wire {
         poll_fn(|cx| poll_flush(&mut self.stream, &mut tls, cx)).await.map_err(|error| cut(&error))?;
         self.tls = Some(tls);
         Ok(early)
+    }
+
+    /// Our own address, where it has one.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
     }
 
     /// What is known about the TLS channel, if there is one.

@@ -174,6 +174,14 @@ pub(super) fn no_require_tls(host: &str) -> Failure {
     unsupported(EnhancedStatus(5, 7, 30), text, host)
 }
 
+/// What ends with this was no failure of `host`'s: an operator wanted it so.
+pub(super) const ENDED: &str = "an operator ended the connection";
+
+/// An operator ended the connection to `host`.
+pub(super) fn ended(host: &str) -> Failure {
+    Failure { host: Some(host.into()), ..local(format!("{host}: {ENDED}.")) }
+}
+
 /// Our own trouble with a message.
 pub(super) fn local(text: String) -> Failure {
     Failure { kind: FailureKind::Local, status: EnhancedStatus(4, 3, 0), host: None, reply: None, text: text.into() }

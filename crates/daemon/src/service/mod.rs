@@ -1,7 +1,8 @@
 //! The life of the process: start, signals, reload, stop.
 //!
 //! [`run`] starts every virtual server of a configuration and keeps them until the process is told to end. One whose
-//! folder or ports cannot be used does not keep the others from starting; if none starts, the process ends with 1.
+//! folder or ports cannot be used does not keep the others from starting; if none starts, the process ends with 1. What an operator has
+//! stopped stays stopped ([`states`]); if that is all, the process waits until one is started.
 //!
 //! - **SIGTERM, SIGINT**: stop. Nothing more is accepted; sessions hear 421 at their next command; what is in flight gets
 //!   [`STOP_BOUND`] to finish, the rest is in the queue on disk anyway. A second signal does not wait.
@@ -13,10 +14,12 @@
 //! It decides nothing about mail, and has no settings but those of the command line.
 
 mod configuration;
+mod halted;
 mod limits;
 mod notify;
 mod observe;
 mod servers;
+mod states;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ mod tests;
 pub use configuration::{ConfigFile, Loaded, Unusable};
 pub use limits::open_files;
 pub use servers::{Running, Servers};
+pub use states::{Changed, Unchanged};
 
 use crate::clock::{Clock, Drift};
 use crate::control::socket::Socket;

@@ -1,10 +1,11 @@
 //! What operators see of the virtual servers, and what they change by the configuration.
 
-use super::servers::{Running, needs_restart};
+use super::servers::{Running, needs_restart, successor};
 use super::{Loaded, Servers};
 use crate::control::Versions;
 use crate::counters::Counts;
 use crate::runtime::Answers;
+use crate::sessions::Registry;
 use relay::admin::view::{ServerState, ServerView};
 use relay::config::{Config, VirtualServer};
 use relay::queue::ask::Ask;
@@ -67,6 +68,13 @@ impl Servers {
         }
     }
 
+    /// The sessions of a virtual server; `None`: there is none of that name; within: `None`: it does not run.
+    #[must_use]
+    pub fn sessions(&self, name: &str) -> Option<Option<Arc<Registry>>> {
+        self.configured.iter().find(|server| &*server.name == name)?;
+        Some(self.runs(name).map(|at| Arc::clone(self.running[at].runtime.sessions())))
+    }
+
     /// All virtual servers, in the configuration's order.
     #[must_use]
     pub fn views(&self) -> Vec<ServerView> {
@@ -77,14 +85,24 @@ impl Servers {
         let running = self.running.iter().find(|running| running.server.name == server.name);
         let listen: Vec<String> =
             running.map(Running::addresses).unwrap_or_default().iter().map(ToString::to_string).collect();
-        let state = if running.is_some() { ServerState::Running } else { ServerState::Failed };
+        let (is_paused, is_stopped) = (self.is_paused(server), self.is_stopped(server));
+        let state = match running {
+            Some(_) if is_paused => ServerState::Paused,
+            Some(_) => ServerState::Running,
+            None if is_stopped => ServerState::Stopped,
+            None => ServerState::Failed,
+        };
         let totals = running.map(|running| running.runtime.totals()).unwrap_or_default();
         let mut trouble = Vec::new();
-        if running.is_none() {
-            trouble.push("it does not run; the log says why".to_owned());
+        if state == ServerState::Failed {
+            let why = self.failed.get(&server.name).cloned();
+            trouble.push(why.unwrap_or_else(|| "it does not run; the log says why".to_owned()));
+        }
+        if state == ServerState::Stopped && self.is_stopping(server) {
+            trouble.push("it is still stopping".to_owned());
         }
         let missing = server.general.listen.len().saturating_sub(listen.len());
-        if running.is_some() && missing > 0 {
+        if state == ServerState::Running && missing > 0 {
             trouble.push(format!("{missing} of its addresses are not open; the log says why"));
         }
         ServerView {
@@ -108,13 +126,16 @@ impl Servers {
         let all = self.dns != config.dns;
         for running in &self.running {
             let old = &running.server;
-            let Some(new) = config.servers.iter().find(|server| server.name == old.name) else {
+            let Some(new) = successor(old, config) else {
                 words.push(format!("'{}' is stopped", old.name));
                 continue;
             };
             if all || needs_restart(old, new) {
                 words.push(format!("'{}' is restarted: its sessions end", old.name));
                 continue;
+            }
+            if new.name != old.name {
+                words.push(format!("'{}' goes on as '{}'", old.name, new.name));
             }
             let (before, after): (Vec<_>, Vec<_>) =
                 (old.general.addresses().collect(), new.general.addresses().collect());
@@ -123,7 +144,10 @@ impl Servers {
             let opened = after.iter().filter(|address| !before.contains(address));
             words.extend(opened.map(|address| format!("'{}' listens on {address}", old.name)));
         }
-        let new = config.servers.iter().filter(|new| !self.running.iter().any(|old| old.server.name == new.name));
+        let is_successor = |new: &VirtualServer| {
+            self.running.iter().any(|old| successor(&old.server, config).is_some_and(|next| next.name == new.name))
+        };
+        let new = config.servers.iter().filter(|new| !is_successor(new) && !self.is_stopped(new));
         words.extend(new.map(|new| format!("'{}' is started", new.name)));
         words
     }

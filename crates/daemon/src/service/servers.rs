@@ -8,9 +8,14 @@
 //! A reload takes no virtual server out of service: one that cannot be started anew, or that could listen nowhere, goes on
 //! as it was configured before, and the next reload tries again.
 //!
+//! What an operator has stopped stays stopped, what he has paused opens no address (the room `states`). One that has another name and
+//! nothing else that matters goes on under it.
+//!
 //! Addresses are closed everywhere before any is opened, so that one may move from one virtual server to another.
 
+use super::halted::Halted;
 use super::limits::{inbound_share, open_files};
+use super::states::Stopping;
 use crate::auth::Passwords;
 use crate::clock::Clock;
 use crate::counters::Counts;
@@ -20,6 +25,7 @@ use crate::log::Log;
 use crate::oauth::{self, Tokens};
 use crate::policy::MtaSts;
 use crate::runtime::{Commons, ServerRuntime, StartError};
+use relay::admin::Direction;
 use relay::config::{Config, Dns, VirtualServer};
 use relay::record::Record;
 use std::collections::HashMap;
@@ -31,10 +37,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long a virtual server that is removed or restarted by a reload may take to finish what is in flight.
-const RELOAD_BOUND: Duration = Duration::from_secs(10);
+/// How long a virtual server that is stopped, removed or restarted may take to finish what is in flight.
+pub(super) const RELOAD_BOUND: Duration = Duration::from_secs(10);
 /// What is left of a bound for the queue when the sessions have used up theirs.
 const QUEUE_BOUND_MIN: Duration = Duration::from_secs(3);
+/// How long sessions that are cut off have to go.
+const CUT_OFF: Duration = Duration::from_millis(200);
 
 /// A virtual server whose home is being opened, on a thread that may wait for the disk.
 type Starting = JoinHandle<Result<ServerRuntime, StartError>>;
@@ -42,6 +50,12 @@ type Starting = JoinHandle<Result<ServerRuntime, StartError>>;
 /// The running virtual servers.
 pub struct Servers {
     pub(super) running: Vec<Running>,
+    /// Those that are coming to their end.
+    pub(super) stopping: Vec<Stopping>,
+    /// What operators have stopped or paused.
+    pub(super) halted: Halted,
+    /// Why those do not run that should.
+    pub(super) failed: HashMap<Box<str>, String>,
     /// The text of the configuration that is in force, once it is known.
     pub(super) source: Option<String>,
     /// All virtual servers of it, those that do not run as well.
@@ -92,6 +106,11 @@ impl Running {
         self.listeners.set_desk(desk);
     }
 
+    /// Its log names it, if there are several.
+    fn name_in_log(&self, several: bool) {
+        self.log.set_server(several.then_some(&*self.server.name));
+    }
+
     /// Listens again where it did as it is configured; nowhere, if that is not possible any more.
     fn reopen(&mut self, clock: &Clock, inherited: &mut Inherited) -> bool {
         self.receive_by(&self.server, &self.reception, clock);
@@ -107,6 +126,9 @@ impl Servers {
     pub fn new(log: Log, clock: Clock, inherited: Inherited) -> Servers {
         Servers {
             running: Vec::new(),
+            stopping: Vec::new(),
+            halted: Halted::default(),
+            failed: HashMap::new(),
             source: None,
             configured: Vec::new(),
             dns: Dns::default(),
@@ -124,10 +146,10 @@ impl Servers {
         }
     }
 
-    /// Does none run?
+    /// Does none run, and not because an operator wants it so?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty()
+        self.running.is_empty() && !self.configured.iter().any(|server| self.is_stopped(server))
     }
 
     /// Those that run, in the configuration's order.
@@ -159,7 +181,6 @@ impl Servers {
     pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
         self.faults.clear();
         self.configured.clone_from(&config.servers);
-        self.keep_counts();
         let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
         let restart_all = old_dns != config.dns;
         if self.state != config.state {
@@ -168,13 +189,23 @@ impl Servers {
             self.state.clone_from(&config.state);
         }
         self.tokens.configure(&config.state, &oauth::wanted(config));
+        self.halted.keep_in(&config.state, &self.log);
+        self.halted.follow(&config.servers, &self.log);
+        self.rename(config);
+        self.keep_counts();
         let replaced = self.stop_outdated(config, restart_all).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
                 running.listeners.close_others(&wanted(server)).await;
+                self.inherited.take_back(running.listeners.closed());
             }
         }
-        let starting: Vec<_> = config.servers.iter().map(|server| self.start_unless_running(server, config)).collect();
+        for server in &config.servers {
+            if self.runs(&server.name).is_none() {
+                self.stopped(Some(&server.home)).await;
+            }
+        }
+        let starting: Vec<_> = config.servers.iter().map(|server| self.start_unless_running(server)).collect();
         let share = inbound_share(self.files, config.servers.len());
         for (server, starting) in config.servers.iter().zip(starting) {
             match starting {
@@ -196,16 +227,24 @@ impl Servers {
         }
         let place = |running: &Running| config.servers.iter().position(|server| server.name == running.server.name);
         self.running.sort_by_key(place);
+        self.failed.retain(|name, _| config.servers.iter().any(|server| server.name == *name));
         let faults = std::mem::take(&mut self.faults);
-        if !self.running.is_empty() {
+        if !self.is_empty() {
             faults.iter().for_each(|(log, text)| log.alarm(text.as_str()));
         }
         faults.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// Sockets that were handed over and that no virtual server listens on are worth a word.
-    pub fn report_unused_sockets(&self) {
-        for address in self.inherited.unused() {
+    /// Sockets that were handed over and that no virtual server listens on are worth a word; those of one that shall not listen now
+    /// refuse connections.
+    pub fn report_unused_sockets(&mut self) {
+        for server in &self.configured {
+            if self.halted.of(server).is_some() {
+                wanted(server).into_iter().for_each(|address| self.inherited.rest(address));
+            }
+        }
+        let known: Vec<_> = self.configured.iter().flat_map(|server| wanted(server)).collect();
+        for address in self.inherited.unused().into_iter().filter(|address| !known.contains(address)) {
             self.log.alarm(format!(
                 "The service manager handed over a socket for {address}, but no virtual server has it under general.listen; \
                  nobody answers there."
@@ -219,6 +258,25 @@ impl Servers {
         for stopping in stopping {
             let _ = stopping.await;
         }
+        self.stopped(None).await;
+    }
+
+    /// Virtual servers that have another name now, and otherwise what cannot be exchanged as before, go on under it.
+    fn rename(&mut self, config: &Config) {
+        let several = config.servers.len() > 1;
+        for running in &mut self.running {
+            let old = &running.server;
+            if let Some(new) = successor(old, config)
+                && new.name != old.name
+            {
+                if let Some(counts) = self.counts.remove(&old.name) {
+                    self.counts.insert(new.name.clone(), counts);
+                }
+                running.server = Arc::new(VirtualServer { name: new.name.clone(), ..(**old).clone() });
+                running.runtime.reconfigure(Arc::clone(new));
+            }
+            running.name_in_log(several);
+        }
     }
 
     /// Stops those that are not in the configuration any more, and those that must be started anew; gives the latter, as
@@ -230,26 +288,40 @@ impl Servers {
         };
         let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
         self.running = stay;
-        let ended = end.iter().map(|running| Arc::clone(&running.server)).collect();
-        let stopping: Vec<_> = end.into_iter().map(|running| tokio::spawn(stop(running, RELOAD_BOUND))).collect();
-        for stopping in stopping {
-            let _ = stopping.await;
+        let ended: Vec<_> = end.iter().map(|running| Arc::clone(&running.server)).collect();
+        let mut restarted = Vec::new();
+        for running in end {
+            let is_removed = !config.servers.iter().any(|server| server.name == running.server.name);
+            let done = self.let_stop(running).await;
+            // Who is removed may take its time; who is started anew comes first.
+            restarted.extend((!is_removed).then_some(done));
+        }
+        for done in restarted {
+            let _ = done.await;
         }
         ended
     }
 
     /// Begins to open the home of a virtual server that does not run. Recovery may take a while; all do it at once.
-    fn start_unless_running(&self, server: &Arc<VirtualServer>, config: &Config) -> Option<(Log, Starting)> {
-        if self.running.iter().any(|running| running.server.name == server.name) {
+    fn start_unless_running(&self, server: &Arc<VirtualServer>) -> Option<(Log, Starting)> {
+        if self.runs(&server.name).is_some() || self.is_stopped(server) {
             return None;
         }
-        let log = if config.servers.len() > 1 { self.log.of_server(&server.name) } else { self.log.clone() };
-        let log = log.counting(self.counts_of(&server.name));
+        let log = self.log_of(server);
         let starting = self.begin_start(server, &self.dns, &log);
         Some((log, starting))
     }
 
-    fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
+    /// A log of its own, that names it if there are several.
+    pub(super) fn log_of(&self, server: &VirtualServer) -> Log {
+        let log = self.log.of_server(&server.name);
+        if self.configured.len() <= 1 {
+            log.set_server(None);
+        }
+        log.counting(self.counts_of(&server.name))
+    }
+
+    pub(super) fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
         let commons = Commons {
             dns: dns.clone(),
             mta_sts: self.mta_sts.clone(),
@@ -263,36 +335,49 @@ impl Servers {
     }
 
     /// Does it run now?
-    async fn finish_start(&mut self, server: &Arc<VirtualServer>, log: &Log, share: usize, starting: Starting) -> bool {
+    pub(super) async fn finish_start(
+        &mut self,
+        server: &Arc<VirtualServer>,
+        log: &Log,
+        share: usize,
+        starting: Starting,
+    ) -> bool {
         let (name, log) = (&server.name, log.clone());
         let runtime = match starting.await {
             Ok(Ok(runtime)) => runtime,
             Ok(Err(error)) => {
-                self.fault(&log, format!("'{name}' is not started: {error}"));
-                return false;
+                return self.fails(&log, server, format!("'{name}' is not started: {error}"));
             }
             Err(_) => {
-                self.fault(&log, format!("'{name}' is not started, by a fault in Mailroot itself."));
-                return false;
+                return self.fails(&log, server, format!("'{name}' is not started, by a fault in Mailroot itself."));
             }
         };
         let (reception, mut faults) = Reception::open(server, &self.premises(), runtime.resolver().clone(), &log, None);
-        let (usable, unusable) = reception.usable(server);
+        let is_paused = self.is_paused(server);
+        let (usable, unusable) = if is_paused { Default::default() } else { reception.usable(server) };
         faults.extend(unusable);
         let store = runtime.store().clone();
         let desk = Desk::new(Arc::clone(server), reception.clone(), store, log.clone(), self.clock.clone());
-        let listeners = Listeners::new(desk, Sessions::new(share));
+        let sessions = Sessions::listed(share, Arc::clone(runtime.sessions()));
+        let listeners = Listeners::new(desk, sessions);
         let mut running = Running { server: Arc::clone(server), runtime, reception, listeners, log };
         let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
         faults.extend(unopened.iter().map(ToString::to_string));
         faults.iter().for_each(|fault| self.fault(&running.log, format!("'{name}': {fault}.")));
-        if running.addresses().is_empty() && !faults.is_empty() {
-            self.fault(&running.log, format!("'{name}' is not started, because it can listen nowhere."));
+        if running.addresses().is_empty() && !faults.is_empty() && !is_paused {
+            let log = running.log.clone();
             running.runtime.stop(RELOAD_BOUND).await;
+            let why = faults.iter().map(|fault| format!("{fault}.")).collect::<Vec<_>>().join(" ");
+            self.fails(&log, server, format!("'{name}' is not started, because it can listen nowhere."));
+            self.failed.insert(name.clone(), why);
             return false;
         }
+        self.failed.remove(name);
         let home = server.home.display().to_string().into();
         running.log.write(&Record::Started { listen: running.addresses(), home });
+        if is_paused {
+            running.log.write(&Record::Paused);
+        }
         self.running.push(running);
         true
     }
@@ -305,15 +390,17 @@ impl Servers {
         let (log, resolver) = (running.log.clone(), running.runtime.resolver().clone());
         let before = Some(&running.reception);
         let (reception, mut faults) = Reception::open(server, &self.premises(), resolver, &log, before);
-        let (usable, unusable) = reception.usable(server);
+        let is_paused = self.is_paused(server);
+        let (usable, unusable) = if is_paused { Default::default() } else { reception.usable(server) };
         faults.extend(unusable);
         let clock = &self.clock;
         let running = &mut self.running[at];
         running.receive_by(server, &reception, clock);
         running.listeners.close_others(&usable).await;
+        self.inherited.take_back(running.listeners.closed());
         let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
         faults.extend(unopened.iter().map(ToString::to_string));
-        let has_moved_out = running.addresses().is_empty() && !faults.is_empty();
+        let has_moved_out = running.addresses().is_empty() && !faults.is_empty() && !is_paused;
         let goes_back = has_moved_out && running.reopen(clock, &mut self.inherited);
         if !goes_back {
             running.reception = reception;
@@ -338,6 +425,13 @@ impl Servers {
         Premises { state: &self.state, passwords: &self.passwords, clock: &self.clock }
     }
 
+    /// It does not run; `false`.
+    fn fails(&mut self, log: &Log, server: &VirtualServer, text: String) -> bool {
+        self.failed.insert(server.name.clone(), text.clone());
+        self.fault(log, text);
+        false
+    }
+
     fn fault(&mut self, log: &Log, text: String) {
         self.faults.push((log.clone(), text));
     }
@@ -348,13 +442,19 @@ fn wanted(server: &VirtualServer) -> Vec<SocketAddr> {
     server.general.addresses().collect()
 }
 
+/// Who it is in this configuration: by its name; else by its home, if that and the bounds of its queue stay as they are.
+pub(super) fn successor<'c>(old: &VirtualServer, config: &'c Config) -> Option<&'c Arc<VirtualServer>> {
+    let by_name = config.servers.iter().find(|new| new.name == old.name);
+    by_name.or_else(|| config.servers.iter().find(|new| !needs_restart(old, new)))
+}
+
 /// What a virtual server's store cannot exchange while it is open.
 pub(super) fn needs_restart(old: &VirtualServer, new: &VirtualServer) -> bool {
     old.home != new.home || old.queue != new.queue
 }
 
 /// Stops one virtual server: no new connections, then no new commands, then no new attempts.
-async fn stop(mut running: Running, bound: Duration) {
+pub(super) async fn stop(mut running: Running, bound: Duration) {
     let until = Instant::now() + bound;
     running.listeners.close().await;
     let sessions = Arc::clone(running.listeners.sessions());
@@ -362,6 +462,8 @@ async fn stop(mut running: Running, bound: Duration) {
     let in_time = tokio::time::timeout_at(until - QUEUE_BOUND_MIN.min(bound), sessions.emptied()).await;
     if in_time.is_err() {
         running.log.alarm(format!("{} sessions did not end in time and are cut off.", sessions.open()));
+        sessions.registry().end_all(Some(Direction::Inbound));
+        let _ = tokio::time::timeout(CUT_OFF, sessions.emptied()).await;
     }
     let left = until.saturating_duration_since(Instant::now()).max(QUEUE_BOUND_MIN);
     running.runtime.stop(left).await;

@@ -181,6 +181,7 @@ async fn a_reload_starts_stops_and_leaves_alone() {
     assert!(kept.starts_with("250 "), "{kept}");
     assert!(gone.starts_with("421 4.3.2 "), "{gone}");
     assert!(beside(move || TcpStream::connect(b)).await.is_err());
+    house.servers.stopped(None).await;
     let log = house.log();
     assert!(log.contains(" stopped server=goes\n") && log.contains(" configured server=stays\n"), "{log}");
     assert!(!log.contains(" stopped server=stays\n"), "{log}");

@@ -13,13 +13,13 @@ impl Session {
         if !self.replies.is_empty() {
             minutes.note_reply(&self.replies);
         }
-        self.minutes = Some(minutes);
+        self.minutes = Some(Box::new(minutes));
     }
 
     /// What was said since the last call, as [`minutes::lines`] reads it; empty: nothing, or nobody looks on.
     #[must_use]
     pub fn minutes(&mut self) -> Vec<u8> {
-        self.minutes.as_mut().map(Minutes::take).unwrap_or_default()
+        self.minutes.as_mut().map(|minutes| minutes.take()).unwrap_or_default()
     }
 
     /// An operator ends the session: 421 is the last that is said, whatever goes on. A message that is not durable yet is

@@ -117,7 +117,7 @@ pub struct Session {
     /// [`Step::Abandon`] is due.
     abandoned: bool,
     /// What was said, if somebody looks on.
-    minutes: Option<Minutes>,
+    minutes: Option<Box<Minutes>>,
 }
 
 /// What the octets that come next are.

@@ -5,6 +5,7 @@
 
 mod queue;
 mod settings;
+mod sessions;
 
 use super::socket::Caller;
 use super::{Control, Fault, ProblemDetails};
@@ -49,7 +50,9 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
         settings::certificates,
         settings::explain,
         settings::version,
-        settings::version_diff
+        settings::version_diff,
+        sessions::sessions,
+        sessions::session
     )
 )]
 pub struct Description;
@@ -73,6 +76,8 @@ pub fn router(control: Control) -> Router {
         .route("/explain", post(settings::explain))
         .route("/config/versions/{version}", get(settings::version))
         .route("/config/versions/{version}/diff", get(settings::version_diff))
+        .route("/servers/{server}/sessions", get(sessions::sessions))
+        .route("/servers/{server}/sessions/{id}", get(sessions::session))
         .route("/config/versions", get(versions))
         .route("/config/diff", get(edited))
         .route("/audit", get(audit))

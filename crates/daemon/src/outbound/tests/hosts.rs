@@ -301,9 +301,10 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
             waived: None,
         };
         let parcel = message("to@there.test", CONTENT, &peer.hop());
+        let entry = shared.sessions.outbound("there.test".into(), shared.clock.now());
         let began = tokio::time::Instant::now();
         let until = began + Duration::from_secs(1_000);
-        let Err(failures) = connection::at_host(shared, &parcel, candidate, has_others, until).await else {
+        let Err(failures) = connection::at_host((shared, &entry), &parcel, candidate, has_others, until).await else {
             panic!("a host that says nothing")
         };
         let [failure] = &failures[..] else { panic!("{failures:?}") };

@@ -1,6 +1,7 @@
 //! Outbound connections against scripted servers on loopback, time running ahead where nobody has anything to do.
 
 mod auth;
+mod ended;
 mod hosts;
 mod identities;
 mod kept;
@@ -160,6 +161,7 @@ impl Site {
             tokens: Tokens::new(home.path(), Log::nowhere(), clock.clone()),
             clock,
             state: home.path().join("state"),
+            sessions: crate::sessions::Registry::new(),
         };
         let outbound = Outbound::new(server, means, Handle::current());
         Site { outbound, events, _store: (of_store, home), closed: Vec::new() }
