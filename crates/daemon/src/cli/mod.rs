@@ -81,9 +81,12 @@ enum Command {
     /// Tokens for smart hosts that want OAuth: list, login, logout, test
     #[command(subcommand, name = "oauth")]
     OAuth(oauth::OAuth),
-    /// The virtual servers of the running service
+    /// The virtual servers of the running service: list, start, stop, pause, continue, new, rename, delete
     #[command(subcommand)]
     Server(operate::ServerCommand),
+    /// Sessions that go on: list, show, end, end-all
+    #[command(subcommand)]
+    Session(operate::SessionCommand),
     /// Where mail waits: list, suspend, resume, retry
     #[command(subcommand)]
     Destination(operate::DestinationCommand),
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Account(command) => account::run(&command),
         Command::OAuth(command) => oauth::run(&command),
         Command::Server(command) => operate::server(&command),
+        Command::Session(command) => operate::session(&command),
         Command::Destination(command) => operate::destination(&command),
         Command::Queue(command) => operate::queue(&command),
         Command::Set(set) => operate::set(&set),

@@ -48,8 +48,6 @@ pub(super) struct Guest {
     /// From MAIL until the message is queued, refused or forgotten.
     message: Option<Box<Message>>,
     refusals: Refusals,
-    /// Messages queued.
-    messages: u64,
     /// What operators see of it.
     live: Arc<Live>,
 }
@@ -78,7 +76,6 @@ impl Guest {
             esmtp: false,
             message: None,
             refusals: Refusals::default(),
-            messages: 0,
             live,
         }
     }
@@ -212,7 +209,7 @@ impl Guest {
 
     /// How many messages were queued.
     pub(super) fn messages(&self) -> u64 {
-        self.messages
+        self.live.messages()
     }
 
     /// Answers what needs no waiting: who the client is, and its addresses.
@@ -249,9 +246,8 @@ impl Guest {
     /// Answers [`Question::Commit`]: the receipt of the message, once it is durable.
     pub(super) async fn commit(&mut self) -> Result<Receipt, Answer> {
         let committed = self.hand_over().await;
-        match &committed {
-            Ok(_) => self.messages += 1,
-            Err(reply) => self.refusals.announce("DATA", reply),
+        if let Err(reply) = &committed {
+            self.refusals.announce("DATA", reply);
         }
         committed.map_err(Answer::Refuse)
     }

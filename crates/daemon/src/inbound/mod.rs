@@ -98,74 +98,77 @@ fn note_disconnected(guest: &Guest, how: Closing) {
     }
 }
 
-async fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat, live: &Live) -> Closing {
+/// Not an `async fn`, either.
+fn converse(guest: &mut Guest, wire: &mut Wire, seat: &Seat, live: &Live) -> impl Future<Output = Closing> + Send {
     use Question::{Auth, AuthResponse, Begin, Commit};
     let clock = guest.desk().clock().clone();
-    let mut session = match first(guest, wire, live).await {
-        Ok(session) => session,
-        Err(how) => return how,
-    };
-    session.keep_minutes();
-    let mut now = clock.now();
-    let mut timer = Timer::new(clock.instant(session.deadline()));
-    let mut drained = pin!(seat.drained());
-    let mut leaving = Leaving::NotAsked;
-    loop {
-        // Nothing new is begun while the peer has not taken our last replies.
-        let step = if wire.is_flushed() { session.next(now) } else { None };
-        match step {
-            Some(Step::Send(replies)) => {
-                guest.note_refusals(&replies);
-                live.note(&session.minutes(), now);
-                if wire.send(replies).is_err() {
-                    return Closing::PeerClosed;
+    async move {
+        let mut session = match first(guest, wire, live).await {
+            Ok(session) => session,
+            Err(how) => return how,
+        };
+        session.keep_minutes();
+        let mut now = clock.now();
+        let mut timer = Timer::new(clock.instant(session.deadline()));
+        let mut drained = pin!(seat.drained());
+        let mut leaving = Leaving::NotAsked;
+        loop {
+            // Nothing new is begun while the peer has not taken our last replies.
+            let step = if wire.is_flushed() { session.next(now) } else { None };
+            match step {
+                Some(Step::Send(replies)) => {
+                    guest.note_refusals(&replies);
+                    live.note(&session.minutes(), now);
+                    if wire.send(replies).is_err() {
+                        return Closing::PeerClosed;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            // What may wait is boxed, so that a session which only waits for its peer does not hold room for what that needs.
-            Some(
-                step @ (Step::Ask(Begin | Commit | Auth { .. } | AuthResponse(_)) | Step::Body(_) | Step::StartTls),
-            ) => {
-                if let Err(how) = Box::pin(attend_to(guest, wire, &mut session, live, step)).await {
-                    return how;
+                // What may wait is boxed, so that a session which only waits for its peer does not hold room for what that needs.
+                Some(
+                    step @ (Step::Ask(Begin | Commit | Auth { .. } | AuthResponse(_)) | Step::Body(_) | Step::StartTls),
+                ) => {
+                    if let Err(how) = Box::pin(attend_to(guest, wire, &mut session, live, step)).await {
+                        return how;
+                    }
+                    now = clock.now();
+                    continue;
                 }
-                now = clock.now();
-                continue;
+                Some(Step::Ask(question)) => {
+                    session.answer(guest.answer(question));
+                    continue;
+                }
+                Some(Step::Abandon) => {
+                    guest.forget_message();
+                    continue;
+                }
+                Some(Step::Close(how)) => return how,
+                None => live.note(&session.minutes(), now),
             }
-            Some(Step::Ask(question)) => {
-                session.answer(guest.answer(question));
-                continue;
+            let due = if wire.is_flushed() { session.deadline() } else { now.plus(guest.desk().settings().timeout) };
+            timer.set_to(clock.instant(due));
+            let woken = poll_fn(|cx| {
+                if live.poll_ended(cx).is_ready() {
+                    Poll::Ready(Woken::Ended)
+                } else if leaving.poll(cx, seat, drained.as_mut()).is_ready() {
+                    Poll::Ready(Woken::Drained)
+                } else if let Poll::Ready(moved) = wire.poll(cx, &mut session) {
+                    Poll::Ready(Woken::Wire(moved))
+                } else {
+                    timer.poll(cx).map(|()| Woken::Time)
+                }
+            })
+            .await;
+            now = clock.now();
+            match woken {
+                Woken::Wire(Moved::End) => session.receive_end(),
+                Woken::Wire(Moved::Broken) => return Closing::PeerClosed,
+                // The peer reads nothing: there is no use in telling it.
+                Woken::Time if !wire.is_flushed() => return Closing::TimedOut,
+                Woken::Drained => session.drain(),
+                Woken::Ended => return part(guest, wire, &mut session),
+                Woken::Wire(Moved::Received | Moved::Flushed) | Woken::Time => {}
             }
-            Some(Step::Abandon) => {
-                guest.forget_message();
-                continue;
-            }
-            Some(Step::Close(how)) => return how,
-            None => live.note(&session.minutes(), now),
-        }
-        let due = if wire.is_flushed() { session.deadline() } else { now.plus(guest.desk().settings().timeout) };
-        timer.set_to(clock.instant(due));
-        let woken = poll_fn(|cx| {
-            if live.poll_ended(cx).is_ready() {
-                Poll::Ready(Woken::Ended)
-            } else if leaving.poll(cx, seat, drained.as_mut()).is_ready() {
-                Poll::Ready(Woken::Drained)
-            } else if let Poll::Ready(moved) = wire.poll(cx, &mut session) {
-                Poll::Ready(Woken::Wire(moved))
-            } else {
-                timer.poll(cx).map(|()| Woken::Time)
-            }
-        })
-        .await;
-        now = clock.now();
-        match woken {
-            Woken::Wire(Moved::End) => session.receive_end(),
-            Woken::Wire(Moved::Broken) => return Closing::PeerClosed,
-            // The peer reads nothing: there is no use in telling it.
-            Woken::Time if !wire.is_flushed() => return Closing::TimedOut,
-            Woken::Drained => session.drain(),
-            Woken::Ended => return part(guest, wire, &mut session),
-            Woken::Wire(Moved::Received | Moved::Flushed) | Woken::Time => {}
         }
     }
 }

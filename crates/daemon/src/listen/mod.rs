@@ -66,13 +66,10 @@ impl Listeners {
             open.accepting.abort();
             // The socket goes with the task; that the task was aborted is no news.
             let _ = open.accepting.await;
-            if let Some(socket) = open.handed_over {
-                self.closed.push((open.bound, socket));
-            }
         }
     }
 
-    /// Sockets that were handed over and that have been closed: for [`Inherited::take_back`].
+    /// Sockets that were handed over and have been closed: for [`Inherited::take_back`].
     pub fn closed(&mut self) -> Vec<(SocketAddr, StdListener)> {
         std::mem::take(&mut self.closed)
     }
@@ -110,8 +107,10 @@ impl Listeners {
         self.open.iter().map(|open| open.bound).collect()
     }
 
-    /// Closes everything; running sessions go on.
+    /// Closes everything; running sessions go on. Sockets that were handed over can be had by [`Listeners::closed`].
     pub async fn close(&mut self) {
+        let sockets = self.open.iter_mut().filter_map(|open| Some((open.bound, open.handed_over.take()?)));
+        self.closed.extend(sockets);
         self.close_others(&[]).await;
     }
 

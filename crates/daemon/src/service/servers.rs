@@ -197,7 +197,6 @@ impl Servers {
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
                 running.listeners.close_others(&wanted(server)).await;
-                self.inherited.take_back(running.listeners.closed());
             }
         }
         for server in &config.servers {
@@ -397,7 +396,6 @@ impl Servers {
         let running = &mut self.running[at];
         running.receive_by(server, &reception, clock);
         running.listeners.close_others(&usable).await;
-        self.inherited.take_back(running.listeners.closed());
         let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
         faults.extend(unopened.iter().map(ToString::to_string));
         let has_moved_out = running.addresses().is_empty() && !faults.is_empty() && !is_paused;

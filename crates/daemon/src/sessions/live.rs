@@ -3,6 +3,7 @@
 //! The session's own task writes: numbers without a lock, the rest under a lock of its own that nobody holds for long. Those who
 //! look read the same. Whoever wants it ended sets a mark and wakes the task; the task watches for it wherever it waits for its peer.
 
+use super::Registry;
 use super::dialogue::Dialogue;
 use futures_util::task::AtomicWaker;
 use relay::admin::Direction;
@@ -14,7 +15,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 /// What a session does when it does not speak SMTP.
@@ -31,6 +32,8 @@ pub enum Phase {
 
 /// See the module.
 pub struct Live {
+    /// Where it is listed.
+    registry: Arc<Registry>,
     id: u64,
     direction: Direction,
     since: Timestamp,
@@ -69,19 +72,25 @@ impl fmt::Debug for Live {
 }
 
 impl Live {
-    pub(super) fn inbound(id: u64, peer: SocketAddr, local: Option<SocketAddr>, now: Timestamp) -> Live {
+    pub(super) fn inbound(
+        registry: &Arc<Registry>,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        now: Timestamp,
+    ) -> Live {
         let told = Told { peer: Peer::Address(peer), local, ..Told::default() };
-        Live::new(id, Direction::Inbound, Phase::Talk, told, now)
+        Live::new(registry, Direction::Inbound, Phase::Talk, told, now)
     }
 
-    pub(super) fn outbound(id: u64, destination: Box<str>, now: Timestamp) -> Live {
+    pub(super) fn outbound(registry: &Arc<Registry>, destination: Box<str>, now: Timestamp) -> Live {
         let told = Told { destination: Some(destination), ..Told::default() };
-        Live::new(id, Direction::Outbound, Phase::Connecting, told, now)
+        Live::new(registry, Direction::Outbound, Phase::Connecting, told, now)
     }
 
-    fn new(id: u64, direction: Direction, phase: Phase, told: Told, since: Timestamp) -> Live {
+    fn new(registry: &Arc<Registry>, direction: Direction, phase: Phase, told: Told, since: Timestamp) -> Live {
         Live {
-            id,
+            id: registry.next(),
+            registry: Arc::clone(registry),
             direction,
             since,
             phase: AtomicU8::new(phase as u8),
@@ -91,6 +100,11 @@ impl Live {
             task: AtomicWaker::new(),
             told: Mutex::new(told),
         }
+    }
+
+    /// It is listed no more.
+    pub(super) fn leave(&self) {
+        self.registry.remove(self.id);
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -132,6 +146,12 @@ impl Live {
     pub fn count(&self, octets: u64) {
         self.messages.fetch_add(1, Ordering::Relaxed);
         self.octets.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// How many messages that were.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        u64::from(self.messages.load(Ordering::Relaxed))
     }
 
     /// What was said, as [`smtp::minutes`] has it.
@@ -188,7 +208,7 @@ impl Live {
             since: self.since.rfc3339(),
             seconds: now.since(self.since).as_secs(),
             state: self.state(&told.dialogue),
-            messages: u64::from(self.messages.load(Ordering::Relaxed)),
+            messages: self.messages(),
             octets: self.octets.load(Ordering::Relaxed),
             tls: told.tls.map(|(version, cipher)| format!("{version} {cipher}")),
             destination: told.destination.as_deref().map(str::to_owned),

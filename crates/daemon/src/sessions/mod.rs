@@ -36,7 +36,6 @@ pub struct Registry {
 #[derive(Debug)]
 pub struct Entry {
     live: Arc<Live>,
-    registry: Arc<Registry>,
 }
 
 impl Registry {
@@ -49,23 +48,29 @@ impl Registry {
     /// A client has come in.
     #[must_use]
     pub fn inbound(self: &Arc<Self>, peer: SocketAddr, local: Option<SocketAddr>, now: Timestamp) -> Entry {
-        self.enter(Live::inbound(self.next(), peer, local, now))
+        self.enter(Live::inbound(self, peer, local, now))
     }
 
     /// We connect to a host of this destination.
     #[must_use]
     pub fn outbound(self: &Arc<Self>, destination: Box<str>, now: Timestamp) -> Entry {
-        self.enter(Live::outbound(self.next(), destination, now))
+        self.enter(Live::outbound(self, destination, now))
     }
 
     fn next(&self) -> u64 {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn enter(self: &Arc<Self>, live: Live) -> Entry {
+    fn enter(&self, live: Live) -> Entry {
         let live = Arc::new(live);
         self.locked().insert(live.id(), Arc::clone(&live));
-        Entry { live, registry: Arc::clone(self) }
+        Entry { live }
+    }
+
+    fn remove(&self, id: u64) {
+        let gone = self.locked().remove(&id);
+        // Not under the lock.
+        drop(gone);
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Live>>> {
@@ -128,7 +133,7 @@ impl Deref for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.registry.locked().remove(&self.live.id());
+        self.live.leave();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `mailroot server`, `destination`, `queue`, `set`, `get`, `domain`, `config`: what a running service shows and does.
+//! `mailroot server`, `session`, `destination`, `queue`, `set`, `get`, `domain`, `config`: what a running service shows and does.
 //!
 //! Each asks the service on its control socket ([`crate::control::client`]) and prints a table for people, or with `--json` what came
 //! for programs. What concerns many messages is counted first and asked about, unless `--yes` is given. Exit codes: 0 done, 1 not
@@ -6,14 +6,17 @@
 
 mod configuration;
 mod destination;
+mod live;
 mod queue;
 mod server;
+mod session;
 mod table;
 
 pub(super) use configuration::{ConfigCommand, DomainCommand, Get, Set, config, domain, get, set};
 pub(super) use destination::{DestinationCommand, main as destination};
 pub(super) use queue::{QueueCommand, main as queue};
 pub(super) use server::{ServerCommand, main as server};
+pub(super) use session::{SessionCommand, main as session};
 
 use super::{complain, load, say};
 use crate::control::client::{Client, Unanswered};
@@ -144,13 +147,15 @@ impl Desk {
             return Ok(());
         }
         let preview = self.client.command(command, true).await?;
+        self.confirmed(&preview.text)
+    }
+
+    /// Asks a person; `what` would happen.
+    fn confirmed(&self, what: &str) -> Result<(), Failure> {
         if !io::stdin().is_terminal() {
-            return Err(Failure::Text(format!(
-                "{}; nothing was done. Add --yes to do it without a question.",
-                preview.text
-            )));
+            return Err(Failure::Text(format!("{what}; nothing was done. Add --yes to do it without a question.")));
         }
-        complain(&format!("{}. Go on? [y/N] ", preview.text));
+        complain(&format!("{what}. Go on? [y/N] "));
         let _ = io::stderr().flush();
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);

@@ -1,6 +1,6 @@
 //! `mailroot queue`: messages that wait, shown, held, released, tried, returned, deleted.
 
-use super::table::{clean, octets, short, table};
+use super::table::{clean, octets, printable, short, table};
 use super::{Desk, Failure, Place, escape, run};
 use clap::{Args, Subcommand};
 use relay::admin::view::{MessageSummary, MessageView, Page};
@@ -246,11 +246,6 @@ fn told(view: &MessageView) -> String {
         text.push_str(&format!("\n    {}\n", printable(&attempt.said)));
     }
     text
-}
-
-/// Whole, unlike a cell, but harmless.
-fn printable(text: &str) -> String {
-    text.split_inclusive(' ').map(clean).collect()
 }
 
 #[cfg(test)]

@@ -36,6 +36,11 @@ pub(super) fn clean(text: &str) -> String {
     out
 }
 
+/// Whole, unlike a cell, but harmless.
+pub(super) fn printable(text: &str) -> String {
+    text.split_inclusive(' ').map(clean).collect()
+}
+
 /// Neither a control character nor one that changes the direction of what follows.
 fn is_harmless(c: char) -> bool {
     !c.is_control()
