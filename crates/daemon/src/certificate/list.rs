@@ -30,7 +30,9 @@ pub fn list(config: &Config) -> Vec<Listed> {
     config.servers.iter().flat_map(|server| of_server(server, &config.state)).collect()
 }
 
-fn of_server(server: &VirtualServer, state: &Path) -> Vec<Listed> {
+/// Those of one virtual server.
+#[must_use]
+pub fn of_server(server: &VirtualServer, state: &Path) -> Vec<Listed> {
     let speaking = server.general.listen.iter().filter_map(|listener| {
         let how = match listener.tls {
             ListenerTls::Plain => return None,

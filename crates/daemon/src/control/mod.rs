@@ -7,23 +7,28 @@
 //! Rooms: `config` (changes to the file, its versions), `audit`, `queue`, `sessions`, `states`,
 //! [`api`] and [`socket`] (HTTP on a Unix socket), [`client`] (the other end, for the command line).
 
+mod alarms;
 pub mod api;
 mod audit;
 pub mod client;
 mod config;
+mod content;
+mod counters;
 mod fault;
+mod folders;
 mod queue;
-mod settings;
 mod sessions;
+mod settings;
 pub mod socket;
 mod states;
+mod work;
 
 pub use audit::{AUDIT_LINES_MAX, Audit};
 pub use config::{HISTORY_MAX, Versions};
 pub use fault::{Fault, FileProblem, ProblemDetails};
 
 use crate::clock::Clock;
-use crate::service::{ConfigFile, Servers};
+use crate::service::{ConfigFile, Servers, Site};
 use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView};
 use relay::admin::{AuditFilter, Command, Operator, Sight, may, may_see};
 use smtp::time::Timestamp;
@@ -68,6 +73,7 @@ struct House {
     clock: Clock,
     audit: Audit,
     versions: Versions,
+    work: work::Work,
 }
 
 impl Control {
@@ -81,6 +87,7 @@ impl Control {
             clock: clock.clone(),
             audit: Audit::at(state),
             versions: Versions::at(state),
+            work: work::Work::default(),
         };
         (Control { orders, house: Arc::new(house) }, waiting)
     }
@@ -200,10 +207,19 @@ impl Control {
         if let Some(done) = sessions::carry_out(self, command, dry_run).await {
             return done;
         }
+        if let Some(done) = folders::carry_out(self, command, dry_run).await {
+            return done;
+        }
         let (answer, answered) = oneshot::channel();
         let order = Order::Change { command: command.clone(), by: by.name.clone(), dry_run, answer };
         self.orders.send(order).await.map_err(|_| ending())?;
         answered.await.map_err(|_| ending())?
+    }
+
+    /// One virtual server, as far as work for operators needs it.
+    async fn site(&self, name: &str) -> Result<Site, Fault> {
+        let wanted = name.to_owned();
+        self.look(move |servers| servers.site(&wanted)).await?.ok_or_else(|| no_server(name))
     }
 
     /// Looks at the virtual servers from within the service's loop.

@@ -22,6 +22,11 @@ impl Control {
     /// He may not see it, or there is no such virtual server.
     pub async fn destinations(&self, by: &Operator, server: &str) -> Result<Vec<DestinationView>, Fault> {
         may_see(by, Sight::Operation, Some(server))?;
+        self.waiting_at(server).await
+    }
+
+    /// Where mail waits.
+    pub(super) async fn waiting_at(&self, server: &str) -> Result<Vec<DestinationView>, Fault> {
         let ask = Ask::Destinations { name: None, order: DestinationsBy::Waiting, skip: 0, limit: PAGE_ITEMS_MAX };
         match self.ask(server, ask).await? {
             Answer::Destinations { page, .. } => {
@@ -64,8 +69,13 @@ impl Control {
     /// He may not see it, or there is no such virtual server or message.
     pub async fn message(&self, by: &Operator, server: &str, name: &str) -> Result<MessageView, Fault> {
         may_see(by, Sight::Operation, Some(server))?;
+        Ok(message(&*self.detail(server, name).await?, self.house.clock.now()))
+    }
+
+    /// All that the queue knows of a message.
+    pub(super) async fn detail(&self, server: &str, name: &str) -> Result<Box<MessageDetail>, Fault> {
         match self.ask(server, Ask::Message(id(name)?)).await? {
-            Answer::Message(Some(detail)) => Ok(message(&detail, self.house.clock.now())),
+            Answer::Message(Some(detail)) => Ok(detail),
             Answer::Message(None) => Err(Fault::NotFound(format!("message {name} in the queue"))),
             other => Err(no_answer(&other)),
         }

@@ -81,6 +81,16 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), handle })
     }
 
+    /// Opens the folder if there is one; makes none.
+    pub fn existing(path: &Path) -> io::Result<Option<Folder>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match nix::fcntl::openat(AT_FDCWD, path, flags, Mode::empty()) {
+            Ok(handle) => Ok(Some(Folder { path: path.to_owned(), handle })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Where it was when it was opened: for people, and for watching it.
     pub fn path(&self) -> &Path {
         &self.path

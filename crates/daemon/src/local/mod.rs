@@ -16,7 +16,7 @@ mod badmail_folder;
 mod drop_folder;
 pub(crate) mod folder;
 mod room;
-mod staging;
+pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
 

@@ -171,6 +171,17 @@ impl Tokens {
         answers.contains(&true)
     }
 
+    /// Those who get no token, of which the operator was told: why, and whether a good one is left.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<(Owner, TokenFault, bool)> {
+        let now = self.shared.clock.now();
+        let slots = self.shared.slots();
+        slots
+            .iter()
+            .filter_map(|slot| slot.trouble(now).map(|(fault, left)| (slot.owner.clone(), fault, left)))
+            .collect()
+    }
+
     fn slot(&self, owner: &Owner, client: &OAuthClient) -> Arc<Slot> {
         let mut slots = lock(&self.shared.slots);
         if let Some(slot) = slots.iter().find(|slot| slot.owner == *owner && slot.client == *client) {

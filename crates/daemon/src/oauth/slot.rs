@@ -140,6 +140,13 @@ impl Slot {
         }
     }
 
+    /// Why the last flight brought nothing, if the operator was told; and whether a good token is left all the same.
+    pub(super) fn trouble(&self, now: Timestamp) -> Option<(TokenFault, bool)> {
+        let state = self.state();
+        let fault = state.fault.clone().filter(|_| state.alarmed.is_some())?;
+        Some((fault, state.held.as_ref().is_some_and(|held| held.is_good(now))))
+    }
+
     /// Until when the token is good, if there is a good one.
     pub(super) fn good_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.state().held.as_ref().filter(|held| held.is_good(now)).map(|held| held.span.to)

@@ -26,6 +26,7 @@ mod tests;
 
 pub use configuration::{ConfigFile, Loaded, Unusable};
 pub use limits::open_files;
+pub use observe::Site;
 pub use servers::{Running, Servers};
 pub use states::{Changed, Unchanged};
 
@@ -104,8 +105,10 @@ async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<
     let supervisor = Supervisor::from_environment(&log);
     supervisor.ready(&servers.summary());
     let (control, mut orders) = Control::new(&service.file, servers.state(), servers.clock());
+    let points = control.take_points();
     let socket = Socket::open(&control, servers.state(), &log);
     serve(&mut servers, &mut signals, &supervisor, &service.file, &mut orders).await;
+    points.abort();
     drop(socket);
     supervisor.stopping();
     tokio::select! {

@@ -4,15 +4,59 @@ use super::servers::{Running, needs_restart, successor};
 use super::{Loaded, Servers};
 use crate::control::Versions;
 use crate::counters::Counts;
+use crate::log::Log;
+use crate::oauth::Tokens;
 use crate::runtime::Answers;
 use crate::sessions::Registry;
+use crate::store::Store;
 use relay::admin::view::{ServerState, ServerView};
 use relay::config::{Config, VirtualServer};
 use relay::queue::ask::Ask;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A virtual server, as far as work for operators needs it.
+#[derive(Clone)]
+pub struct Site {
+    /// As it is configured.
+    pub server: Arc<VirtualServer>,
+    /// As operators see it.
+    pub view: ServerView,
+    /// Its queue's store; none: it does not run.
+    pub store: Option<Store>,
+    /// Its log.
+    pub log: Log,
+    /// What it has counted.
+    pub counts: Arc<Counts>,
+}
+
 impl Servers {
+    /// One virtual server.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Option<Site> {
+        let server = self.configured.iter().find(|server| &*server.name == name)?;
+        let running = self.running.iter().find(|running| running.server.name == server.name);
+        Some(Site {
+            server: Arc::clone(server),
+            view: self.view(server),
+            store: running.map(|running| running.runtime.store().clone()),
+            log: running.map_or(&self.log, |running| &running.log).clone(),
+            counts: self.counts_of(name),
+        })
+    }
+
+    /// All virtual servers, in the configuration's order.
+    #[must_use]
+    pub fn sites(&self) -> Vec<Site> {
+        self.configured.iter().filter_map(|server| self.site(&server.name)).collect()
+    }
+
+    /// Where tokens are.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// Makes what runs what was loaded; what could not be done, each in a sentence.
     pub async fn take_over(&mut self, loaded: &Loaded) -> Vec<String> {
         let faults = self.carry_out(&loaded.config).await;

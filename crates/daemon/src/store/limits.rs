@@ -3,6 +3,7 @@
 //! Nothing is looked up when a message comes: free space and the journal's size are known from the last look, which the
 //! journal's thread takes every quarter of a second while it works, and every second while it does not.
 
+use relay::admin::alarms::DiskFacts;
 use relay::config::QueueBounds;
 use relay::disk::Space;
 use smtp::reply::Reply;
@@ -89,6 +90,19 @@ impl Limits {
             return Err(poisoned());
         }
         if self.is_disk_low(self.free_space_min.load(Ordering::Relaxed) / 2) { Err(full()) } else { Ok(()) }
+    }
+
+    /// For alarms.
+    pub fn facts(&self) -> DiskFacts {
+        let free = self.free.load(Ordering::Relaxed);
+        DiskFacts {
+            poisoned: self.is_poisoned(),
+            free: (free != u64::MAX).then_some(free),
+            reserved: self.free_space_min.load(Ordering::Relaxed),
+            no_files: self.no_files.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting_max: self.messages_max.load(Ordering::Relaxed),
+        }
     }
 
     fn is_disk_full(&self) -> bool {

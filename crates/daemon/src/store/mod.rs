@@ -30,6 +30,7 @@ use journal_thread::{Commit, JournalThread, Work};
 use limits::Limits;
 use lock::{Lock, NotLocked};
 use memory::Held;
+use relay::admin::alarms::DiskFacts;
 use relay::config::{QueueBounds, VirtualServer};
 use relay::envelope::{Envelope, QueueId};
 use relay::parcel::Place;
@@ -321,6 +322,12 @@ impl Store {
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.shared.held.octets()
+    }
+
+    /// How the disk stands, and how full the queue is, by the last look.
+    #[must_use]
+    pub fn disk(&self) -> DiskFacts {
+        self.shared.limits.facts()
     }
 
     /// Messages that wait, in journal and folder.

@@ -71,6 +71,7 @@ pub fn token(owner: &str, why: &str, advice: &str, is_left: bool) -> Alarm {
     } else {
         advice.to_owned()
     };
+    let owner = owner.strip_prefix("the ").unwrap_or(owner);
     alarm(None, "token", !is_left, format!("The {owner} gets no token: {why} So {end}."), advice)
 }
 

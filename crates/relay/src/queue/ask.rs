@@ -10,6 +10,7 @@
 
 use super::DestinationOrder;
 use crate::envelope::{Envelope, QueueId};
+use crate::parcel::Place;
 use crate::scheduler::Standing;
 use smtp::time::Timestamp;
 use std::sync::Arc;
@@ -174,7 +175,7 @@ pub struct MessageSummary {
 pub const DESTINATIONS_NAMED: usize = 3;
 
 /// All about one message.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct MessageDetail {
     /// As in a listing.
     pub summary: MessageSummary,
@@ -184,6 +185,8 @@ pub struct MessageDetail {
     pub waits: Vec<(u32, Box<str>, Option<Timestamp>)>,
     /// Has the Queue folder its files? (Else it is in the journal.)
     pub in_folder: bool,
+    /// Where its content is to be had.
+    pub place: Place,
 }
 
 /// A destination in a listing.

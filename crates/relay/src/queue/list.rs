@@ -201,7 +201,8 @@ impl Queue {
             waits.extend(lot.recipients.iter().map(|index| (*index, name.clone(), due)));
         }
         waits.sort_by_key(|(index, ..)| *index);
-        Some(MessageDetail { summary, envelope, waits, in_folder: message.lane == Lane::Folder })
+        let place = message.place.clone();
+        Some(MessageDetail { summary, envelope, waits, in_folder: message.lane == Lane::Folder, place })
     }
 
     /// Where a destination stands in the order of a listing; the least comes first.

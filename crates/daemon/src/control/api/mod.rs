@@ -4,8 +4,8 @@
 //! (RFC 9457). Who asks comes with the connection; without an operator nothing is answered.
 
 mod queue;
-mod settings;
 mod sessions;
+mod settings;
 
 use super::socket::Caller;
 use super::{Control, Fault, ProblemDetails};
