@@ -136,6 +136,7 @@ pub fn filter(form: &Fields) -> Result<Filter, FormFault> {
     Ok(Filter {
         sender: text("sender"),
         recipient: text("recipient"),
+        address: text("address"),
         destination: text("destination"),
         older_than_s: age("older_than_s")?,
         younger_than_s: age("younger_than_s")?,
@@ -153,6 +154,7 @@ pub fn filter_fields(filter: &Filter) -> Vec<(&'static str, String)> {
     let all = [
         ("sender", text(&filter.sender)),
         ("recipient", text(&filter.recipient)),
+        ("address", text(&filter.address)),
         ("destination", text(&filter.destination)),
         ("older_than_s", age(filter.older_than_s)),
         ("younger_than_s", age(filter.younger_than_s)),

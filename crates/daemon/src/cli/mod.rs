@@ -93,6 +93,16 @@ enum Command {
     /// Messages that wait: list, show, retry, hold, release, return, delete
     #[command(subcommand)]
     Queue(operate::QueueCommand),
+    /// Messages in Badmail: list, show, requeue, delete
+    #[command(subcommand)]
+    Badmail(operate::BadmailCommand),
+    /// Messages in Drop and Pickup: list, show, delete
+    #[command(subcommand)]
+    Folder(operate::FolderCommand),
+    /// How much has happened: messages, connections, refusals …
+    Counters(operate::Counters),
+    /// What somebody should see to; exit code 3 if there is something
+    Alarms(operate::Alarms),
     /// Change a setting of the running service
     Set(operate::Set),
     /// Show what a setting says
@@ -153,6 +163,10 @@ pub fn main() -> ExitCode {
         Command::Session(command) => operate::session(&command),
         Command::Destination(command) => operate::destination(&command),
         Command::Queue(command) => operate::queue(&command),
+        Command::Badmail(command) => operate::badmail(&command),
+        Command::Folder(command) => operate::folder(&command),
+        Command::Counters(wanted) => operate::counters(&wanted),
+        Command::Alarms(wanted) => operate::alarms(&wanted),
         Command::Set(set) => operate::set(&set),
         Command::Get(get) => operate::get(&get),
         Command::Domain(command) => operate::domain(&command),

@@ -46,7 +46,7 @@ pub enum Order {
     /// To change something.
     Change {
         /// What.
-        command: Command,
+        command: Box<Command>,
         /// Who wants it, for the version's note.
         by: String,
         /// Only say what would happen.
@@ -211,7 +211,7 @@ impl Control {
             return done;
         }
         let (answer, answered) = oneshot::channel();
-        let order = Order::Change { command: command.clone(), by: by.name.clone(), dry_run, answer };
+        let order = Order::Change { command: Box::new(command.clone()), by: by.name.clone(), dry_run, answer };
         self.orders.send(order).await.map_err(|_| ending())?;
         answered.await.map_err(|_| ending())?
     }

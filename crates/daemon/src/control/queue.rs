@@ -195,7 +195,7 @@ fn sieve(filter: &Filter) -> ask::Filter {
     ask::Filter {
         sender: text(&filter.sender),
         recipient: text(&filter.recipient),
-        address: None,
+        address: text(&filter.address),
         destination: text(&filter.destination),
         older_than: filter.older_than_s.map(Duration::from_secs),
         younger_than: filter.younger_than_s.map(Duration::from_secs),

@@ -363,6 +363,8 @@ pub struct Filter {
     pub sender: Option<String>,
     /// Part of a recipient's address.
     pub recipient: Option<String>,
+    /// Part of the address of the sender or of a recipient.
+    pub address: Option<String>,
     /// A destination, as the list of destinations names it.
     pub destination: Option<String>,
     /// At least so old, seconds.

@@ -5,7 +5,9 @@
 //! done (and why), 2 the command line is wrong.
 
 mod configuration;
+mod counters;
 mod destination;
+mod folder;
 mod live;
 mod queue;
 mod server;
@@ -13,7 +15,9 @@ mod session;
 mod table;
 
 pub(super) use configuration::{ConfigCommand, DomainCommand, Get, Set, config, domain, get, set};
+pub(super) use counters::{Alarms, Counters, alarms, counters};
 pub(super) use destination::{DestinationCommand, main as destination};
+pub(super) use folder::{BadmailCommand, FolderCommand, badmail, folder};
 pub(super) use queue::{QueueCommand, main as queue};
 pub(super) use server::{ServerCommand, main as server};
 pub(super) use session::{SessionCommand, main as session};

@@ -1,9 +1,9 @@
 //! `mailroot queue`: messages that wait, shown, held, released, tried, returned, deleted.
 
-use super::table::{clean, octets, printable, short, table};
+use super::table::{clean, content, octets, printable, short, table};
 use super::{Desk, Failure, Place, escape, run};
 use clap::{Args, Subcommand};
-use relay::admin::view::{MessageSummary, MessageView, Page};
+use relay::admin::view::{ContentView, MessageSummary, MessageView, Page};
 use relay::admin::{Command, Filter, QueueVerb, Which};
 use std::process::ExitCode;
 
@@ -19,10 +19,28 @@ pub(in crate::cli) enum QueueCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Search messages: a word of the sender's or a recipient's address, and all that `list` knows
+    Search {
+        /// Part of an address, of the sender or a recipient
+        word: String,
+        #[command(flatten)]
+        sieve: Sieve,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        limit: u64,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show all about one message: recipients, every attempt with the other side's words
     Show {
         /// Its id
         id: String,
+        /// Its header instead
+        #[arg(long, conflicts_with = "content")]
+        headers: bool,
+        /// Its header and the beginning of its text instead
+        #[arg(long)]
+        content: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -83,6 +101,7 @@ impl Sieve {
         Filter {
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
+            address: None,
             destination: self.destination.clone(),
             older_than_s: self.older_than,
             younger_than_s: self.younger_than,
@@ -109,7 +128,11 @@ fn age(text: &str) -> Result<u64, String> {
 pub(in crate::cli) fn main(command: &QueueCommand) -> ExitCode {
     match command {
         QueueCommand::List { sieve, limit, place } => list(place, &sieve.filter(), *limit),
-        QueueCommand::Show { id, place } => show(place, id),
+        QueueCommand::Search { word, sieve, limit, place } => {
+            list(place, &Filter { address: Some(word.clone()), ..sieve.filter() }, *limit)
+        }
+        QueueCommand::Show { id, headers, content, place } if *headers || *content => look(place, id, *headers),
+        QueueCommand::Show { id, place, .. } => show(place, id),
         QueueCommand::Retry(chosen) => order(chosen, QueueVerb::Retry),
         QueueCommand::Hold(chosen) => order(chosen, QueueVerb::Hold),
         QueueCommand::Release(chosen) => order(chosen, QueueVerb::Release),
@@ -173,6 +196,7 @@ fn address(desk: &Desk, filter: &Filter, after: Option<&str>, limit: u64) -> Str
     let texts = [
         ("sender", &filter.sender),
         ("recipient", &filter.recipient),
+        ("address", &filter.address),
         ("destination", &filter.destination),
         ("reason", &filter.reason),
     ];
@@ -213,6 +237,14 @@ fn show(place: &Place, id: &str) -> ExitCode {
     run(place, |desk| async move {
         let view: MessageView = desk.client.get(&desk.address(&format!("/queue/{}", escape(id)))).await?;
         desk.print(&view, told);
+        Ok(())
+    })
+}
+
+fn look(place: &Place, id: &str, headers: bool) -> ExitCode {
+    run(place, |desk| async move {
+        let view: ContentView = desk.client.get(&desk.address(&format!("/queue/{}/content", escape(id)))).await?;
+        desk.print(&view, |view| content(view, headers));
         Ok(())
     })
 }

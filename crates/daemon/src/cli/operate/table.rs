@@ -1,5 +1,7 @@
 //! Tables for people: columns as wide as their widest cell, and nothing in them that could steer a terminal.
 
+use relay::admin::view::ContentView;
+
 /// Characters of one cell; what is longer ends with `…`.
 const CELL_MAX: usize = 60;
 
@@ -39,6 +41,35 @@ pub(super) fn clean(text: &str) -> String {
 /// Whole, unlike a cell, but harmless.
 pub(super) fn printable(text: &str) -> String {
     text.split_inclusive(' ').map(clean).collect()
+}
+
+/// Text of a stranger on as many lines as it has, without what could steer the terminal.
+pub(super) fn lines(text: &str) -> String {
+    text.chars().map(|c| if is_harmless(c) || matches!(c, '\n' | '\t') { c } else { '?' }).collect()
+}
+
+/// What a message says.
+pub(super) fn content(view: &ContentView, headers_only: bool) -> String {
+    let mut out = String::new();
+    for line in &view.headers {
+        let name = lines(&line.name).replace('\n', "?");
+        out.push_str(&format!("{name}: {}\n", lines(&line.value).replace('\n', "?")));
+    }
+    if headers_only {
+        return out;
+    }
+    out.push('\n');
+    out.push_str(&lines(&view.text));
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    for name in &view.attachments {
+        out.push_str(&format!("[attachment: {}]\n", clean(name)));
+    }
+    if view.cut {
+        out.push_str(&format!("[not all of its {} octets are shown]\n", view.size));
+    }
+    out
 }
 
 /// Neither a control character nor one that changes the direction of what follows.

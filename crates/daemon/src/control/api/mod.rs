@@ -3,13 +3,15 @@
 //! Each route asks [`Control`] and prints the view; each change is a [`Command`] to one route. Faults are problem documents
 //! (RFC 9457). Who asks comes with the connection; without an operator nothing is answered.
 
+mod content;
+mod counters;
 mod queue;
 mod sessions;
 mod settings;
 
 use super::socket::Caller;
 use super::{Control, Fault, ProblemDetails};
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -43,6 +45,16 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
         queue::destinations,
         queue::messages,
         queue::message,
+        content::message,
+        content::raw_message,
+        content::files,
+        content::file,
+        content::raw_file,
+        counters::counters,
+        counters::series,
+        counters::all_series,
+        counters::alarms,
+        counters::metrics,
         settings::of_server,
         settings::at_the_top,
         settings::domains,
@@ -68,6 +80,15 @@ pub fn router(control: Control) -> Router {
         .route("/servers/{server}/destinations", get(queue::destinations))
         .route("/servers/{server}/queue", get(queue::messages))
         .route("/servers/{server}/queue/{id}", get(queue::message))
+        .route("/servers/{server}/queue/{id}/content", get(content::message))
+        .route("/servers/{server}/queue/{id}/raw", get(content::raw_message))
+        .route("/servers/{server}/folders/{folder}", get(content::files))
+        .route("/servers/{server}/folders/{folder}/{name}", get(content::file))
+        .route("/servers/{server}/folders/{folder}/{name}/raw", get(content::raw_file))
+        .route("/servers/{server}/counters", get(counters::counters))
+        .route("/servers/{server}/series", get(counters::series))
+        .route("/series", get(counters::all_series))
+        .route("/alarms", get(counters::alarms))
         .route("/servers/{server}/settings", get(settings::of_server))
         .route("/servers/{server}/domains", get(settings::domains))
         .route("/settings", get(settings::at_the_top))
@@ -85,8 +106,9 @@ pub fn router(control: Control) -> Router {
         .route("/openapi.json", get(|| async { Json(Description::openapi()) }))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(REQUEST_MAX))
-        .with_state(control);
-    Router::new().nest("/api/v1", v1).fallback(nothing)
+        .with_state(control.clone());
+    let metrics = get(counters::metrics).with_state(control);
+    Router::new().nest("/api/v1", v1).route("/metrics", metrics).fallback(nothing)
 }
 
 async fn nothing() -> Failed {
@@ -211,6 +233,12 @@ impl From<Fault> for Failed {
 
 impl From<QueryRejection> for Failed {
     fn from(rejection: QueryRejection) -> Failed {
+        Failed(Fault::invalid(rejection.body_text()))
+    }
+}
+
+impl From<PathRejection> for Failed {
+    fn from(rejection: PathRejection) -> Failed {
         Failed(Fault::invalid(rejection.body_text()))
     }
 }

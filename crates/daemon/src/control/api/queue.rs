@@ -27,6 +27,7 @@ pub(super) async fn destinations(
 pub(super) struct Wanted {
     sender: Option<String>,
     recipient: Option<String>,
+    address: Option<String>,
     destination: Option<String>,
     older_than_s: Option<u64>,
     younger_than_s: Option<u64>,
@@ -40,6 +41,7 @@ pub(super) struct Wanted {
 #[utoipa::path(get, path = "/api/v1/servers/{server}/queue",
     params(
         ("server" = String, Path), ("sender" = Option<String>, Query), ("recipient" = Option<String>, Query),
+        ("address" = Option<String>, Query),
         ("destination" = Option<String>, Query), ("older_than_s" = Option<u64>, Query),
         ("younger_than_s" = Option<u64>, Query), ("reason" = Option<String>, Query), ("held" = Option<bool>, Query),
         ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)
@@ -51,8 +53,9 @@ pub(super) async fn messages(
     Path(server): Path<String>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Page<MessageSummary>>, Failed> {
-    let Wanted { sender, recipient, destination, older_than_s, younger_than_s, reason, held, after, limit } = wanted?.0;
-    let filter = Filter { sender, recipient, destination, older_than_s, younger_than_s, reason, held };
+    let Wanted { sender, recipient, address, destination, older_than_s, younger_than_s, reason, held, after, limit } =
+        wanted?.0;
+    let filter = Filter { sender, recipient, address, destination, older_than_s, younger_than_s, reason, held };
     let limit = limit.unwrap_or(PAGE).min(ANSWER_ITEMS_MAX);
     Ok(Json(control.messages(&by, &server, &filter, after.as_deref(), limit).await?))
 }
