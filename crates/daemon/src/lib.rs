@@ -50,3 +50,4 @@ mod standing;
 pub mod store;
 pub mod tls;
 pub mod watch;
+pub mod web;

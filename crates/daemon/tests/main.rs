@@ -8,6 +8,7 @@ mod access;
 mod account;
 mod as_root;
 mod certificate;
+mod console;
 mod crash;
 mod delivery;
 mod explain;

@@ -69,6 +69,15 @@ pub enum Record {
         /// What is wrong, and what to do, in a sentence for people.
         text: Box<str>,
     },
+    /// An operator has logged on to the console, or was not let in.
+    Operator {
+        /// His name, as he gave it.
+        name: Box<str>,
+        /// His address.
+        from: Box<str>,
+        /// What he did, or why he was not let in.
+        what: Box<str>,
+    },
     /// A client has connected.
     Connected {
         /// From where.
@@ -370,6 +379,7 @@ impl Record {
             | Record::Held { .. }
             | Record::Released { .. }
             | Record::Deleted { .. }
+            | Record::Operator { .. }
             | Record::DestinationPaused { .. } => Level::Info,
             Record::Logon(logon) => logon.level(),
             Record::Connected { .. }
@@ -389,7 +399,8 @@ impl Record {
             | Record::Stopped
             | Record::Paused
             | Record::Continued { .. }
-            | Record::Alarm { .. } => self.print_life(out),
+            | Record::Alarm { .. }
+            | Record::Operator { .. } => self.print_life(out),
             Record::Logon(logon) => logon.print(out),
             Record::Connected { .. }
             | Record::Disconnected { .. }
@@ -436,6 +447,9 @@ impl Record {
                 listen.iter().fold(line, |line, address| line.field("listen", address));
             }
             Record::Alarm { text } => drop(Line::new(out, "alarm").field("text", text)),
+            Record::Operator { name, from, what } => {
+                Line::new(out, "operator").field("name", name).field("from", from).field("what", what);
+            }
             _ => {}
         }
     }
@@ -732,6 +746,7 @@ mod tests {
             Record::Paused,
             Record::Continued { listen: vec![peer] },
             Record::Alarm { text: text.into() },
+            Record::Operator { name: text.into(), from: text.into(), what: text.into() },
             Record::Connected { peer, local: peer },
             Record::Disconnected { peer, messages: 3, how: text.into() },
             Record::Accepted {

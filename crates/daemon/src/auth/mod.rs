@@ -29,7 +29,7 @@ pub use kerberos::prepare_kerberos;
 #[cfg(feature = "kerberos")]
 pub(crate) use kerberos::{CLIENT_KEYTAB_VARIABLE, named as named_keytab, words as kerberos_words};
 pub use oauth::{CLOCK_SKEW_MAX, Issuer, IssuerFault, KEYS_KEPT_MAX, TokenFault};
-pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, hash};
+pub use passwords::{COST, NotChecked, PASSWORDS_WAITING_MAX, Passwords, Turn, hash, nobodys_hash};
 
 use crate::clock::Clock;
 use crate::log::Log;

@@ -78,6 +78,18 @@ impl Passwords {
         self.shared.runs.load(Ordering::Relaxed)
     }
 
+    /// Waits for a turn to compute a new hash ([`hash`]), which counts like a check.
+    ///
+    /// # Errors
+    /// Too many wait.
+    pub async fn turn(&self) -> Result<Turn, NotChecked> {
+        let place = Place::take(&self.shared)?;
+        let core = Arc::clone(&self.shared.cores).acquire_owned().await.map_err(|_| NotChecked::Failed)?;
+        drop(place);
+        self.shared.runs.fetch_add(1, Ordering::Relaxed);
+        Ok(Turn(core))
+    }
+
     /// Is this the password? `before` is asked when it is this one's turn; without its leave nothing is computed. Until the
     /// answer's turn is dropped the next one has to wait: so a wrong password can be counted before another is looked at.
     ///
@@ -164,6 +176,12 @@ pub(super) fn nobodys(accounts: &Accounts) -> Option<PasswordHash> {
     rand::fill(&mut salt).ok()?;
     rand::fill(&mut hash).ok()?;
     PasswordHash::compose(cost, &salt, &hash)
+}
+
+/// The same where there are no accounts to compare with: as dear as a new one.
+#[must_use]
+pub fn nobodys_hash() -> Option<PasswordHash> {
+    nobodys(&Accounts::new(None))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::dns::Resolver;
 use crate::explain::named as virtual_server;
 use crate::log::Log;
-use crate::service::{self, ConfigFile, Loaded, Servers, Service};
+use crate::service::{self, ConfigFile, Loaded, Ready, Service};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use relay::record::Level;
@@ -214,7 +214,7 @@ fn check(file: &ConfigFile) -> ExitCode {
 }
 
 /// Starts the log and runs the service until it is told to stop.
-fn serve(file: ConfigFile, loaded: Loaded, running: &Running, ready: impl FnOnce(&Servers)) -> ExitCode {
+fn serve(file: ConfigFile, loaded: Loaded, running: &Running, ready: impl FnOnce(&Ready<'_>)) -> ExitCode {
     let clock = Clock::start();
     let level = match running.log {
         LogLevel::Quiet => Level::Quiet,

@@ -4,7 +4,8 @@
 //! a first message. What it prints is read off the configuration, so it stays true when somebody edits the file.
 
 use super::{Running, complain, load, say, serve};
-use crate::service::{ConfigFile, Servers};
+use crate::service::{ConfigFile, Ready};
+use relay::config::console::PORT as CONSOLE_PORT;
 use relay::config::{Config, VirtualServer};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -27,7 +28,7 @@ pub(super) fn run(folder: &Path, port: Option<u16>, running: &Running) -> ExitCo
         ));
         return ExitCode::FAILURE;
     }
-    if let Err(error) = write_sample(file.path(), port.unwrap_or_else(free_port)) {
+    if let Err(error) = write_sample(file.path(), port.unwrap_or_else(|| free_port(PORT))) {
         complain(&format!(
             "{} cannot be written: {error}.\nName a folder that you may write to: mailroot try --folder DIR\n",
             file.path().display()
@@ -39,13 +40,13 @@ pub(super) fn run(folder: &Path, port: Option<u16>, running: &Running) -> ExitCo
         Err(code) => return code,
     };
     let path = file.path().to_owned();
-    serve(file, loaded, running, |servers| say(&welcome(servers, &path)))
+    serve(file, loaded, running, |ready| say(&welcome(ready, &path)))
 }
 
 /// The usual port, or one near it if that is taken. (The file that is written names it, so that it stays the same.)
-fn free_port() -> u16 {
+fn free_port(usual: u16) -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (PORT..PORT + PORTS).find(is_free).unwrap_or(PORT)
+    (usual..usual + PORTS).find(is_free).unwrap_or(usual)
 }
 
 /// Writes the sample configuration where there is none; a file that is there stays as it is.
@@ -60,7 +61,8 @@ fn write_sample(path: &Path, port: u16) -> io::Result<()> {
     let mut file = File::create(&new)?;
     // Nobody but this machine can reach it.
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    file.write_all(Config::sample(home, &[listen]).as_bytes())?;
+    let console = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(CONSOLE_PORT)));
+    file.write_all(Config::sample(home, &[listen], console).as_bytes())?;
     file.sync_all()?;
     match fs::hard_link(&new, path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(&new, path),
@@ -69,7 +71,8 @@ fn write_sample(path: &Path, port: u16) -> io::Result<()> {
 }
 
 /// What runs, where, and what to do with it.
-fn welcome(servers: &Servers, configuration: &Path) -> String {
+fn welcome(ready: &Ready<'_>, configuration: &Path) -> String {
+    let servers = ready.servers;
     let mut text = format!("\nMailroot {} is running. To stop it: Ctrl+C\n\n", env!("CARGO_PKG_VERSION"));
     for running in servers.iter() {
         text.push_str(&format!("{}\n", running.server().name));
@@ -81,6 +84,13 @@ fn welcome(servers: &Servers, configuration: &Path) -> String {
         configuration.display(),
         std::process::id()
     ));
+    if let Some(console) = &ready.console {
+        text.push_str(&format!("Console: {console}\n"));
+        if let Some(link) = ready.link {
+            text.push_str(&format!("  set the first password (good for one time, 24 hours): {link}\n"));
+        }
+        text.push('\n');
+    }
     let first = servers.iter().find_map(|running| Some((running.server(), *running.addresses().first()?)));
     if let Some((server, address)) = first {
         text.push_str(&first_message(server, address));
@@ -137,7 +147,11 @@ mod tests {
 
     #[test]
     fn the_first_message_goes_where_the_configuration_says() {
-        let text = Config::sample(Path::new("/srv/mail"), &["127.0.0.1:2525".parse().unwrap()]);
+        let text = Config::sample(
+            Path::new("/srv/mail"),
+            &["127.0.0.1:2525".parse().unwrap()],
+            "127.0.0.1:8025".parse().unwrap(),
+        );
         let config = Config::parse(&text, "/srv/mail/mailroot.toml", "host.example.com").unwrap();
         let server: &Arc<VirtualServer> = &config.servers[0];
         let text = first_message(server, "127.0.0.1:2626".parse().unwrap());

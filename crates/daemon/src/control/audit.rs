@@ -94,17 +94,30 @@ pub(super) fn record(
     command: &Command,
     outcome: &Result<Outcome, Fault>,
 ) -> AuditRecord {
+    let what = serde_json::to_string(command).unwrap_or_default();
+    AuditRecord { server: command.server().map(str::to_owned), ..event(now, &by.name, from, &what, outcome) }
+}
+
+/// What is written down about something that is no command.
+pub(super) fn event(
+    now: Timestamp,
+    who: &str,
+    from: &str,
+    what: &str,
+    outcome: &Result<Outcome, Fault>,
+) -> AuditRecord {
     let (word, before, after) = match outcome {
         Ok(outcome) => ("done", removed(&outcome.diff), Some(added(&outcome.diff).unwrap_or(outcome.text.clone()))),
         Err(Fault::Denied(denied)) => ("refused", None, Some(denied.to_string())),
+        Err(Fault::Refused(why)) => ("refused", None, Some(why.clone())),
         Err(fault) => ("failed", None, Some(fault.to_string())),
     };
     AuditRecord {
         at: now.rfc3339(),
-        who: by.name.clone(),
+        who: who.into(),
         from: from.into(),
-        server: command.server().map(str::to_owned),
-        what: serde_json::to_string(command).unwrap_or_default(),
+        server: None,
+        what: what.into(),
         before,
         after,
         outcome: word.into(),

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 pub enum Fault {
     /// He may not.
     Denied(Denied),
+    /// He has not proved who he is, and why not.
+    Refused(String),
     /// There is no such thing; what.
     NotFound(String),
     /// What he gave makes no sense: a sentence, and for a configuration all its problems.
@@ -58,6 +60,20 @@ pub struct ProblemDetails {
     pub problems: Vec<FileProblem>,
 }
 
+impl ProblemDetails {
+    /// One that is about the request, before anybody looks at what it asks for.
+    #[must_use]
+    pub fn new(status: u16, title: &str, detail: impl Into<String>) -> ProblemDetails {
+        ProblemDetails {
+            kind: "about:blank".into(),
+            title: title.into(),
+            status,
+            detail: detail.into(),
+            problems: Vec::new(),
+        }
+    }
+}
+
 impl Fault {
     /// What he gave makes no sense.
     pub(super) fn invalid(text: impl Into<String>) -> Fault {
@@ -68,7 +84,7 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> (u16, &'static str) {
         match self {
-            Fault::Denied(_) => (403, "Not allowed"),
+            Fault::Denied(_) | Fault::Refused(_) => (403, "Not allowed"),
             Fault::NotFound(_) => (404, "Not found"),
             Fault::Invalid { .. } => (422, "Not valid"),
             Fault::Conflict(_) => (409, "Conflict"),
@@ -84,7 +100,7 @@ impl Fault {
             Fault::Invalid { problems, .. } => problems.clone(),
             _ => Vec::new(),
         };
-        ProblemDetails { kind: "about:blank".into(), title: title.into(), status, detail: self.to_string(), problems }
+        ProblemDetails { problems, ..ProblemDetails::new(status, title, self.to_string()) }
     }
 }
 
@@ -93,7 +109,9 @@ impl fmt::Display for Fault {
         match self {
             Fault::Denied(denied) => denied.fmt(f),
             Fault::NotFound(what) => write!(f, "there is no {what}"),
-            Fault::Invalid { text, .. } | Fault::Conflict(text) | Fault::Unavailable(text) => f.write_str(text),
+            Fault::Invalid { text, .. } | Fault::Refused(text) | Fault::Conflict(text) | Fault::Unavailable(text) => {
+                f.write_str(text)
+            }
         }
     }
 }

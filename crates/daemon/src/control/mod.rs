@@ -4,11 +4,12 @@
 //! keep their one owner; what concerns a queue goes on from there to the queue's thread. Each view and each command
 //! asks first whether the operator may ([`relay::admin::may`]), and every command leaves an audit record, done or refused.
 //!
-//! Rooms: `config` (changes to the file, its versions), `audit`, `queue`, `sessions`, `states`,
+//! Rooms: `config` (changes to the file, its versions), `audit`, `queue`, `sessions`, `states`, [`operators`], [`asker`],
 //! [`api`] and [`socket`] (HTTP on a Unix socket), [`client`] (the other end, for the command line).
 
 mod alarms;
 pub mod api;
+pub mod asker;
 mod audit;
 pub mod client;
 mod config;
@@ -16,6 +17,7 @@ mod content;
 mod counters;
 mod fault;
 mod folders;
+pub mod operators;
 mod queue;
 mod sessions;
 mod settings;
@@ -29,6 +31,7 @@ pub use fault::{Fault, FileProblem, ProblemDetails};
 
 use crate::clock::Clock;
 use crate::service::{ConfigFile, Servers, Site};
+use operators::Operators;
 use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView};
 use relay::admin::{AuditFilter, Command, Operator, Sight, may, may_see};
 use smtp::time::Timestamp;
@@ -74,12 +77,13 @@ struct House {
     audit: Audit,
     versions: Versions,
     work: work::Work,
+    operators: Operators,
 }
 
 impl Control {
     /// For a service with this configuration file and state folder.
     #[must_use]
-    pub fn new(file: &ConfigFile, state: &Path, clock: &Clock) -> (Control, Orders) {
+    pub fn new(file: &ConfigFile, state: &Path, clock: &Clock, operators: Operators) -> (Control, Orders) {
         let (orders, waiting) = mpsc::channel(ORDERS_MAX);
         let house = House {
             started: clock.now(),
@@ -88,8 +92,15 @@ impl Control {
             audit: Audit::at(state),
             versions: Versions::at(state),
             work: work::Work::default(),
+            operators,
         };
         (Control { orders, house: Arc::new(house) }, waiting)
+    }
+
+    /// Operators, their log-ons and tokens, for the doors.
+    #[must_use]
+    pub fn operators_house(&self) -> &Operators {
+        &self.house.operators
     }
 
     /// The service as a whole.
@@ -189,15 +200,23 @@ impl Control {
             Err(denied) => Err(Fault::Denied(denied)),
         };
         if !dry_run {
-            let record = audit::record(self.house.clock.now(), by, from, &command, &outcome);
-            let house = Arc::clone(&self.house);
-            let written = tokio::task::spawn_blocking(move || house.audit.write(&record)).await;
-            if let Ok(Err(error)) = written {
-                let text = format!("The audit log cannot be written: {error}. The change was made all the same.");
-                let _ = self.look(move |servers| servers.log().alarm(text)).await;
-            }
+            self.write_down(audit::record(self.house.clock.now(), by, from, &command, &outcome)).await;
         }
         outcome
+    }
+
+    /// Notes in the audit log what is no command: a log-on, a password. `what` and `who` may be a stranger's words.
+    pub async fn note(&self, who: &str, from: &str, what: &str, outcome: &Result<Outcome, Fault>) {
+        self.write_down(audit::event(self.house.clock.now(), who, from, what, outcome)).await;
+    }
+
+    async fn write_down(&self, record: AuditRecord) {
+        let house = Arc::clone(&self.house);
+        let written = tokio::task::spawn_blocking(move || house.audit.write(&record)).await;
+        if let Ok(Err(error)) = written {
+            let text = format!("The audit log cannot be written: {error}. The change was made all the same.");
+            let _ = self.look(move |servers| servers.log().alarm(text)).await;
+        }
     }
 
     async fn carry_out(&self, by: &Operator, command: &Command, dry_run: bool) -> Result<Outcome, Fault> {
@@ -208,6 +227,9 @@ impl Control {
             return done;
         }
         if let Some(done) = folders::carry_out(self, command, dry_run).await {
+            return done;
+        }
+        if let Some(done) = operators::carry_out(self, by, command, dry_run).await {
             return done;
         }
         let (answer, answered) = oneshot::channel();

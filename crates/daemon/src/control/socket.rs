@@ -6,10 +6,14 @@
 //!
 //! Without a socket the relay runs all the same; the log says why there is none.
 
-use super::{Control, api};
+use super::asker::Asker;
+use super::{Control, ProblemDetails, api};
 use crate::log::Log;
 use axum::Router;
 use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use relay::admin::{Operator, Role, Scope};
 use std::fs;
@@ -41,7 +45,7 @@ impl Socket {
         let path = path(state);
         match bind(&path) {
             Ok(listener) => {
-                let app: Router = api::router(control.clone());
+                let app: Router = api::router(control.clone()).layer(from_fn(ask_the_system));
                 let service = app.into_make_service_with_connect_info::<Caller>();
                 let serving = tokio::spawn(async move {
                     // Errors of single connections are theirs; the loop ends with the task.
@@ -95,6 +99,20 @@ impl Connected<IncomingStream<'_, UnixListener>> for Caller {
         let uid = stream.io().peer_cred().ok().map(|cred| cred.uid());
         Caller { operator: uid.and_then(operator) }
     }
+}
+
+/// Puts into each request who asks; turns away who is nobody.
+async fn ask_the_system(mut request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<ConnectInfo<Caller>>().and_then(|info| info.0.operator.clone());
+    let Some(operator) = caller else { return nobody().into_response() };
+    request.extensions_mut().insert(Asker { operator, from: "socket".into() });
+    next.run(request).await
+}
+
+fn nobody() -> ProblemDetails {
+    let detail = "this user of the system is no operator: ask as root or as the service's own user, or be a member of a group that \
+                  [console] groups names in the configuration";
+    ProblemDetails::new(403, "Not allowed", detail)
 }
 
 fn operator(uid: u32) -> Option<Operator> {

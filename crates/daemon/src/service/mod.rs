@@ -31,10 +31,12 @@ pub use servers::{Running, Servers};
 pub use states::{Changed, Unchanged};
 
 use crate::clock::{Clock, Drift};
+use crate::control::operators::Operators;
 use crate::control::socket::Socket;
 use crate::control::{self, Control, Orders};
 use crate::listen::Inherited;
 use crate::log::Log;
+use crate::web::Console;
 use notify::Supervisor;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -61,11 +63,21 @@ pub struct Service {
     pub clock: Clock,
 }
 
+/// What has started.
+pub struct Ready<'a> {
+    /// The virtual servers.
+    pub servers: &'a Servers,
+    /// Where the console is: `http://127.0.0.1:8025`; `None`: nowhere.
+    pub console: Option<String>,
+    /// While nobody can log on: by this link the first administrator sets his password, one time.
+    pub link: Option<&'a str>,
+}
+
 /// Runs until the process is told to stop. `ready` is called once everything that can start has started.
 ///
 /// # Errors
 /// Nothing could be started; each reason in a sentence.
-pub fn run(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<String>> {
+pub fn run(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Vec<String>> {
     // One thread for every two cores: journal and queue have their own, and fewer wake-ups make each message cheaper.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = match service.threads.unwrap_or_else(|| cores.div_ceil(2)) {
@@ -85,7 +97,7 @@ pub fn run(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<Str
     ended
 }
 
-async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<String>> {
+async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Vec<String>> {
     let log = service.log;
     let signals = Signals::new();
     let mut signals = signals.map_err(|error| vec![format!("The system takes no orders for signals: {error}.")])?;
@@ -101,13 +113,19 @@ async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<
         return Err(faults);
     }
     servers.report_unused_sockets();
-    ready(&servers);
+    let (clock, passwords) = (servers.clock().clone(), servers.passwords().clone());
+    let operators = Operators::open(servers.state(), passwords, log.clone(), clock.clone());
+    let (control, mut orders) = Control::new(&service.file, servers.state(), &clock, operators);
+    let socket = Socket::open(&control, servers.state(), &log);
+    let mut console = Console::new(&control, servers.state(), &log, &clock);
+    follow(&mut console, &servers).await;
+    let link = console.welcome();
+    ready(&Ready { servers: &servers, console: console.address(), link: link.as_deref() });
     let supervisor = Supervisor::from_environment(&log);
     supervisor.ready(&servers.summary());
-    let (control, mut orders) = Control::new(&service.file, servers.state(), servers.clock());
     let points = control.take_points();
-    let socket = Socket::open(&control, servers.state(), &log);
-    serve(&mut servers, &mut signals, &supervisor, &service.file, &mut orders).await;
+    serve(&mut servers, &mut console, &mut signals, &supervisor, &service.file, &mut orders).await;
+    drop(console);
     points.abort();
     drop(socket);
     supervisor.stopping();
@@ -120,9 +138,17 @@ async fn live(service: Service, ready: impl FnOnce(&Servers)) -> Result<(), Vec<
     Ok(())
 }
 
+/// Makes the console what the configuration says.
+async fn follow(console: &mut Console, servers: &Servers) {
+    if let Some(wanted) = servers.console() {
+        console.follow(wanted).await;
+    }
+}
+
 /// Until a signal says stop.
 async fn serve(
     servers: &mut Servers,
+    console: &mut Console,
     signals: &mut Signals,
     supervisor: &Supervisor,
     file: &ConfigFile,
@@ -140,11 +166,19 @@ async fn serve(
             _ = signals.reload.recv() => {
                 supervisor.reloading();
                 reload(servers, file).await;
+                follow(console, servers).await;
                 supervisor.ready(&servers.summary());
             }
-            Some(order) = orders.recv() => control::obey(order, servers, file).await,
+            Some(order) = orders.recv() => {
+                control::obey(order, servers, file).await;
+                follow(console, servers).await;
+            }
             _ = watchdog.tick() => supervisor.alive(),
-            _ = resynchronise.tick() => jumped = follow_time(servers, jumped),
+            _ = resynchronise.tick() => {
+                jumped = follow_time(servers, jumped);
+                // A port that was taken may be free by now.
+                console.try_again().await;
+            }
         }
     }
 }

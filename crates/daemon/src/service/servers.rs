@@ -26,7 +26,7 @@ use crate::oauth::{self, Tokens};
 use crate::policy::MtaSts;
 use crate::runtime::{Commons, ServerRuntime, StartError};
 use relay::admin::Direction;
-use relay::config::{Config, Dns, VirtualServer};
+use relay::config::{Config, Console, Dns, VirtualServer};
 use relay::record::Record;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -61,6 +61,8 @@ pub struct Servers {
     /// All virtual servers of it, those that do not run as well.
     pub(super) configured: Vec<Arc<VirtualServer>>,
     pub(super) dns: Dns,
+    /// How operators get in; `None`: nothing was loaded yet.
+    pub(super) console: Option<Console>,
     /// Where ACME keeps what it obtained.
     pub(super) state: PathBuf,
     /// What domains publish about TLS; shared by all virtual servers.
@@ -132,6 +134,7 @@ impl Servers {
             source: None,
             configured: Vec::new(),
             dns: Dns::default(),
+            console: None,
             state: PathBuf::new(),
             mta_sts: MtaSts::new(Path::new(""), log.clone(), clock.clone()),
             // One hash takes a core for a while, and memory.
@@ -169,6 +172,18 @@ impl Servers {
         &self.clock
     }
 
+    /// Where passwords are checked.
+    #[must_use]
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// How operators get in, by the configuration that is in force.
+    #[must_use]
+    pub fn console(&self) -> Option<&Console> {
+        self.console.as_ref()
+    }
+
     /// In a few words, for the service manager: how many run and where they listen.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -181,6 +196,7 @@ impl Servers {
     pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
         self.faults.clear();
         self.configured.clone_from(&config.servers);
+        self.console = Some(config.console.clone());
         let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
         let restart_all = old_dns != config.dns;
         if self.state != config.state {

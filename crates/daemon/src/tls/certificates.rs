@@ -81,9 +81,22 @@ impl Certificates {
         state: &Path,
         now: Timestamp,
     ) -> Result<(Certificates, Vec<TlsFault>), NoCertificate> {
-        let source = |source: &CertificateSource| Source { source: source.clone(), acme: acme_file(state, source) };
-        let sources: Vec<Source> = server.access.certificates.iter().map(source).collect();
         let authority = server.access.client_certificates.as_ref().map(|clients| clients.authority.clone());
+        Certificates::from(&server.access.certificates, authority, state, now)
+    }
+
+    /// The same for whoever is no virtual server.
+    ///
+    /// # Errors
+    /// None can be shown, or the authorities for client certificates cannot be read.
+    pub fn from(
+        sources: &[CertificateSource],
+        authority: Option<PathBuf>,
+        state: &Path,
+        now: Timestamp,
+    ) -> Result<(Certificates, Vec<TlsFault>), NoCertificate> {
+        let source = |source: &CertificateSource| Source { source: source.clone(), acme: acme_file(state, source) };
+        let sources: Vec<Source> = sources.iter().map(source).collect();
         let mut held = Held { pairs: vec![None; sources.len()], ..Held::default() };
         let faults = held.read(&sources, authority.as_deref(), now);
         if authority.is_some() && held.roots.is_none() {

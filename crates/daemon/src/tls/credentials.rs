@@ -154,6 +154,11 @@ impl Credentials {
         Ok(credentials)
     }
 
+    /// What a stream needs that begins like this; `None`: there is no certificate.
+    pub(crate) fn config(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        self.choose(hello).map(Shown::config)
+    }
+
     /// The pairs, the default first.
     pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
         self.shown.iter().map(|shown| &*shown.pair)

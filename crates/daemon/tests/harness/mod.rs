@@ -7,6 +7,7 @@
 pub mod bind;
 pub mod certificates;
 pub mod client;
+pub mod console;
 pub mod dovecot;
 pub mod https;
 pub mod mail;

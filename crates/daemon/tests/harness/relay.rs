@@ -19,6 +19,8 @@ pub struct Settings {
     pub dns: Option<SocketAddr>,
     /// Further lines of `[dns]`.
     pub dns_more: Vec<String>,
+    /// Lines of `[console]`; none: there is no console.
+    pub console: Vec<String>,
     /// Lines of the tables; a key here replaces the default line of the same key.
     pub general: Vec<String>,
     pub access: Vec<String>,
@@ -42,6 +44,7 @@ impl Settings {
             // Nobody listens there: a test that needs names starts a server.
             dns: Some(site.at(250, 5353)),
             dns_more: Vec::new(),
+            console: Vec::new(),
             general: Vec::new(),
             access: lines(&["relay = { only = [\"127.0.0.0/8\"] }"]),
             messages: Vec::new(),
@@ -71,6 +74,11 @@ impl Settings {
 
     pub fn dns_more(mut self, line: &str) -> Settings {
         set(&mut self.dns_more, line);
+        self
+    }
+
+    pub fn console(mut self, line: &str) -> Settings {
+        set(&mut self.console, line);
         self
     }
 
@@ -127,6 +135,9 @@ impl Settings {
         if let Some(dns) = self.dns {
             let _ = writeln!(text, "[dns]\nservers = [\"{dns}\"]\n{}\n", self.dns_more.join("\n"));
         }
+        let off = "enabled = false".to_owned();
+        let console = if self.console.is_empty() { off } else { self.console.join("\n") };
+        let _ = writeln!(text, "[console]\n{console}\n");
         let _ = writeln!(text, "[[virtual_server]]\nname = \"Test\"\nhome = \"{}\"", home.display());
         let value = |at: &String| if at.starts_with('{') { at.clone() } else { format!("\"{at}\"") };
         let listen: Vec<String> = self.listen.iter().map(value).collect();

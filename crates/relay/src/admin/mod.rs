@@ -13,6 +13,7 @@ pub mod content;
 pub mod edit;
 mod operator;
 pub mod recipe;
+pub mod roster;
 pub mod settings;
 pub mod view;
 

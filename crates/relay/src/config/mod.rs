@@ -13,6 +13,7 @@ pub mod access;
 pub mod authentication;
 pub mod certificate;
 mod check;
+pub mod console;
 pub mod delivery;
 mod describe;
 pub mod dns;
@@ -39,6 +40,7 @@ pub mod terms;
 
 pub use authentication::{Authentication, Lockout, OAuth};
 pub use certificate::{Acme, AcmeChallenge, CertificateSource, ClientCertificates};
+pub use console::Console;
 pub use inspection::{AllowedVerb, Inspection};
 pub use open::THE_SENTENCE;
 pub use parse::{FILE_MAX, SERVERS_MAX};
@@ -65,6 +67,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[state]`: the folder of what the program keeps for itself, absolute; only it may read it.
     pub state: PathBuf,
+    /// `[console]`
+    pub console: Console,
     /// `[[smart_host]]`, in the file's order.
     pub smart_hosts: Vec<Arc<SmartHost>>,
     /// `[[virtual_server]]`, at least one.

@@ -9,7 +9,7 @@ use super::read::{Placed, Reader, Span, Table};
 use super::settings::{self, Range as Allowed, Tab};
 use super::smart_hosts::{self, SmartHosts};
 use super::{Config, HostPort, Listener, Terms, VirtualServer};
-use super::{access, check, delivery, dns, domains, general, identity, messages, queue, state};
+use super::{access, check, console, delivery, dns, domains, general, identity, messages, queue, state};
 use std::path::PathBuf;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
@@ -60,11 +60,13 @@ impl Config {
         reader.problems.hide_secrets(root.get_ref());
         let surveyor = Surveyor::new(text, path, root.get_ref());
         let root = Table::new(root.get_ref(), &(0..0));
-        reader.refuse_unknown(root, &["dns", "state", "smart_host", "virtual_server"], "the file");
+        reader.refuse_unknown(root, &["dns", "state", "console", "smart_host", "virtual_server"], "the file");
         let table = reader.table(root, "dns", Tab::Dns, "dns.");
         let dns = dns::read(&mut reader, table);
         let table = reader.table(root, "state", Tab::State, "state.");
         let state = state::read(&mut reader, table);
+        let table = reader.table(root, "console", Tab::Console, "console.");
+        let console = console::read(&mut reader, table);
         let smart_hosts = smart_hosts::read(&mut reader, root);
         let around = Around { host_name, surveyor, smart_hosts };
         let drafts: Vec<Drafted> =
@@ -72,7 +74,7 @@ impl Config {
         check::check(&drafts, &mut reader.problems);
         if reader.problems.is_empty() {
             let servers = drafts.into_iter().map(|draft| Arc::new(draft.server)).collect();
-            Ok(Config { dns, state, smart_hosts: around.smart_hosts.all(), servers })
+            Ok(Config { dns, state, console, smart_hosts: around.smart_hosts.all(), servers })
         } else {
             Err(reader.problems.finish())
         }

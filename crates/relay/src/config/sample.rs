@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 impl Config {
-    /// A file for one virtual server with this home and these listeners, that relays for this machine and nobody else.
+    /// A file for one virtual server with this home and these listeners, that relays for this machine and nobody else; `console`: where
+    /// operators come in.
     #[must_use]
-    pub fn sample(home: &Path, listen: &[SocketAddr]) -> String {
+    pub fn sample(home: &Path, listen: &[SocketAddr], console: SocketAddr) -> String {
         let listen: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
         TEMPLATE
             .replace("@HOME@", &quoted(&home.to_string_lossy()))
+            .replace("@CONSOLE@", &quoted(&console.to_string()))
             .replace("@LISTEN@", &format!("[{}]", listen.join(", ")))
     }
 }
@@ -49,6 +51,16 @@ const TEMPLATE: &str = r##"# mailroot.toml
 
 #[state]
 #folder = "state"                              # the ACME account and the certificates obtained with it
+
+# Pages for operators, and the API for programs. See docs/console.md.
+[console]
+listen = [@CONSOLE@]
+#enabled = true
+#names = ["console.example.com"]               # how a proxy in front of it is called; default: the names in the certificate
+#certificate = { file = "tls/console.pem", key = "tls/console.key" }   # needed elsewhere than on loopback; or { pfx = …, password_file = … }
+#session_idle = "30 min"
+#session_max = "12 h"
+#groups = { administrators = ["mailroot-admins"], operators = ["mailroot-operators"], help_desk = [], auditors = [] }
 
 # Smart hosts, to be named by delivery.smart_host or by a domain's route: "smart_host:NAME". See docs/remote-domains.md.
 #[[smart_host]]

@@ -6,7 +6,7 @@
 
 use super::quantity::{print_size, print_time};
 use super::terms::keys;
-use super::{access, authentication, certificate, inspection, rate, smart_hosts, state};
+use super::{access, authentication, certificate, console, inspection, rate, smart_hosts, state};
 use super::{delivery, dns, domains, general, identity, messages, queue};
 use std::fmt::Write;
 
@@ -53,6 +53,8 @@ pub enum Tab {
     Dns,
     /// `[state]`
     State,
+    /// `[console]`
+    Console,
     /// `[[smart_host]]`
     SmartHost,
     /// `[[virtual_server]]` itself.
@@ -84,6 +86,7 @@ impl Tab {
         Tab::SmartHost,
         Tab::Dns,
         Tab::State,
+        Tab::Console,
     ];
 
     /// The table's head in the file.
@@ -92,6 +95,7 @@ impl Tab {
         match self {
             Tab::Dns => "[dns]",
             Tab::State => "[state]",
+            Tab::Console => "[console]",
             Tab::SmartHost => "[[smart_host]]",
             Tab::Server => "[[virtual_server]]",
             Tab::General => "[virtual_server.general]",
@@ -112,7 +116,7 @@ impl Tab {
 
     /// Its table stands at the top of the file, for all virtual servers.
     pub(crate) fn is_at_the_top(self) -> bool {
-        matches!(self, Tab::Dns | Tab::State | Tab::SmartHost)
+        matches!(self, Tab::Dns | Tab::State | Tab::Console | Tab::SmartHost)
     }
 }
 
@@ -321,6 +325,19 @@ const OWN: &[&Setting] = &[
     &dns::DNSSEC,
     &dns::TRUST_ANCHOR,
     &state::FOLDER,
+    &console::ENABLED,
+    &console::LISTEN,
+    &console::NAMES,
+    &console::FILE,
+    &console::KEY,
+    &console::PFX,
+    &console::PASSWORD_FILE,
+    &console::SESSION_IDLE,
+    &console::SESSION_MAX,
+    &console::ADMINISTRATORS,
+    &console::OPERATORS,
+    &console::HELP_DESK,
+    &console::AUDITORS,
 ];
 
 /// The keys of a table, `prefix` being its name with a dot (`messages.`), each once.

@@ -226,6 +226,7 @@ pub fn count(record: &Record, mut add: impl FnMut(Counter, u64)) {
         | Record::DestinationPaused { .. }
         | Record::DestinationSuspended { .. }
         | Record::DestinationResumed { .. }
+        | Record::Operator { .. }
         | Record::DestinationUp { .. } => {}
     }
 }

@@ -109,7 +109,11 @@ fn the_machines_name_must_be_one() {
 /// The sample parses as it is, and with every setting switched on; and no setting is missing in it.
 #[test]
 fn the_sample_is_whole() {
-    let sample = Config::sample(Path::new("/tmp/a \"b\" \\ c"), &["127.0.0.1:2525".parse().unwrap()]);
+    let sample = Config::sample(
+        Path::new("/tmp/a \"b\" \\ c"),
+        &["127.0.0.1:2525".parse().unwrap()],
+        "127.0.0.1:8025".parse().unwrap(),
+    );
     let config = parse(&sample).unwrap_or_else(|problems| panic!("{}", drawn(&problems, &sample)));
     assert_eq!(config.servers[0].home, PathBuf::from("/tmp/a \"b\" \\ c"));
     assert_eq!(config.servers[0].general.listen, [plain("127.0.0.1:2525")]);

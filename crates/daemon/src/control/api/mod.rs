@@ -5,18 +5,19 @@
 
 mod content;
 mod counters;
+mod operators;
 mod queue;
 mod sessions;
 mod settings;
 
-use super::socket::Caller;
+use super::asker::Asker;
 use super::{Control, Fault, ProblemDetails};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView, VersionView};
 use relay::admin::{AuditFilter, Command, Operator};
@@ -64,13 +65,22 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
         settings::version,
         settings::version_diff,
         sessions::sessions,
-        sessions::session
+        sessions::session,
+        operators::operators,
+        operators::tokens,
+        operators::password,
+        operators::session
     )
 )]
 pub struct Description;
 
-/// The routes.
+/// The routes, and an answer to every other address.
 pub fn router(control: Control) -> Router {
+    routes(control).fallback(nothing)
+}
+
+/// The routes: for a door that has others beside them.
+pub fn routes(control: Control) -> Router {
     let v1 = Router::new()
         .route("/service", get(service))
         .route("/servers", get(servers))
@@ -102,13 +112,17 @@ pub fn router(control: Control) -> Router {
         .route("/config/versions", get(versions))
         .route("/config/diff", get(edited))
         .route("/audit", get(audit))
+        .route("/operators", get(operators::operators))
+        .route("/operators/{name}/password", put(operators::password))
+        .route("/tokens", get(operators::tokens))
+        .route("/session", get(operators::session))
         .route("/commands", post(commands))
         .route("/openapi.json", get(|| async { Json(Description::openapi()) }))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(REQUEST_MAX))
         .with_state(control.clone());
     let metrics = get(counters::metrics).with_state(control);
-    Router::new().nest("/api/v1", v1).route("/metrics", metrics).fallback(nothing)
+    Router::new().nest("/api/v1", v1).route("/metrics", metrics)
 }
 
 async fn nothing() -> Failed {
@@ -202,28 +216,27 @@ struct DryRun {
 #[utoipa::path(post, path = "/api/v1/commands", request_body = Command, params(("dry_run" = Option<bool>, Query)), responses((status = 200, body = Outcome), (status = "4XX", body = ProblemDetails)))]
 async fn commands(
     State(control): State<Control>,
-    By(by): By,
+    Asker { operator: by, from }: Asker,
     dry: Result<Query<DryRun>, QueryRejection>,
     command: Result<Json<Command>, JsonRejection>,
 ) -> Result<Json<Outcome>, Failed> {
     let (Query(dry), Json(command)) = (dry?, command?);
-    Ok(Json(control.execute(&by, "socket", command, dry.dry_run).await?))
+    Ok(Json(control.execute(&by, &from, command, dry.dry_run).await?))
 }
 
-/// Whoever asks.
+/// Whoever asks, where it does not matter from where.
 struct By(Operator);
 
 impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Failed;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<By, Failed> {
-        let caller = parts.extensions.get::<ConnectInfo<Caller>>().and_then(|info| info.0.operator.clone());
-        caller.map(By).ok_or(Failed(Fault::Denied(relay::admin::Denied::Scope)))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<By, Failed> {
+        Asker::from_request_parts(parts, state).await.map(|asker| By(asker.operator))
     }
 }
 
 /// A fault, on its way out.
-struct Failed(Fault);
+pub struct Failed(pub Fault);
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Failed {
@@ -251,7 +264,13 @@ impl From<JsonRejection> for Failed {
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
-        let details = self.0.details();
+        self.0.details().into_response()
+    }
+}
+
+impl IntoResponse for ProblemDetails {
+    fn into_response(self) -> Response {
+        let details = self;
         let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&details).unwrap_or_default();
         (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
