@@ -4,15 +4,14 @@
 //! user of the machine could read. The file is written whole or not at all, and only its owner can read it; commands at the same time change it
 //! one after the other. A relay that runs takes the change over by itself.
 
-use super::{complain, load, say};
+use super::{complain, load, password, say};
 use crate::auth::{self, AccountsLock, AuthFault};
 use crate::service::ConfigFile;
 use clap::{Args, Subcommand};
 use relay::account::{Account as Entry, Accounts, NtHash, SenderPattern, check_name};
 use smtp::sasl::clear::PASSWORD_MAX;
 use smtp::sasl::scram::{ITERATIONS, Keys};
-use smtp::sasl::{Mechanism, Secret, ntlm};
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use smtp::sasl::{Mechanism, ntlm};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -270,7 +269,9 @@ impl Place {
 
 /// Gives the account all that it keeps of a password.
 fn set_password(account: &mut Entry, options: &PasswordOptions) -> Result<(), Trouble> {
-    let password = if options.password_stdin { from_input()? } else { from_terminal()? };
+    let read =
+        if options.password_stdin { password::from_input() } else { password::from_terminal("--password-stdin") };
+    let password = read.map_err(Trouble::Says)?;
     let text = match password.text() {
         Some(text) if !text.is_empty() && text.len() <= PASSWORD_MAX && !text.contains(char::is_control) => text,
         _ => return says(format!("A password is text of 1 to {PASSWORD_MAX} octets without control characters.")),
@@ -289,70 +290,6 @@ fn set_password(account: &mut Entry, options: &PasswordOptions) -> Result<(), Tr
         );
     }
     Ok(())
-}
-
-/// The first line of standard input.
-fn from_input() -> Result<Secret, Trouble> {
-    let mut line = Vec::with_capacity(PASSWORD_MAX + 3);
-    let input = io::stdin().lock();
-    if let Err(error) = input.take(PASSWORD_MAX as u64 + 3).read_until(b'\n', &mut line) {
-        return says(format!("The password cannot be read: {error}."));
-    }
-    Ok(Secret::new(without_end(line)))
-}
-
-fn without_end(mut line: Vec<u8>) -> Vec<u8> {
-    for end in [b'\n', b'\r'] {
-        if line.last() == Some(&end) {
-            line.pop();
-        }
-    }
-    line
-}
-
-/// Asks twice, showing nothing of what is typed.
-fn from_terminal() -> Result<Secret, Trouble> {
-    if !io::stdin().is_terminal() {
-        return says(
-            "Standard input is no terminal to ask for the password at. To read it from there: --password-stdin",
-        );
-    }
-    let first = ask("Password: ")?;
-    if first.reveal() != ask("Again: ")?.reveal() {
-        return says("The two are not the same; nothing was changed.");
-    }
-    Ok(first)
-}
-
-fn ask(question: &str) -> Result<Secret, Trouble> {
-    let silent =
-        Silent::begin().map_err(|error| Trouble::Says(format!("The terminal cannot be kept silent: {error}.")))?;
-    complain(question);
-    let answer = from_input();
-    drop(silent);
-    complain("\n");
-    answer
-}
-
-/// A terminal that does not show what is typed; shows it again however this ends.
-struct Silent(nix::sys::termios::Termios);
-
-impl Silent {
-    fn begin() -> nix::Result<Silent> {
-        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-        let before = tcgetattr(io::stdin())?;
-        let mut silent = before.clone();
-        silent.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &silent)?;
-        Ok(Silent(before))
-    }
-}
-
-impl Drop for Silent {
-    fn drop(&mut self) {
-        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &self.0);
-        let _ = io::stderr().flush();
-    }
 }
 
 /// One line an account: its name, what it can log on with, and as whom it may send.
@@ -377,15 +314,6 @@ fn listing(accounts: &Accounts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_taken_without_its_end() {
-        for (line, password) in
-            [("x\n", "x"), ("x\r\n", "x"), ("x", "x"), (" x \n", " x "), ("\n", ""), ("x\n\n", "x\n")]
-        {
-            assert_eq!(without_end(line.as_bytes().to_vec()), password.as_bytes());
-        }
-    }
 
     #[test]
     fn the_list_shows_no_secret() {

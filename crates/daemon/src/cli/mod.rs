@@ -10,6 +10,7 @@ mod explain;
 mod new;
 mod oauth;
 mod operate;
+mod password;
 mod probed;
 mod route;
 mod trial;
@@ -113,6 +114,9 @@ enum Command {
     /// The configuration in force: diff, reload, history, rollback
     #[command(subcommand)]
     Config(operate::ConfigCommand),
+    /// Operators of the console: list, add, set, passwd, invite, remove, log-out; tokens of programs
+    #[command(subcommand)]
+    Operator(operate::OperatorCommand),
     /// Print the version
     Version,
 }
@@ -171,6 +175,7 @@ pub fn main() -> ExitCode {
         Command::Get(get) => operate::get(&get),
         Command::Domain(command) => operate::domain(&command),
         Command::Config(command) => operate::config(&command),
+        Command::Operator(command) => operate::operator(&command),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -91,6 +91,14 @@ impl Client {
         read(&self.request(Method::POST, &address, body(command)?).await?)
     }
 
+    /// Puts something in its place.
+    ///
+    /// # Errors
+    /// There is no answer, or it is a refusal.
+    pub async fn put<T: DeserializeOwned>(&self, address: &str, value: &impl Serialize) -> Result<T, Unanswered> {
+        read(&self.request(Method::PUT, address, body(value)?).await?)
+    }
+
     async fn request(&self, method: Method, address: &str, body: Bytes) -> Result<Bytes, Unanswered> {
         let absent = |error| Unanswered::Absent { path: self.path.clone(), error };
         let stream = UnixStream::connect(&self.path).await.map_err(absent)?;

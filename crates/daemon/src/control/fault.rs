@@ -22,6 +22,13 @@ pub enum Fault {
         /// The configuration's problems.
         problems: Vec<FileProblem>,
     },
+    /// The request itself is none: its JSON, its address, its size; which status that is.
+    Request {
+        /// The status code.
+        status: u16,
+        /// In a sentence.
+        text: String,
+    },
     /// Something has changed meanwhile.
     Conflict(String),
     /// It cannot be done now.
@@ -87,6 +94,7 @@ impl Fault {
             Fault::Denied(_) | Fault::Refused(_) => (403, "Not allowed"),
             Fault::NotFound(_) => (404, "Not found"),
             Fault::Invalid { .. } => (422, "Not valid"),
+            Fault::Request { status, .. } => (*status, title(*status)),
             Fault::Conflict(_) => (409, "Conflict"),
             Fault::Unavailable(_) => (503, "Not possible now"),
         }
@@ -104,14 +112,30 @@ impl Fault {
     }
 }
 
+/// What a status code means, in a few words.
+pub(super) fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Not understood",
+        404 => "Not found",
+        405 => "No such method",
+        413 => "Too large",
+        415 => "Not JSON",
+        422 => "Not valid",
+        400..500 => "Refused",
+        _ => "Not possible now",
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Denied(denied) => denied.fmt(f),
             Fault::NotFound(what) => write!(f, "there is no {what}"),
-            Fault::Invalid { text, .. } | Fault::Refused(text) | Fault::Conflict(text) | Fault::Unavailable(text) => {
-                f.write_str(text)
-            }
+            Fault::Request { text, .. }
+            | Fault::Invalid { text, .. }
+            | Fault::Refused(text)
+            | Fault::Conflict(text)
+            | Fault::Unavailable(text) => f.write_str(text),
         }
     }
 }

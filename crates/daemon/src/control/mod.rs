@@ -5,7 +5,7 @@
 //! asks first whether the operator may ([`relay::admin::may`]), and every command leaves an audit record, done or refused.
 //!
 //! Rooms: `config` (changes to the file, its versions), `audit`, `queue`, `sessions`, `states`, [`operators`], [`asker`],
-//! [`api`] and [`socket`] (HTTP on a Unix socket), [`client`] (the other end, for the command line).
+//! [`api`] and [`socket`] (HTTP on a Unix socket, by [`http`]), [`client`] (the other end, for the command line).
 
 mod alarms;
 pub mod api;
@@ -17,6 +17,7 @@ mod content;
 mod counters;
 mod fault;
 mod folders;
+pub mod http;
 pub mod operators;
 mod queue;
 mod sessions;

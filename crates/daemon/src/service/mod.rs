@@ -117,17 +117,18 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
     let operators = Operators::open(servers.state(), passwords, log.clone(), clock.clone());
     let (control, mut orders) = Control::new(&service.file, servers.state(), &clock, operators);
     let socket = Socket::open(&control, servers.state(), &log);
-    let mut console = Console::new(&control, servers.state(), &log, &clock);
-    follow(&mut console, &servers).await;
+    let console = Console::new(&control, servers.state(), &log, &clock);
+    let mut doors = Doors { socket, console };
+    doors.follow(&servers).await;
+    let console = &doors.console;
     let link = console.welcome();
     ready(&Ready { servers: &servers, console: console.address(), link: link.as_deref() });
     let supervisor = Supervisor::from_environment(&log);
     supervisor.ready(&servers.summary());
     let points = control.take_points();
-    serve(&mut servers, &mut console, &mut signals, &supervisor, &service.file, &mut orders).await;
-    drop(console);
+    serve(&mut servers, &mut doors, &mut signals, &supervisor, &service.file, &mut orders).await;
+    drop(doors);
     points.abort();
-    drop(socket);
     supervisor.stopping();
     tokio::select! {
         () = servers.stop(STOP_BOUND) => {}
@@ -138,17 +139,27 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
     Ok(())
 }
 
-/// Makes the console what the configuration says.
-async fn follow(console: &mut Console, servers: &Servers) {
-    if let Some(wanted) = servers.console() {
-        console.follow(wanted).await;
+/// Where operators come in.
+struct Doors {
+    socket: Option<Socket>,
+    console: Console,
+}
+
+impl Doors {
+    /// Makes them what the configuration says.
+    async fn follow(&mut self, servers: &Servers) {
+        let Some(wanted) = servers.console() else { return };
+        if let Some(socket) = &self.socket {
+            socket.follow(&wanted.groups, servers.log());
+        }
+        self.console.follow(wanted).await;
     }
 }
 
 /// Until a signal says stop.
 async fn serve(
     servers: &mut Servers,
-    console: &mut Console,
+    doors: &mut Doors,
     signals: &mut Signals,
     supervisor: &Supervisor,
     file: &ConfigFile,
@@ -166,18 +177,18 @@ async fn serve(
             _ = signals.reload.recv() => {
                 supervisor.reloading();
                 reload(servers, file).await;
-                follow(console, servers).await;
+                doors.follow(servers).await;
                 supervisor.ready(&servers.summary());
             }
             Some(order) = orders.recv() => {
                 control::obey(order, servers, file).await;
-                follow(console, servers).await;
+                doors.follow(servers).await;
             }
             _ = watchdog.tick() => supervisor.alive(),
             _ = resynchronise.tick() => {
                 jumped = follow_time(servers, jumped);
                 // A port that was taken may be free by now.
-                console.try_again().await;
+                doors.console.try_again().await;
             }
         }
     }

@@ -3,35 +3,22 @@
 //! Bounded in number, for all and for each address that is not this machine's own; a head must come whole and soon. The loop that
 //! accepts ends only when it is told to; connections that are open then go on.
 
+use crate::control::http::{HEAD_WITHIN, Room, converse};
 use crate::tls::Certificates;
 use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::LazyConfigAcceptor;
-use tower_service::Service;
 
 /// Connections at a time.
 pub const CONNECTIONS_MAX: usize = 512;
 /// From one address, but for this machine's own, where a proxy may sit.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
-/// How long a request's head, or the handshake before it, may take to come; also how long a connection may be quiet.
-pub const HEAD_WITHIN: Duration = Duration::from_secs(15);
-/// Octets of a request's head.
-pub const HEAD_OCTETS_MAX: usize = 32 * 1_024;
-/// Fields of it.
-pub const HEADERS_MAX: usize = 64;
 /// How long what we send may go unread.
 const UNREAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long nothing is accepted after the file descriptors ran out.
@@ -50,42 +37,14 @@ pub(super) struct Way {
 }
 
 /// Who is in, and what answers them; one for all doors.
-pub(super) struct Room {
+pub(super) struct Hall {
     app: Router,
-    inside: Mutex<HashMap<IpAddr, usize>>,
+    room: Arc<Room<IpAddr>>,
 }
 
-impl Room {
-    pub(super) fn new(app: Router) -> Room {
-        Room { app, inside: Mutex::default() }
-    }
-
-    /// One more from there, if there is room.
-    fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Seat> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = inside.get(&from).copied().unwrap_or(0);
-        let most = if from.is_loopback() { CONNECTIONS_MAX } else { CONNECTIONS_PER_ADDRESS_MAX };
-        if own >= most || inside.values().sum::<usize>() >= CONNECTIONS_MAX {
-            return None;
-        }
-        inside.insert(from, own + 1);
-        Some(Seat { room: Arc::clone(self), from })
-    }
-}
-
-/// A place in the room, given back however the connection ends.
-struct Seat {
-    room: Arc<Room>,
-    from: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut inside = self.room.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        match inside.get_mut(&self.from) {
-            Some(number) if *number > 1 => *number -= 1,
-            _ => drop(inside.remove(&self.from)),
-        }
+impl Hall {
+    pub(super) fn new(app: Router) -> Hall {
+        Hall { app, room: Room::new(CONNECTIONS_MAX) }
     }
 }
 
@@ -101,11 +60,11 @@ impl Door {
     pub(super) fn open(
         configured: SocketAddr,
         certificates: Option<Arc<Certificates>>,
-        room: &Arc<Room>,
+        hall: &Arc<Hall>,
     ) -> io::Result<Door> {
         let listener = listen(configured)?;
         let bound = listener.local_addr()?;
-        let accepting = tokio::spawn(accept(listener, bound.port(), certificates, Arc::clone(room)));
+        let accepting = tokio::spawn(accept(listener, bound.port(), certificates, Arc::clone(hall)));
         Ok(Door { configured, bound, accepting })
     }
 
@@ -142,15 +101,20 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, port: u16, certificates: Option<Arc<Certificates>>, room: Arc<Room>) {
+async fn accept(listener: TcpListener, port: u16, certificates: Option<Arc<Certificates>>, hall: Arc<Hall>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let peer = peer.ip().to_canonical();
                 // Whoever is one too many finds the connection closed.
-                let Some(seat) = room.enter(peer) else { continue };
+                let most = if peer.is_loopback() { CONNECTIONS_MAX } else { CONNECTIONS_PER_ADDRESS_MAX };
+                let Some(seat) = hall.room.enter(peer, most) else { continue };
                 let way = Way { peer, port, secure: certificates.is_some() };
-                tokio::spawn(welcome(stream, way, certificates.clone(), seat));
+                let (app, certificates) = (hall.app.clone(), certificates.clone());
+                tokio::spawn(async move {
+                    welcome(stream, way, certificates, app).await;
+                    drop(seat);
+                });
             }
             // He has hung up, or there are no file descriptors.
             Err(_) => tokio::time::sleep(PAUSE).await,
@@ -158,11 +122,11 @@ async fn accept(listener: TcpListener, port: u16, certificates: Option<Arc<Certi
     }
 }
 
-async fn welcome(stream: TcpStream, way: Way, certificates: Option<Arc<Certificates>>, seat: Seat) {
+async fn welcome(stream: TcpStream, way: Way, certificates: Option<Arc<Certificates>>, app: Router) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_WITHIN));
     match certificates {
-        None => serve(stream, way, seat).await,
+        None => converse(stream, app, way).await,
         Some(certificates) => {
             let handshake = async {
                 let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
@@ -171,41 +135,8 @@ async fn welcome(stream: TcpStream, way: Way, certificates: Option<Arc<Certifica
                 start.into_stream(config).await.ok()
             };
             if let Ok(Some(stream)) = tokio::time::timeout(HEAD_WITHIN, handshake).await {
-                serve(stream, way, seat).await;
+                converse(stream, app, way).await;
             }
         }
-    }
-}
-
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, way: Way, seat: Seat) {
-    let app = Stamped { app: seat.room.app.clone(), way };
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    server.max_buf_size(HEAD_OCTETS_MAX).max_headers(HEADERS_MAX);
-    // A connection's trouble is its own.
-    let _ = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).await;
-}
-
-/// The application, with a word on each request about the way it came.
-#[derive(Clone)]
-struct Stamped {
-    app: Router,
-    way: Way,
-}
-
-impl Service<Request<hyper::body::Incoming>> for Stamped {
-    type Response = axum::response::Response;
-    type Error = std::convert::Infallible;
-    type Future = <Router as Service<Request<Body>>>::Future;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        // A router is always ready.
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<hyper::body::Incoming>) -> Self::Future {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.way);
-        self.app.call(request)
     }
 }

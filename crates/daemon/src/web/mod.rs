@@ -6,7 +6,7 @@
 //! [`Visitor`] in the request. What somebody may do is no business of this module: [`crate::control::Control`] asks for each view and
 //! each command.
 //!
-//! HTTP/1.1; bounds: [`CONNECTIONS_MAX`], [`HEAD_WITHIN`], [`ANSWER_WITHIN`], and 1 MiB of a body.
+//! HTTP/1.1 ([`crate::control::http`]); bounds: [`CONNECTIONS_MAX`], [`ANSWER_WITHIN`], [`BODY_MAX`].
 
 mod door;
 mod guard;
@@ -14,7 +14,7 @@ mod log_on;
 pub mod pages;
 mod telling;
 
-pub use door::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HEAD_OCTETS_MAX, HEAD_WITHIN, HEADERS_MAX};
+pub use door::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
 pub use guard::{ANSWER_WITHIN, BODY_MAX, Visitor};
 
 use crate::clock::Clock;
@@ -28,7 +28,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use door::{Door, Room};
+use door::{Door, Hall};
 use relay::config;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -105,7 +105,7 @@ pub struct Console {
     state: PathBuf,
     /// What it follows.
     wanted: Option<config::Console>,
-    room: Arc<Room>,
+    hall: Arc<Hall>,
     doors: Vec<Door>,
     /// Addresses whose trouble has been told.
     told: BTreeSet<SocketAddr>,
@@ -121,9 +121,9 @@ impl Console {
         let shared =
             Shared { rules: RwLock::new(rules), telling: Telling::default(), log: log.clone(), clock: clock.clone() };
         let web = Web { control: control.clone(), shared: Arc::new(shared) };
-        let room = Arc::new(Room::new(app(&web)));
+        let hall = Arc::new(Hall::new(app(&web)));
         let (state, doors, told) = (state.to_owned(), Vec::new(), BTreeSet::new());
-        Console { web, state, wanted: None, room, doors, told, keeper: None }
+        Console { web, state, wanted: None, hall, doors, told, keeper: None }
     }
 
     /// Makes it what the configuration says. Connections that are open go on.
@@ -171,7 +171,7 @@ impl Console {
             if self.doors.iter().any(|door| door.configured() == *address) {
                 continue;
             }
-            match Door::open(*address, certificates.clone(), &self.room) {
+            match Door::open(*address, certificates.clone(), &self.hall) {
                 Ok(door) => self.doors.push(door),
                 Err(error) if self.told.insert(*address) => self.web.shared.log.alarm(format!(
                     "The console cannot listen on {address}: {error}. Mail goes on, and it is tried again every minute; \

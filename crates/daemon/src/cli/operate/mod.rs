@@ -1,4 +1,5 @@
-//! `mailroot server`, `session`, `destination`, `queue`, `set`, `get`, `domain`, `config`: what a running service shows and does.
+//! `mailroot server`, `session`, `destination`, `queue`, `badmail`, `set`, `get`, `domain`, `config`, `operator` and others: what a running service
+//! shows and does.
 //!
 //! Each asks the service on its control socket ([`crate::control::client`]) and prints a table for people, or with `--json` what came
 //! for programs. What concerns many messages is counted first and asked about, unless `--yes` is given. Exit codes: 0 done, 1 not
@@ -9,6 +10,7 @@ mod counters;
 mod destination;
 mod folder;
 mod live;
+mod operator;
 mod queue;
 mod server;
 mod session;
@@ -18,6 +20,7 @@ pub(super) use configuration::{ConfigCommand, DomainCommand, Get, Set, config, d
 pub(super) use counters::{Alarms, Counters, alarms, counters};
 pub(super) use destination::{DestinationCommand, main as destination};
 pub(super) use folder::{BadmailCommand, FolderCommand, badmail, folder};
+pub(super) use operator::{OperatorCommand, main as operator};
 pub(super) use queue::{QueueCommand, main as queue};
 pub(super) use server::{ServerCommand, main as server};
 pub(super) use session::{SessionCommand, main as session};
@@ -139,6 +142,7 @@ impl Desk {
         self.print(outcome, |outcome| {
             let mut text = format!("{}\n", outcome.text);
             text.push_str(&outcome.diff);
+            outcome.secret.iter().for_each(|secret| text.push_str(&format!("{secret}\n")));
             outcome.restarts.iter().for_each(|line| text.push_str(&format!("{line}\n")));
             outcome.troubles.iter().for_each(|line| text.push_str(&format!("trouble: {line}\n")));
             text

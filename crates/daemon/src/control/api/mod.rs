@@ -10,22 +10,30 @@ mod queue;
 mod sessions;
 mod settings;
 
+pub use operators::{NewPassword, Session};
+
 use super::asker::Asker;
+use super::fault::title;
 use super::{Control, Fault, ProblemDetails};
+use axum::body::to_bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView, VersionView};
 use relay::admin::{AuditFilter, Command, Operator};
 use serde::Deserialize;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 /// Octets of a request: a command with its settings.
 pub const REQUEST_MAX: usize = 1024 * 1024;
+/// Octets of what the router itself says about a request.
+const ROUTER_WORDS_MAX: usize = 8 * 1024;
 /// Records or messages of one answer.
 pub const ANSWER_ITEMS_MAX: usize = 1_000;
 
@@ -33,6 +41,8 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Mailroot", description = "What operators see and do.", license(name = "Apache-2.0 OR MIT")),
+    modifiers(&Proofs),
+    security(("token" = []), ("log_on" = [])),
     paths(
         service,
         servers,
@@ -73,6 +83,22 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
     )
 )]
 pub struct Description;
+
+/// How one proves who one is; on the socket the operating system does.
+struct Proofs;
+
+impl Modify for Proofs {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let token = token.description(Some("A token (mailroot operator token new).")).build();
+        let words = "A log-on in the browser; what changes something brings X-CSRF-Token along (GET /api/v1/session). The cookie's name ends \
+                     with the console's port, and begins with __Host- under TLS.";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("mailroot-8025", words));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token));
+        components.add_security_scheme("log_on", SecurityScheme::ApiKey(cookie));
+    }
+}
 
 /// The routes, and an answer to every other address.
 pub fn router(control: Control) -> Router {
@@ -120,9 +146,34 @@ pub fn routes(control: Control) -> Router {
         .route("/openapi.json", get(|| async { Json(Description::openapi()) }))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(REQUEST_MAX))
+        .layer(map_response(as_problem))
         .with_state(control.clone());
     let metrics = get(counters::metrics).with_state(control);
     Router::new().nest("/api/v1", v1).route("/metrics", metrics)
+}
+
+/// Answers of the router itself (no such method, an address that is no text) are problem documents like all others.
+async fn as_problem(answer: Response) -> Response {
+    let status = answer.status();
+    let is_fault = status.is_client_error() || status.is_server_error();
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !is_fault || kind.is_some_and(|kind| kind.starts_with("application/problem+json")) {
+        return answer;
+    }
+    let (parts, body) = answer.into_parts();
+    let text = to_bytes(body, ROUTER_WORDS_MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let allowed = parts.headers.get(header::ALLOW).cloned();
+    let text = match (&*text, allowed.as_ref().and_then(|allowed| allowed.to_str().ok())) {
+        ("", Some(allowed)) => format!("this address takes {allowed}"),
+        ("", None) => "this cannot be answered".into(),
+        (text, _) => text.to_owned(),
+    };
+    let mut problem = ProblemDetails::new(status.as_u16(), title(status.as_u16()), text).into_response();
+    if let Some(allowed) = allowed {
+        problem.headers_mut().insert(header::ALLOW, allowed);
+    }
+    problem
 }
 
 async fn nothing() -> Failed {
@@ -246,7 +297,7 @@ impl From<Fault> for Failed {
 
 impl From<QueryRejection> for Failed {
     fn from(rejection: QueryRejection) -> Failed {
-        Failed(Fault::invalid(rejection.body_text()))
+        Failed(Fault::Request { status: rejection.status().as_u16(), text: rejection.body_text() })
     }
 }
 
@@ -258,7 +309,7 @@ impl From<PathRejection> for Failed {
 
 impl From<JsonRejection> for Failed {
     fn from(rejection: JsonRejection) -> Failed {
-        Failed(Fault::invalid(rejection.body_text()))
+        Failed(Fault::Request { status: rejection.status().as_u16(), text: rejection.body_text() })
     }
 }
 
@@ -274,5 +325,29 @@ impl IntoResponse for ProblemDetails {
         let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&details).unwrap_or_default();
         (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// docs/openapi.json is what programs are written against: a change of it is seen in the diff of the commit that makes it.
+    #[test]
+    fn the_document_is_the_committed_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let now = format!("{}\n", serde_json::to_string_pretty(&Description::openapi()).unwrap());
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(path, &now).unwrap();
+        }
+        let committed = fs::read_to_string(path).unwrap_or_default();
+        let first = now.lines().zip(committed.lines()).position(|(now, then)| now != then);
+        assert!(
+            now == committed,
+            "docs/openapi.json is not what the code says (line {}). If the change is meant: BLESS=1 cargo test -p daemon --lib -- \
+             the_document_is_the_committed_one",
+            first.map_or(now.lines().count().min(committed.lines().count()), |line| line + 1)
+        );
     }
 }
