@@ -261,13 +261,13 @@ impl Control {
 pub(crate) async fn obey(order: Order, servers: &mut Servers, file: &ConfigFile) {
     match order {
         Order::Look(look) => look(servers),
-        Order::Change { command: Command::ServerState { server, verb }, dry_run, answer, .. } => {
-            states::change(servers, &server, verb, dry_run, answer).await;
-        }
-        Order::Change { command, by, dry_run, answer } => {
-            let outcome = config::change(servers, file, &command, &by, dry_run).await;
-            let _ = answer.send(outcome);
-        }
+        Order::Change { command, by, dry_run, answer } => match *command {
+            Command::ServerState { server, verb } => states::change(servers, &server, verb, dry_run, answer).await,
+            command => {
+                let outcome = config::change(servers, file, &command, &by, dry_run).await;
+                let _ = answer.send(outcome);
+            }
+        },
     }
 }
 

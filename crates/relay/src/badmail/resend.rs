@@ -176,6 +176,7 @@ mod tests {
             ret: None,
             envid: None,
             require_tls: false,
+            waives_tls: false,
             recipients: vec![recipient("b@x.test"), recipient("\"c d\"@x.test")],
             attempts: Vec::new(),
             released: None,

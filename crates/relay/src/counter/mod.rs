@@ -219,6 +219,9 @@ pub fn count(record: &Record, mut add: impl FnMut(Counter, u64)) {
         Record::Started { .. }
         | Record::Configured
         | Record::Stopped
+        | Record::Paused
+        | Record::Continued { .. }
+        | Record::Waived { .. }
         | Record::Disconnected { .. }
         | Record::Policy { .. }
         | Record::Delivered { .. }

@@ -41,6 +41,9 @@ pub(in crate::cli) enum ServerCommand {
         /// Its default domain
         #[arg(long, value_name = "DOMAIN")]
         domain: String,
+        /// The recipe that it begins with (docs/recipes): inbound-dmz, outbound, submission, application [default: none]
+        #[arg(long, value_name = "NAME")]
+        recipe: Option<String>,
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
@@ -97,10 +100,10 @@ pub(in crate::cli) fn main(command: &ServerCommand) -> ExitCode {
         ServerCommand::Stop { yes, named } => state(named, ServerVerb::Stop, *yes),
         ServerCommand::Pause(named) => state(named, ServerVerb::Pause, true),
         ServerCommand::Continue(named) => state(named, ServerVerb::Continue, true),
-        ServerCommand::New { name, listen, home, domain, dry_run, place } => {
+        ServerCommand::New { name, listen, home, domain, recipe, dry_run, place } => {
             let (name, listen) = (name.clone(), listen.clone());
             let (home, default_domain) = (home.clone(), domain.clone());
-            let new = NewServer { name, listen, home, default_domain };
+            let new = NewServer { name, listen, home, default_domain, recipe: recipe.clone() };
             change(&of(place, ""), Command::ServerNew { new }, *dry_run)
         }
         ServerCommand::Rename { name, new, place } => {

@@ -48,7 +48,8 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
             let utf8 = needs_utf8(&sender, &recipients, &head[content_at..]);
             let source = Source { at: content_at as u64, ..source };
             let (incoming, kind) = as_it_was(store, id, source)?;
-            let envelope = envelope(sender, &recipients, &origin, kind, utf8, now);
+            let waives_tls = scan(&head[content_at..]).waives_tls();
+            let envelope = Envelope { waives_tls, ..envelope(sender, &recipients, &origin, kind, utf8, now) };
             (incoming, envelope)
         }
         Resend::AsPickup => as_pickup(store, id, source, site, &origin, now)?,
@@ -132,6 +133,7 @@ pub(super) fn envelope(
         ret: None,
         envid: None,
         require_tls: false,
+        waives_tls: false,
         recipients: recipients.iter().map(recipient).collect(),
         attempts: Vec::new(),
         released: None,
