@@ -7,8 +7,11 @@
 mod access;
 mod account;
 mod as_root;
+mod badmail;
 mod certificate;
 mod console;
+mod contents;
+mod counters;
 mod crash;
 mod delivery;
 mod explain;

@@ -11,6 +11,7 @@ pub mod console;
 pub mod dovecot;
 pub mod https;
 pub mod mail;
+pub mod operator;
 pub mod peer;
 pub mod postfix;
 pub mod relay;

@@ -48,6 +48,7 @@ pub(in crate::cli) enum FolderCommand {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(in crate::cli) struct Which {
     /// The folder
     #[arg(long, value_enum)]
@@ -72,6 +73,7 @@ impl Which {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(in crate::cli) struct List {
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -81,6 +83,7 @@ pub(in crate::cli) struct List {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(in crate::cli) struct Show {
     /// Its name, as the list has it
     name: String,
@@ -93,6 +96,7 @@ pub(in crate::cli) struct Show {
 
 /// Which messages.
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(in crate::cli) struct Chosen {
     /// Their names, as the list has them
     #[arg(required_unless_present = "all")]
