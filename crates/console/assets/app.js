@@ -85,12 +85,12 @@
     });
   }
 
-  // The stream: once a second what has moved. A page that nobody looks at has none.
+  // The stream: once a second what has moved. A page that nobody looks at has none. A part of the page is asked for every other
+  // time, the plots' series every tenth.
   const state = one("#live-state");
-  let stream = null, drawn = 0, fetching = false;
-  const moves = () => island || one("[data-live]");
+  let stream = null, turn = 0, fetching = false;
   function listen() {
-    if (stream || document.hidden || !moves()) return;
+    if (stream || document.hidden || !tree) return;
     stream = new EventSource("/events");
     stream.onopen = () => { state.textContent = ""; };
     stream.onerror = () => {
@@ -98,18 +98,28 @@
       if (stream?.readyState === EventSource.CLOSED) { hang(); setTimeout(listen, 5000); }
     };
     stream.onmessage = (event) => tick(JSON.parse(event.data));
+    stream.addEventListener("end", () => { hang(); location.reload(); });
   }
   function hang() { stream?.close(); stream = null; }
-  async function tick(news) {
-    for (const part of all("[data-live]")) if (!busy(part)) htmx.trigger(part, "tick");
-    if (island && news.series !== drawn && !fetching) {
-      drawn = news.series;
-      fetching = true;
-      try {
-        const answer = await fetch(island.dataset.from, { headers: { "X-Live": "1" } });
-        if (answer.ok) redraw(await answer.json());
-      } catch { /* the stream says so */ } finally { fetching = false; }
+  function tick(news) {
+    turn += 1;
+    for (const [name, server] of Object.entries(news.servers)) {
+      for (const entry of all("[data-server]", tree)) {
+        if (entry.dataset.server === name) entry.textContent = (server[entry.dataset.count] || "").toLocaleString("en");
+      }
     }
+    const alarms = one("[data-count=alarms]", tree);
+    alarms.textContent = news.alarms || "";
+    if (turn % 2 === 0) for (const part of all("[data-live]")) if (!busy(part)) htmx.trigger(part, "tick");
+    if (turn % 10 === 0 && island) plot();
+  }
+  async function plot() {
+    if (fetching) return;
+    fetching = true;
+    try {
+      const answer = await fetch(island.dataset.from, { headers: { "X-Background": "1" } });
+      if (answer.ok) redraw(await answer.json());
+    } catch { /* the stream says so */ } finally { fetching = false; }
   }
   // Nothing is changed under a pointer that is pressed, nor in a part in which boxes are ticked or a menu is open.
   let pressed = false;
@@ -122,7 +132,7 @@
   document.addEventListener("visibilitychange", () => (document.hidden ? hang() : listen()));
   addEventListener("pagehide", hang);
   addEventListener("pageshow", listen);
-  document.addEventListener("htmx:config:request", (event) => { event.detail.ctx.request.headers["X-Live"] = "1"; });
+  document.addEventListener("htmx:config:request", (event) => { event.detail.ctx.request.headers["X-Background"] = "1"; });
   // An answer that is no fragment (the session has ended, the thing is gone): look at the page as it is now.
   document.addEventListener("htmx:before:swap", (event) => {
     const ctx = event.detail.ctx;

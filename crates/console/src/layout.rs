@@ -42,6 +42,43 @@ pub struct Flash {
     pub more: Vec<String>,
 }
 
+/// Octets of a packed word: a cookie has room for 4,096.
+const PACKED_MAX: usize = 3_000;
+
+impl Flash {
+    /// It was done.
+    #[must_use]
+    pub fn done(text: impl Into<String>, more: Vec<String>) -> Flash {
+        Flash { text: text.into(), fault: false, more }
+    }
+
+    /// For a cookie, so that the page after a form can say it; what is too long for that is left out.
+    #[must_use]
+    pub fn pack(&self) -> String {
+        let mut packed = String::from(if self.fault { "f" } else { "d" });
+        for line in std::iter::once(&self.text).chain(&self.more) {
+            let line = path::query(&[("", line)]);
+            let line = line.strip_prefix("?=").unwrap_or_default();
+            if packed.len() + line.len() >= PACKED_MAX {
+                packed.push_str(".%E2%80%A6");
+                break;
+            }
+            packed.push('.');
+            packed.push_str(&line.replace('.', "%2E"));
+        }
+        packed
+    }
+
+    /// What was packed.
+    #[must_use]
+    pub fn unpack(packed: &str) -> Option<Flash> {
+        let (kind, lines) = packed.split_once('.')?;
+        let mut lines = lines.split('.').map(path::plain);
+        let text = lines.next()??;
+        Some(Flash { text, fault: kind == "f", more: lines.collect::<Option<_>>()? })
+    }
+}
+
 /// Which page, for the tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
@@ -149,6 +186,8 @@ pub(crate) struct Entry {
     pub(crate) address: String,
     pub(crate) here: bool,
     pub(crate) count: u64,
+    /// What it counts, as events name it; empty: nothing.
+    pub(crate) counts: &'static str,
 }
 
 impl Frame {
@@ -174,9 +213,9 @@ impl Frame {
         }
     }
 
-    /// A server's entries stand open where one of its pages is, and where there are few.
+    /// A server's entries stand open where one of its pages is, and where there is but one.
     pub(crate) fn opens(&self, server: &ServerView) -> bool {
-        self.servers.len() <= 3 || matches!(&self.place, Place::Server(name, _) if *name == server.name)
+        self.servers.len() == 1 || matches!(&self.place, Place::Server(name, _) if *name == server.name)
     }
 
     pub(crate) fn rooms(&self, server: &ServerView) -> Vec<Entry> {
@@ -190,6 +229,11 @@ impl Frame {
                     Room::Sessions => server.sessions_in + server.sessions_out,
                     Room::Queue => server.queue,
                     _ => 0,
+                },
+                counts: match room {
+                    Room::Sessions => "sessions",
+                    Room::Queue => "queue",
+                    _ => "",
                 },
             })
             .collect()
@@ -211,6 +255,7 @@ impl Frame {
             address: address.into(),
             here: self.place == place,
             count: 0,
+            counts: "",
         })
         .collect()
     }
@@ -240,3 +285,27 @@ pub fn state_class(state: impl Borrow<ServerState>) -> &'static str {
 
 /// The program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_comes_out_of_the_cookie_as_it_went_in() {
+        for (text, more) in [
+            ("3 messages held.", vec![]),
+            ("a; b=c \"d\" … é\r\n", vec!["1.2.3: 100% %41".to_owned(), "<b>".to_owned()]),
+        ] {
+            let flash = Flash { text: text.into(), fault: more.is_empty(), more };
+            let packed = flash.pack();
+            assert!(packed.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"%-_.~".contains(&octet)), "{packed}");
+            assert_eq!(Flash::unpack(&packed), Some(flash));
+        }
+        let long = Flash::done("x".repeat(9), (0..900).map(|at| at.to_string()).collect());
+        assert!(long.pack().len() <= PACKED_MAX + 20);
+        assert_eq!(Flash::unpack(&long.pack()).map(|flash| flash.more.last().cloned()), Some(Some("…".to_owned())));
+        for wrong in ["", "d", "d.%", "d.%4", "d.%zz", "d.%FF"] {
+            assert_eq!(Flash::unpack(wrong), None, "{wrong}");
+        }
+    }
+}

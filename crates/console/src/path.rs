@@ -48,6 +48,22 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
+/// What was escaped; none: it was not, or is no text.
+pub(crate) fn plain(escaped: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(escaped.len());
+    let mut rest = escaped.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(octets).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
