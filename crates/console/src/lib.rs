@@ -8,6 +8,7 @@
 //! IIS: what IIS Manager showed, as pages.
 
 pub mod asset;
+pub mod desk;
 pub mod door;
 pub mod form;
 pub mod layout;

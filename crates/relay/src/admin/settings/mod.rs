@@ -41,6 +41,14 @@ pub fn of_server(text: &str, server: &str) -> Result<Vec<SettingView>, EditFault
     Ok(views(|setting| SERVER_TABS.contains(&setting.tab), |name| edit::value_at(table, name)))
 }
 
+/// The name of the first virtual server.
+#[must_use]
+pub fn first_server(text: &str) -> Option<String> {
+    let document = edit::document(text).ok()?;
+    let tables = document.get("virtual_server")?.as_array_of_tables()?;
+    tables.get(0)?.get("name")?.as_str().map(str::to_owned)
+}
+
 /// All settings of the tables at the top of the file, smart hosts aside.
 ///
 /// # Errors
