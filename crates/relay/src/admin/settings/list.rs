@@ -70,6 +70,12 @@ fn route(kind: DomainKind, routes: &[&str]) -> String {
     }
 }
 
+/// The settings that a smart host has, none of them written.
+#[must_use]
+pub fn of_new_smart_host() -> Vec<SettingView> {
+    views(|setting| setting.tab == Tab::SmartHost && setting.name != "smart_host.name", |_| None)
+}
+
 /// The smart hosts, in the file's order.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod tests;
 mod text;
 
 pub use conceal::conceal;
-pub use list::{domains, smart_hosts};
+pub use list::{domains, of_new_smart_host, smart_hosts};
 pub use spot::{Spot, Table as SpotTable, spot};
 pub use text::{shown, typed};
 

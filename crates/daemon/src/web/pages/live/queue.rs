@@ -9,9 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use console::form::Fields;
 use console::layout::{Place, Room};
-use console::live::{
-    Bulk, Confirm, Destinations, Message, Messages, bulk, destination_command, filter, filter_fields,
-};
+use console::live::{Bulk, Confirm, Destinations, Message, Messages, bulk, destination_command, filter, filter_fields};
 use console::{path, words};
 use relay::admin::{Command, QueueVerb, Which};
 
@@ -112,13 +110,15 @@ async fn question(visit: &Visit, server: &str, bulk: Bulk, back: &str) -> Result
         lines.push(match filter_fields(filter).as_slice() {
             [] => format!("All {count} of this queue."),
             fields => {
-                let words: Vec<_> = fields.iter().map(|(name, value)| format!("{} “{value}”", label_of(name))).collect();
+                let words: Vec<_> =
+                    fields.iter().map(|(name, value)| format!("{} “{value}”", label_of(name))).collect();
                 format!("{count} with {}.", words.join(", "))
             }
         });
     }
     lines.push(says.into());
-    if matches!(command, Command::Queue { which: Which::Matching(_), verb: QueueVerb::Delete | QueueVerb::Return, .. }) {
+    if matches!(command, Command::Queue { which: Which::Matching(_), verb: QueueVerb::Delete | QueueVerb::Return, .. })
+    {
         lines.push("Messages that come meanwhile and match are taken along.".into());
     }
     Ok(Confirm {
