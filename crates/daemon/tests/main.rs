@@ -28,6 +28,7 @@ mod recipes;
 mod retry;
 mod route;
 mod with_bind;
+mod with_chromium;
 mod with_clients;
 mod with_dovecot;
 mod with_idp;

@@ -155,7 +155,7 @@ impl Browser {
     pub fn press(&self, label: &str) {
         let quoted = format!("'{label}'");
         let path = format!(
-            "//main//button[normalize-space()={quoted}] | //main//a[normalize-space()={quoted}] | \
+            "//*[self::main or self::header]//button[normalize-space()={quoted}] | //main//a[normalize-space()={quoted}] | \
              //button[@aria-label={quoted}]"
         );
         self.with(Locator::XPath(&path), |element| async move { element.click().await });
@@ -236,7 +236,7 @@ impl Browser {
             if message["method"] == "Network.requestWillBeSent" {
                 let address = message["params"]["request"]["url"].as_str().unwrap_or_default();
                 let is_ours = address.strip_prefix(&self.origin).is_some_and(|rest| rest.starts_with('/'));
-                if !is_ours && !address.starts_with("data:") {
+                if !is_ours && !address.starts_with("data:") && !address.starts_with("chrome:") {
                     complaints.push(format!("a request to {address}"));
                 }
             }

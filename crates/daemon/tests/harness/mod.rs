@@ -5,6 +5,7 @@
 //! knows the relay's insides: it is run as an operator would run it.
 
 pub mod bind;
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod console;

@@ -9,19 +9,15 @@ mod queue;
 mod sessions;
 
 use super::{Visit, senseless};
-use crate::control::Fault;
 use crate::web::Web;
-use axum::extract::{Form, Path, Query};
+use axum::extract::{Form, Path};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use console::form::{Fields, FormFault};
 use console::layout::{Place, Room};
 use console::live::{Alarms, Counters, Overview};
-use console::path;
 use relay::admin::{Command, ServerVerb};
-
-pub use events::{DEAD_AFTER, VIEWERS_MAX};
 
 /// Entries of one page of a list.
 pub const PAGE_ENTRIES_MAX: usize = 100;

@@ -1,0 +1,62 @@
+//! Pictures of the main pages, for docs/console.md: made where `MAILROOT_PICTURES` names a folder
+//! (`MAILROOT_PICTURES=docs/screenshots cargo test -p daemon --test main -- pictures`), from a site that looks like one.
+
+use super::House;
+use crate::harness::client::Client;
+use crate::harness::peer::{At, Mood, Peer, Script};
+use std::fs;
+use std::path::PathBuf;
+
+#[test]
+fn pictures_are_taken() {
+    let Ok(folder) = std::env::var("MAILROOT_PICTURES") else { return };
+    // Tests run in their crate's folder.
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    let house = House::with_smart_host();
+    let mood = Mood::Say("451 4.7.1 greylisted, please try again in a few minutes".into());
+    let _peer = Peer::start(house.site.at(2, 2525), Script::default().at(At::Rcpt, mood));
+    for (at, name) in ["invoices", "scanner", "backup", "crm", "newsletter", "alerts"].iter().enumerate() {
+        for each in 0..=at {
+            house.hand_in(&format!("{name}{each}@partner.example"), &format!("{name} of today"));
+        }
+    }
+    let mut clients: Vec<_> = (0..4).map(|_| Client::greet(house.relay.at)).collect();
+    for (client, name) in clients.iter_mut().zip(["printer-3", "app01", "erp", "scanner-2"]) {
+        client.say(&format!("EHLO {name}.corp.example"));
+    }
+    clients[0].open("printer@local.test", &["bob@local.test"]);
+    let text =
+        "Subject: Monthly figures\r\nFrom: crm@local.test\r\nTo: gone@partner.example\r\n\r\nAs every month.\r\n";
+    fs::write(house.relay.folder("Badmail").join("6A1F00C2.eml"), text).unwrap();
+    house.wait_for("/servers/Test/queue", "greylisted");
+    let list = house.wait_for("/servers/Test/queue/messages", "name=\"id\"");
+    let id = list.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let browser = house.browser("administrator");
+    let message = format!("/servers/Test/queue/messages/{id}");
+    let pages = [
+        ("overview", "/"),
+        ("sessions", "/servers/Test/sessions"),
+        ("queue", "/servers/Test/queue"),
+        ("messages", "/servers/Test/queue/messages"),
+        ("message", &*message),
+        ("badmail", "/servers/Test/badmail"),
+        ("counters", "/servers/Test/counters"),
+        ("properties", "/servers/Test/properties"),
+        ("domains", "/servers/Test/domains"),
+    ];
+    for (name, page) in pages {
+        browser.looks_like(1280, false);
+        browser.go(page);
+        browser.picture(&folder.join(format!("{name}.png")));
+    }
+    for (name, page, width, dark) in [
+        ("overview-dark", "/", 1280, true),
+        ("overview-phone", "/", 390, false),
+        ("queue-phone", "/servers/Test/queue", 390, true),
+    ] {
+        browser.looks_like(width, dark);
+        browser.go(page);
+        browser.picture(&folder.join(format!("{name}.png")));
+    }
+}
