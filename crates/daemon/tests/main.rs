@@ -27,6 +27,8 @@ mod process;
 mod recipes;
 mod retry;
 mod route;
+mod sessions;
+mod states;
 mod with_bind;
 mod with_chromium;
 mod with_clients;

@@ -10,6 +10,7 @@ mod explain;
 mod new;
 mod oauth;
 mod operate;
+mod pages;
 mod password;
 mod probed;
 mod route;
@@ -117,6 +118,12 @@ enum Command {
     /// Operators of the console: list, add, set, passwd, invite, remove, log-out; tokens of programs
     #[command(subcommand)]
     Operator(operate::OperatorCommand),
+    /// Watch a running service: rates, where mail waits, who is connected
+    Top(operate::Top),
+    /// Completions for a shell, to standard output
+    Completions(pages::Completions),
+    /// Manual pages
+    Man(pages::Man),
     /// Print the version
     Version,
 }
@@ -176,6 +183,9 @@ pub fn main() -> ExitCode {
         Command::Domain(command) => operate::domain(&command),
         Command::Config(command) => operate::config(&command),
         Command::Operator(command) => operate::operator(&command),
+        Command::Top(wanted) => operate::top(&wanted),
+        Command::Completions(wanted) => pages::completions(&wanted),
+        Command::Man(wanted) => pages::man(&wanted),
         Command::Version => {
             say(&format!("mailroot {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -121,7 +121,7 @@ pub(super) fn title(status: u16) -> &'static str {
         413 => "Too large",
         415 => "Not JSON",
         422 => "Not valid",
-        401..500 => "Refused",
+        status if status < 500 => "Refused",
         _ => "Not possible now",
     }
 }

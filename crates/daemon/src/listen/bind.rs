@@ -239,8 +239,9 @@ pub(super) mod tests {
     }
     #[tokio::test]
     async fn a_socket_handed_over_refuses_while_it_rests_and_can_be_listened_on_again() {
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
+        // A port that was asked for by its number, as systemd does: one of the system's choice would go.
+        let at = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listener = StdListener::bind(at).unwrap();
         let mut inherited = Inherited::of(vec![listener]);
         let (taken, again) = inherited.take_or_bind(at).unwrap();
         assert!(std::net::TcpStream::connect(at).is_ok());

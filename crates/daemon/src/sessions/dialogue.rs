@@ -62,6 +62,10 @@ impl Dialogue {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.octets.is_empty()
+    }
+
     /// How many lines were dropped.
     pub(super) fn forgotten(&self) -> u64 {
         u64::from(self.forgotten)

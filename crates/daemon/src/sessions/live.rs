@@ -236,6 +236,10 @@ impl Live {
             phase if phase == Phase::Handshake as u8 => return "TLS handshake".into(),
             _ => {}
         }
+        if self.direction == Direction::Outbound && dialogue.is_empty() {
+            // The host has not greeted yet.
+            return "connecting".into();
+        }
         let side = if self.direction == Direction::Inbound { Side::Theirs } else { Side::Ours };
         let mut last = "idle".to_owned();
         for said in dialogue.lines(self.since) {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the program did: its exit code, standard output, standard error.
-fn mailroot(config: &Path, words: &[&str]) -> (i32, String, String) {
+pub fn mailroot(config: &Path, words: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(PROGRAM);
     command.args(words).arg("--config").arg(config).stdin(Stdio::null());
     let output = command.output().unwrap();
@@ -18,7 +18,7 @@ fn mailroot(config: &Path, words: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-fn done(config: &Path, words: &[&str]) -> String {
+pub fn done(config: &Path, words: &[&str]) -> String {
     let (code, out, error) = mailroot(config, words);
     assert_eq!(code, 0, "{words:?}: {out}{error}");
     out

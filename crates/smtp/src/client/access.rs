@@ -296,6 +296,34 @@ mod tests {
         seen_nothing(&seen);
     }
 
+    #[test]
+    fn what_proves_who_we_are_is_in_no_minutes() {
+        for mechanism in Mechanism::ALL {
+            let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(60));
+            settings.auth = true;
+            let mut session = Session::new(Arc::new(settings), Timestamp(0));
+            session.keep_minutes();
+            let hear = |session: &mut Session, said: &str| {
+                session.receive(said.as_bytes());
+                while session.next(Timestamp(0)).is_some() {}
+            };
+            hear(&mut session, "220 mx.test\r\n");
+            hear(&mut session, &format!("250-mx.test\r\n250 AUTH {}\r\n", mechanism.name()));
+            session.authenticate(mechanism, Some(b"hunter2".to_vec()));
+            hear(&mut session, "");
+            for _ in 0..2 {
+                hear(&mut session, "334 aHVudGVyMg==\r\n");
+                session.respond(b"hunter2".to_vec());
+                hear(&mut session, "");
+            }
+            let minutes = session.minutes();
+            let seen: Vec<_> = crate::minutes::lines(&minutes).map(|line| String::from_utf8_lossy(line.1)).collect();
+            let seen = seen.join("\n");
+            seen_nothing(&seen);
+            assert!(seen.contains(&format!("AUTH {}", mechanism.name())) && seen.contains("***"), "{seen}");
+        }
+    }
+
     fn seen_nothing(seen: &str) {
         // As it is, as octets, and the same in base64.
         for trace in ["hunter2", "104, 117", "aHVudGV", "97, 72, 86"] {

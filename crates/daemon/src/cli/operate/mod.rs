@@ -15,6 +15,7 @@ mod queue;
 mod server;
 mod session;
 mod table;
+mod top;
 
 pub(super) use configuration::{ConfigCommand, DomainCommand, Get, Set, config, domain, get, set};
 pub(super) use counters::{Alarms, Counters, alarms, counters};
@@ -24,6 +25,7 @@ pub(super) use operator::{OperatorCommand, main as operator};
 pub(super) use queue::{QueueCommand, main as queue};
 pub(super) use server::{ServerCommand, main as server};
 pub(super) use session::{SessionCommand, main as session};
+pub(super) use top::{Top, main as top};
 
 use super::{complain, load, say};
 use crate::control::client::{Client, Unanswered};

@@ -256,15 +256,11 @@ mod tests {
             ..view()
         };
         let expected = "\
-ID  WAY  USER                 PEER                    FOR  STATE  MESSAGES  OCTETS  TLS      DESTINATION
-7   in   [client?[31m.test]   192.0.2.1:1025          1m   DATA   2         4096    TLSv1.3  -
-12  out  -                    mx.test [192.0.2.9]:25  1m   DATA   2         4096    -        far.test
+ID  WAY  USER                PEER                    FOR  STATE  MESSAGES  OCTETS  TLS      DESTINATION
+7   in   [client?[31m.test]  192.0.2.1:1025          1m   DATA   2         4096    TLSv1.3  -
+12  out  -                   mx.test [192.0.2.9]:25  1m   DATA   2         4096    -        far.test
 ";
-        let got = list(&[view(), outbound]);
-        assert_eq!(
-            got.replace("  192.0.2.1:1025", " 192.0.2.1:1025"),
-            expected.replace("  192.0.2.1:1025", " 192.0.2.1:1025")
-        );
+        assert_eq!(list(&[view(), outbound]), expected);
     }
 
     #[test]

@@ -25,7 +25,7 @@ async fn end_at(site: &mut Site, state: &str) -> (String, Duration) {
 async fn it_ends_at_once_wherever_the_peer_stalls_and_the_message_stays() {
     let ehlo = "S: 220 peer.test\nC: EHLO\nS: 250 peer.test\n";
     let table = [
-        ("H:".to_owned(), "idle"),
+        ("H:".to_owned(), "connecting"),
         ("S: 220 peer.test\nC: EHLO\nH:".to_owned(), "EHLO"),
         (format!("{ehlo}C: MAIL\nH:"), "MAIL"),
         (format!("{ehlo}C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nH:"), "sending"),

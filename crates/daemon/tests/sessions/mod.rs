@@ -1,0 +1,196 @@
+//! Sessions as operators see and end them: at once, whatever the peer does or does not, and without losing a message.
+
+use crate::harness::client::Client;
+use crate::harness::mail::plain;
+use crate::harness::peer::{At, Mood, Peer, Script};
+use crate::harness::relay::{Relay, Settings};
+use crate::harness::{SOON, Site, until};
+use crate::operate::{done, mailroot};
+use relay::admin::view::{DialogueView, SessionView};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// What ending a session may take.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// One request to the service on its socket; the body of the answer.
+pub fn ask(relay: &Relay, method: &str, address: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(relay.config.with_file_name("state").join("control.sock")).unwrap();
+    let head = format!(
+        "{method} /api/v1{address} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{method} {address}: {answer}");
+    body.to_owned()
+}
+
+fn sessions(relay: &Relay) -> Vec<SessionView> {
+    serde_json::from_str(&ask(relay, "GET", "/servers/Test/sessions", "")).unwrap()
+}
+
+/// The only session, once it does this.
+fn the_only(relay: &Relay, state: &str) -> SessionView {
+    until(SOON, &format!("one session is at {state}"), || match sessions(relay).as_slice() {
+        [one] if one.state == state => Some(one.clone()),
+        _ => None,
+    })
+}
+
+/// Ends it, and waits until nobody sees it any more; how long that took.
+fn end(relay: &Relay, id: &str) -> Duration {
+    let began = Instant::now();
+    ask(
+        relay,
+        "POST",
+        "/commands",
+        &format!("{{\"command\":\"session_end\",\"server\":\"Test\",\"session\":\"{id}\"}}"),
+    );
+    while sessions(relay).iter().any(|session| session.id == id) {
+        assert!(began.elapsed() < SOON, "the session goes on");
+    }
+    began.elapsed()
+}
+
+#[test]
+fn an_idle_session_is_seen_shown_and_ended() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let mut client = Client::greet(relay.at);
+    let view = the_only(&relay, "EHLO");
+    assert_eq!(view.user, "[client.test]");
+    assert_eq!(view.local, relay.at.to_string());
+    let list = done(&relay.config, &["session", "list"]);
+    assert!(list.starts_with("ID") && list.contains("[client.test]") && list.contains(" EHLO "), "{list}");
+    assert_eq!(done(&relay.config, &["session", "list", "--outbound"]).lines().count(), 1);
+    let shown = done(&relay.config, &["session", "show", &view.id]);
+    assert!(shown.contains("S: 220 relay.test") && shown.contains("C: EHLO client.test\n"), "{shown}");
+    let took = end(&relay, &view.id);
+    assert!(took < AT_ONCE, "{took:?}");
+    assert!(client.reply().text().starts_with("421 4.3.2"));
+    assert!(client.try_reply().is_none());
+    let (code, _, error) = mailroot(&relay.config, &["session", "end", &view.id]);
+    assert!(code == 1 && error.contains("it may have ended"), "{error}");
+    let log = std::fs::read_to_string(relay.config.with_file_name("state").join("audit.log")).unwrap();
+    assert!(log.contains("session_end"), "{log}");
+}
+
+#[test]
+fn one_that_sends_a_message_is_ended_and_half_of_it_is_forgotten() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site).messages("size_max = \"900 MB\""));
+    let mut client = Client::greet(relay.at);
+    client.open("a@client.test", &["b@local.test"]);
+    let sending = std::thread::spawn(move || {
+        let lines = b"a line of a long message\r\n".repeat(4_000);
+        while client.try_send(&lines) {}
+        client
+    });
+    let view = the_only(&relay, "DATA");
+    let took = end(&relay, &view.id);
+    assert!(took < AT_ONCE, "{took:?}");
+    let mut client = sending.join().unwrap();
+    let last = client.rest();
+    assert!(last.is_empty() || last.starts_with(b"421 4.3.2"), "{last:?}");
+    assert!(relay.dropped().is_empty() && relay.queued().1.is_empty());
+}
+
+#[test]
+fn one_that_reads_nothing_is_ended_and_another_goes_on() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let mut other = Client::greet(relay.at);
+    let mut deaf = TcpStream::connect(relay.at).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    let local = deaf.local_addr().unwrap().to_string();
+    // Until the relay takes nothing more, because nobody reads what it says.
+    let mut last = Instant::now();
+    while last.elapsed() < Duration::from_millis(500) {
+        if deaf.write(&b"HELP\r\n".repeat(1_000)).is_ok() {
+            last = Instant::now();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let view = sessions(&relay).into_iter().find(|session| session.peer == local);
+    // A session may have ended by itself: so many commands are too many.
+    if let Some(view) = view {
+        let took = end(&relay, &view.id);
+        assert!(took < AT_ONCE, "{took:?}");
+    }
+    assert_eq!(other.say("NOOP").code, 250);
+}
+
+#[test]
+fn all_are_ended_after_a_question() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let mut clients = [Client::greet(relay.at), Client::greet(relay.at)];
+    until(SOON, "both are seen", || (sessions(&relay).len() == 2).then_some(()));
+    let (code, _, question) = mailroot(&relay.config, &["session", "end-all"]);
+    assert_eq!(code, 1);
+    assert!(question.starts_with("2 sessions would end; nothing was done. Add --yes"), "{question}");
+    assert_eq!(done(&relay.config, &["session", "end-all", "--outbound", "--yes"]), "0 outbound sessions ended\n");
+    assert_eq!(done(&relay.config, &["session", "end-all", "--yes"]), "2 sessions ended\n");
+    for client in &mut clients {
+        assert!(client.reply().text().starts_with("421 4.3.2"));
+    }
+}
+
+#[test]
+fn an_outbound_one_is_ended_where_its_peer_stalls_and_the_message_goes_later() {
+    for (at, state) in [(At::Banner, "connecting"), (At::Mail, "MAIL"), (At::Data, "sending"), (At::End, "sending")] {
+        let site = Site::new();
+        let peer = Peer::start(site.at(2, 2525), Script::default().at(at, Mood::Stall));
+        let settings = Settings::new(&site)
+            .smart_host(peer.at)
+            .delivery("glitch_retry = { every = \"1 s\", times = 1 }")
+            .delivery("retry = [\"1 s\"]");
+        let relay = Relay::start(&site, &settings);
+        let mut client = Client::greet(relay.at);
+        assert_eq!(client.message("a@local.test", &["b@far.test"], &plain("one", "b@far.test")).code, 250);
+        assert_eq!(client.say("QUIT").code, 221);
+        let view = the_only(&relay, state);
+        assert!(view.peer.contains(&site.ip(2).to_string()) && view.destination.is_some(), "{view:?}");
+        let dialogue: DialogueView =
+            serde_json::from_str(&ask(&relay, "GET", &format!("/servers/Test/sessions/{}", view.id), "")).unwrap();
+        assert_eq!(dialogue.lines.is_empty(), at == At::Banner, "{dialogue:?}");
+        peer.play(Script::default());
+        let took = end(&relay, &view.id);
+        assert!(took < AT_ONCE, "{at:?}: {took:?}");
+        until(SOON, "the message arrives", || (peer.taken_count() == 1).then_some(()));
+        relay.wait_for_log(&["deferred", "an operator ended the connection"]);
+    }
+}
+
+#[test]
+fn no_secret_is_in_a_dialogue() {
+    let site = Site::new();
+    crate::access::make_accounts(&site);
+    let methods =
+        "authentication = { methods = [\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"], clear_text_from = [\"127.0.0.0/8\"] }";
+    let relay = Relay::start(&site, &Settings::new(&site).access(methods));
+    // `hunter2`, and what stands for it on the wire.
+    let secret = "aHVudGVyMg==";
+    let mut client = Client::greet(relay.at);
+    assert_eq!(client.say("AUTH PLAIN AGFsaWNlAGh1bnRlcjI=").code, 535);
+    for line in ["AUTH LOGIN", secret, secret, "AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWh1bnRlcjI=", "*"] {
+        client.say(line);
+    }
+    // A password that comes when nobody has asked for it, and one in a command that is none.
+    for line in [secret, "PASS hunter2", "AUTH hunter2"] {
+        assert!(client.say(line).code >= 500, "{line}");
+    }
+    let view = the_only(&relay, "AUTH");
+    let shown = done(&relay.config, &["session", "show", &view.id]);
+    for trace in ["aHVud", "hunter2", "AGFsaWNl", "biws"] {
+        assert!(!shown.contains(trace), "{trace} in {shown}");
+    }
+    for seen in ["C: AUTH PLAIN ***\n", "S: 334 ***\n", "C: ***\n", "C: AUTH SCRAM-SHA-256 ***\n", "C: *\n"] {
+        assert!(shown.contains(seen), "{seen:?} in {shown}");
+    }
+}
