@@ -32,6 +32,8 @@ impl std::fmt::Debug for Minutes {
     }
 }
 
+/// Octets that most batches of commands and replies fit into: asked for at once.
+const BATCH: usize = 192;
 /// Octets before each line.
 pub const MARK_LEN: usize = 3;
 
@@ -72,6 +74,9 @@ impl Minutes {
     }
 
     fn mark(&mut self, side: Side, len: usize) {
+        if self.octets.capacity() == 0 {
+            self.octets.reserve(BATCH);
+        }
         let [low, high] = u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes();
         self.octets.extend_from_slice(&[u8::from(side == Side::Ours), low, high]);
     }

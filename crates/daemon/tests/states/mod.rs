@@ -4,7 +4,7 @@ use crate::harness::client::Client;
 use crate::harness::mail::plain;
 use crate::harness::peer::{Peer, Script};
 use crate::harness::relay::{Relay, Settings};
-use crate::harness::{Process, SOON, Site, until};
+use crate::harness::{Process, SOON, Site, listening, until};
 use crate::operate::{done, mailroot};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -29,6 +29,7 @@ impl House {
         );
         fs::write(&relay.config, format!("{text}\n{more}")).unwrap();
         relay.up();
+        listening(other, "the other one");
         House { site, relay, other }
     }
 
