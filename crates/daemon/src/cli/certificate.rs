@@ -9,9 +9,10 @@ use crate::certificate::{import, list, make};
 use crate::clock::Clock;
 use crate::service::ConfigFile;
 use crate::tls::load::{authorities, read_secret};
-use crate::tls::{Particulars, acme_file};
+use crate::tls::{Certificates, NoCertificate, Particulars, acme_file};
 use clap::{Args, Subcommand};
 use relay::config::{Acme, CertificateSource, Config, VirtualServer};
+use smtp::time::Timestamp;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,6 +142,9 @@ pub(super) fn faults(config: &Config) -> String {
     let listed = list::list(config);
     let faults = listed.iter().filter_map(|listed| Some((&listed.server, list::fault(listed, now)?)));
     let mut text: String = faults.map(|(server, fault)| format!("'{server}': {fault}\n")).collect();
+    if let Err(fault) = console_certificates(config, now) {
+        text.push_str(&format!("console: {fault}\n"));
+    }
     for server in &config.servers {
         let authority = server.access.client_certificates.as_ref().map(|clients| authorities(&clients.authority));
         if let Some(Err(fault)) = authority {
@@ -148,6 +152,16 @@ pub(super) fn faults(config: &Config) -> String {
         }
     }
     text
+}
+
+fn console_certificates(config: &Config, now: Timestamp) -> Result<(), NoCertificate> {
+    if config.console.certificates.is_empty() {
+        return Ok(());
+    }
+    match Certificates::from(&config.console.certificates, None, &config.state, now)? {
+        (_, faults) if faults.is_empty() => Ok(()),
+        (_, faults) => Err(NoCertificate(faults)),
+    }
 }
 
 fn read(config: &Path) -> Result<Config, Ended> {

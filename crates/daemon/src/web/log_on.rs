@@ -199,7 +199,7 @@ async fn accept(
     if !password.equals(again.reveal()) {
         return invited(StatusCode::UNPROCESSABLE_ENTITY, name, Some("The two are not the same.".into()));
     }
-    match web.operators().accept(&code, &password).await {
+    match web.operators().accept(&code, &password, way.peer).await {
         Ok(operator) => match begin(&web, way, &headers, &operator, "password by a link").await {
             Some(answer) => answer,
             None => Redirect::to("/log-on").into_response(),

@@ -103,18 +103,21 @@ impl Operators {
     ///
     /// # Errors
     /// The link is not good any more, or the password is none.
-    pub async fn accept(&self, code: &str, password: &Secret) -> Result<Operator, Fault> {
+    pub async fn accept(&self, code: &str, password: &Secret, from: IpAddr) -> Result<Operator, Fault> {
         check(password)?;
         let digest = digest(code);
         let over = || Fault::NotFound("such link any more: it was used, or is over, or there is a newer one".into());
         self.invited(code).ok_or_else(over)?;
-        self.store(password.clone(), move |roster, now| {
+        let stored = self.store(password.clone(), move |roster, now| {
             let name = roster.invited(&digest, now).map(|entry| entry.name.to_string()).ok_or_else(over)?;
             let entry = roster.find_mut(&name).ok_or_else(over)?;
             entry.invitation = None;
             Ok(entry.name.to_string())
-        })
-        .await
+        });
+        let operator = stored.await?;
+        // From there he logs on: no stranger's guesses keep him out.
+        self.shared.lockout().right(&key(&operator.name), from, self.shared.clock.now());
+        Ok(operator)
     }
 
     /// Hashes a password, off the sockets' threads, and keeps it for whom `whose` names.

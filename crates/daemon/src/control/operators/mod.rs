@@ -296,6 +296,9 @@ pub(super) async fn carry_out(
     done.unwrap_or_else(|_| Some(Err(ending())))
 }
 
+#[cfg(test)]
+mod tests;
+
 impl Control {
     /// The operators.
     ///
