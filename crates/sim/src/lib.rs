@@ -10,7 +10,7 @@
 pub mod chance;
 pub mod ledger;
 pub mod life;
-mod limits;
+pub mod limits;
 mod local;
 mod node;
 mod operator;

@@ -6,7 +6,7 @@
 
 use crate::chance::Chance;
 use crate::ledger::Ledger;
-use crate::limits::Limits;
+use crate::limits::{Limits, Strict};
 use crate::node::Node;
 use crate::operator::Checks;
 use crate::peer::Peer;
@@ -17,7 +17,7 @@ use relay::parcel::{ConnectionId, Parcel};
 use relay::queue::{Event, ReportJob, Totals};
 use relay::scheduler::Paced;
 use smtp::time::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How long the world makes trouble.
@@ -110,6 +110,8 @@ pub struct Story {
     pub cuts: u32,
     /// Acts.
     pub acts: u64,
+    /// Limits of smart hosts that were reached to the full.
+    pub reached: BTreeSet<Strict>,
     /// What went wrong: empty in a good life.
     pub faults: Vec<String>,
 }
@@ -185,6 +187,7 @@ impl Life {
             promised: self.ledger.len(),
             cuts: self.cuts,
             acts,
+            reached: std::mem::take(&mut self.limits.reached),
             faults: std::mem::take(&mut self.ledger.faults),
         }
     }

@@ -434,7 +434,7 @@ impl Life {
                 match self.node.content(parcel.id, &parcel.place) {
                     Ok(content) => {
                         delivery.begun = true;
-                        let fault = begin(wire, &mut self.limits, &parcel, content, self.now);
+                        let fault = begin(wire, (connection, &mut self.limits), &parcel, content, self.now);
                         self.ledger.faults.extend(fault);
                         delivery.parcel = Some(parcel);
                     }
@@ -471,7 +471,7 @@ impl Life {
             let content = self.node.content(parcel.id, &parcel.place);
             match content {
                 Ok(content) => {
-                    let fault = begin(wire, &mut self.limits, parcel, content, self.now);
+                    let fault = begin(wire, (delivery.connection, &mut self.limits), parcel, content, self.now);
                     self.ledger.faults.extend(fault);
                 }
                 Err(why) => {
@@ -570,9 +570,15 @@ fn sending(hello: &str) -> Arc<client::Settings> {
 }
 
 /// A transaction begins; what is wrong with that, if anything is.
-fn begin(wire: &mut Wire, limits: &mut Limits, parcel: &Parcel, content: Vec<u8>, now: Timestamp) -> Option<String> {
+fn begin(
+    wire: &mut Wire,
+    (connection, limits): (ConnectionId, &mut Limits),
+    parcel: &Parcel,
+    content: Vec<u8>,
+    now: Timestamp,
+) -> Option<String> {
     let terms = &parcel.hop.terms;
-    let fault = limits.begin(&terms.owner, terms.pacing, parcel.recipients.len(), now);
+    let fault = limits.begin(connection, (&terms.owner, terms.pacing), parcel.recipients.len(), now);
     let envelope = &parcel.envelope;
     let recipients = parcel
         .recipients

@@ -219,7 +219,10 @@ impl Look {
         // The handshake comes after what was heard before it.
         self.tls = talk.facts().map(|facts| facts.secured());
         self.certificate = talk.certificate().and_then(Particulars::read).map(fit_to_show);
-        *(if self.tls.is_some() { &mut self.under_tls } else { &mut self.in_clear }) = offers;
+        // After a handshake that failed it has said nothing more, and what it said before holds.
+        if offers.is_some() {
+            *(if self.tls.is_some() { &mut self.under_tls } else { &mut self.in_clear }) = offers;
+        }
     }
 }
 

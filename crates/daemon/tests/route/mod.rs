@@ -1,7 +1,9 @@
 //! `mailroot route`: where mail would go, and how the channel to each host must be.
 
+mod golden;
 mod probe;
 mod with_bind;
+mod with_postfix;
 
 use crate::harness::relay::{PROGRAM, Relay};
 use crate::harness::run;

@@ -3,7 +3,7 @@
 use super::route;
 use crate::harness::Site;
 use crate::harness::certificates::{Authority, Identity};
-use crate::harness::peer::{Peer, Script};
+use crate::harness::peer::{At, Mood, Peer, Script};
 use crate::harness::relay::{Relay, Settings};
 use serde_json::Value;
 
@@ -12,7 +12,11 @@ fn probed(site: &Site, hosts: &[u8], terms: &[&str]) -> (String, Value, i32) {
     let listed: Vec<String> = hosts.iter().map(|host| format!("\"[{}]:2525\"", site.ip(*host))).collect();
     let listed = format!("hosts = [{}]", listed.join(", "));
     let lines: Vec<&str> = [&*listed].into_iter().chain(terms.iter().copied()).collect();
-    let settings = Settings::new(site).smart_host_object("them", &lines).delivery("smart_host = \"them\"");
+    let settings = Settings::new(site)
+        .smart_host_object("them", &lines)
+        .delivery("smart_host = \"them\"")
+        // For those that fall silent.
+        .delivery("timeout = \"4 s\"");
     let relay = Relay::prepare(site, &settings);
     let text = route(&relay, &["bob@far.test", "--probe"]);
     let json = route(&relay, &["bob@far.test", "--probe", "--json"]);
@@ -109,4 +113,25 @@ fn the_result_is_what_a_delivery_would_do() {
     has_all(&text, &["mail would go in clear text: nothing else is wanted\n"]);
     assert_eq!((code, &json["hosts"][0]["probes"][0]["tls"]), (0, &Value::Null), "{text}");
     was_only_asked(&bare);
+}
+
+/// Wherever a host falls silent, the probe has an end, and says so.
+#[test]
+fn a_host_that_stalls_is_told() {
+    let site = Site::new();
+    let nobody = Identity::self_signed(&["self.test"]);
+    let stalls = |host, at| {
+        let script = Script::default().tls(nobody.server()).at(at, Mood::Stall);
+        Peer::start(site.at(host, 2525), script)
+    };
+    let _peers = [stalls(2, At::Banner), stalls(3, At::Hello), stalls(4, At::StartTls)];
+    let began = std::time::Instant::now();
+    let (text, json, code) = probed(&site, &[2, 3, 4], &["tls = \"required\""]);
+    assert_eq!(code, 1, "{text}");
+    // Twice, as text and as JSON; on a busy machine.
+    assert!(began.elapsed() < std::time::Duration::from_secs(2 * 3 * 20 + 30), "{:?}", began.elapsed());
+    let stati: Vec<&str> =
+        json["hosts"].as_array().unwrap().iter().map(|host| host["probes"][0]["status"].as_str().unwrap()).collect();
+    assert_eq!(stati, ["4.4.2"; 3], "{text}");
+    has_all(&text, &["greeting     220 peer.test ESMTP", "in the clear STARTTLS", "mail would not go: 4.4.2"]);
 }

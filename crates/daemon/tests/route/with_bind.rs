@@ -1,5 +1,6 @@
 //! DNSSEC and DANE by signed zones of a real BIND: what is proven, what is not, and what is proven wrong.
 
+use super::golden::{is, printed};
 use super::{answer, summary};
 use crate::harness::Site;
 use crate::harness::bind::Bind;
@@ -140,4 +141,25 @@ fn without_dnssec_nothing_is_asked_and_nothing_demanded() {
     let relay = relay(&site, &signed.bind, &[]);
     assert_eq!(found(&relay, "signed.test"), (false, format!("mx.signed.test: {PLAIN}")));
     assert!(!signed.bind.log().contains("TLSA"));
+}
+
+#[test]
+fn the_text_for_people_tells_of_each_host_and_of_those_that_are_not_used() {
+    let site = Site::new();
+    let (one, three) = (site.ip(11), site.ip(13));
+    let records = format!(
+        "@ MX 10 mx\n@ MX 20 old\n@ MX 30 lost\nmx A {one}\nold A {three}\nlost A {one}\n\
+         _2525._tcp.mx TLSA {KEY}\n_2525._tcp.old TLSA 1 1 1 {hash}\n\
+         _2525._tcp.lost TLSA 3 1 1 2222222222222222222222222222222222222222222222222222222222222222\n",
+        hash = &KEY[6..]
+    );
+    let zone =
+        Zone::new("three.test", Signing::Nsec, records).lie("222222222222222222222222", "333333333333333333333333");
+    let signed = Signed::start(&site, 5, vec![zone]);
+    let settings = Settings::new(&site)
+        .dns(signed.bind.at)
+        .dns_more("dnssec = \"validate\"")
+        .dns_more(&format!("trust_anchor = {:?}", signed.anchor.display().to_string()))
+        .delivery("port = 2525");
+    is(&printed(&site, &settings, &["bob@three.test"]), include_str!("golden/published.txt"));
 }
