@@ -149,7 +149,8 @@ impl Servers {
         self.inherited.take_back(running.listeners.closed());
         running.log.write(&Record::Paused);
         let sessions = running.runtime.sessions().count(None);
-        let text = format!("'{name}' is paused: no new connections; {} go on", counted(sessions));
+        let goes = if sessions == 1 { "goes" } else { "go" };
+        let text = format!("'{name}' is paused: no new connections; {} {goes} on", counted(sessions));
         Ok(Outcome { troubles, ..told(text, 0) })
     }
 

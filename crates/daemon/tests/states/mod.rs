@@ -75,7 +75,7 @@ fn paused_takes_no_connections_and_all_else_goes_on() {
     let route = format!("route=smtp://[{}]:2525", site.ip(2));
     house.done(&["domain", "add", "far.test", "--kind", "remote", &route, "--server", "Test"]);
     let (mut one, mut two) = (Client::greet(house.relay.at), Client::greet(house.other));
-    assert_eq!(house.done(&["server", "pause", "Test"]), "'Test' is paused: no new connections; 1 session go on\n");
+    assert_eq!(house.done(&["server", "pause", "Test"]), "'Test' is paused: no new connections; 1 session goes on\n");
     assert_eq!(house.states(), ["Test paused", "Other running"]);
     assert!(!House::is_open(house.relay.at) && House::is_open(house.other));
     // Who is in hands in a message, and it is delivered.

@@ -10,8 +10,8 @@ use super::table::{clean, octets, short, table};
 use super::{Desk, Failure, Place, run};
 use crate::cli::complain;
 use clap::Args;
-use relay::admin::view::{DestinationView, ServerView, SessionView};
-use std::collections::HashMap;
+use relay::admin::view::{CounterView, DestinationView, ServerView, SessionView};
+use relay::counter::Counter;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -34,15 +34,18 @@ struct Picture {
     server: ServerView,
     destinations: Vec<DestinationView>,
     sessions: Vec<SessionView>,
+    moved: Moved,
     at: Instant,
 }
 
-/// Messages and octets that all sessions together have moved, since we look on.
-#[derive(Default)]
+/// What has been counted since the service was started.
+#[derive(Copy, Clone, Default)]
 struct Moved {
-    known: HashMap<String, (u64, u64)>,
-    /// Inbound, outbound: messages and octets.
-    sums: [(u64, u64); 2],
+    /// Inbound, outbound.
+    messages: [u64; 2],
+    octets: [u64; 2],
+    connections: [u64; 2],
+    refusals: u64,
 }
 
 /// How much of it in a second.
@@ -50,6 +53,8 @@ struct Moved {
 struct Rates {
     messages: [f64; 2],
     octets: [f64; 2],
+    connections: [f64; 2],
+    refusals: f64,
 }
 
 pub(in crate::cli) fn main(top: &Top) -> ExitCode {
@@ -66,12 +71,11 @@ pub(in crate::cli) fn main(top: &Top) -> ExitCode {
             return Ok(());
         }
         let mut screen = Screen::open()?;
-        let (mut moved, mut before) = (Moved::default(), None);
+        let mut before: Option<(Instant, Moved)> = None;
         loop {
             let picture = look(&desk).await?;
-            let sums = moved.see(&picture.sessions);
-            let rates = before.map(|(then, old)| rates(old, sums, picture.at.duration_since(then)));
-            before = Some((picture.at, sums));
+            let rates = before.map(|(then, old)| rates(old, picture.moved, picture.at.duration_since(then)));
+            before = Some((picture.at, picture.moved));
             let (columns, rows) = screen.size();
             screen.show(&draw(&picture, rates, columns, rows))?;
             if screen.wait(EVERY).await? == Seen::Quit {
@@ -85,32 +89,39 @@ async fn look(desk: &Desk) -> Result<Picture, Failure> {
     let server = desk.client.get(&desk.address("")).await?;
     // One that does not run has none to show.
     let destinations = desk.client.get(&desk.address("/destinations")).await.unwrap_or_default();
-    Ok(Picture { server, destinations, sessions: sessions(desk, None).await?, at: Instant::now() })
+    let counters: Vec<CounterView> = desk.client.get(&desk.address("/counters")).await?;
+    let moved = Moved::of(&counters);
+    Ok(Picture { server, destinations, sessions: sessions(desk, None).await?, moved, at: Instant::now() })
 }
 
 impl Moved {
-    /// Adds what has come since the last look.
-    fn see(&mut self, sessions: &[SessionView]) -> [(u64, u64); 2] {
-        let mut known = HashMap::new();
-        for session in sessions {
-            let (messages, octets) = self.known.get(&session.id).copied().unwrap_or_default();
-            let sum = &mut self.sums[usize::from(session.direction == relay::admin::Direction::Outbound)];
-            sum.0 += session.messages.saturating_sub(messages);
-            sum.1 += session.octets.saturating_sub(octets);
-            known.insert(session.id.clone(), (session.messages, session.octets));
+    fn of(counters: &[CounterView]) -> Moved {
+        let value = |counter: Counter| {
+            let name = counter.definition().name;
+            counters.iter().find(|view| view.name == name).map_or(0, |view| view.value)
+        };
+        Moved {
+            messages: [
+                value(Counter::MessagesReceived),
+                value(Counter::MessagesSent) + value(Counter::MessagesDelivered),
+            ],
+            octets: [value(Counter::MessageBytesReceived), value(Counter::MessageBytesSent)],
+            connections: [value(Counter::ConnectionsIn), value(Counter::ConnectionsOut)],
+            refusals: value(Counter::Refused),
         }
-        self.known = known;
-        self.sums
     }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-fn rates(old: [(u64, u64); 2], new: [(u64, u64); 2], time: Duration) -> Rates {
+fn rates(old: Moved, new: Moved, time: Duration) -> Rates {
     let seconds = time.as_secs_f64().max(0.001);
-    let per_second = |old: u64, new: u64| new.saturating_sub(old) as f64 / seconds;
+    let rate = |old: u64, new: u64| new.saturating_sub(old) as f64 / seconds;
+    let both = |old: [u64; 2], new: [u64; 2]| [rate(old[0], new[0]), rate(old[1], new[1])];
     Rates {
-        messages: [per_second(old[0].0, new[0].0), per_second(old[1].0, new[1].0)],
-        octets: [per_second(old[0].1, new[0].1), per_second(old[1].1, new[1].1)],
+        messages: both(old.messages, new.messages),
+        octets: both(old.octets, new.octets),
+        connections: both(old.connections, new.connections),
+        refusals: rate(old.refusals, new.refusals),
     }
 }
 
@@ -123,9 +134,13 @@ fn draw(picture: &Picture, rates: Option<Rates>, columns: usize, rows: usize) ->
         "queue {}  destinations {}  sessions in {}  out {}\n",
         server.queue, server.destinations, server.sessions_in, server.sessions_out
     ));
-    if let Some(Rates { messages, octets: bytes }) = rates {
-        let line = |way: usize| format!("{:.1} messages/s, {}/s", messages[way], octets(whole(bytes[way])));
-        text.push_str(&format!("in {}   out {}\n", line(0), line(1)));
+    if let Some(rates) = rates {
+        let line = |way: usize| {
+            let (messages, connections) = (rates.messages[way], rates.connections[way]);
+            format!("{messages:.1} messages {}B {connections:.1} connections", octets(whole(rates.octets[way])))
+        };
+        text.push_str(&format!("a second: in {}\n         out {}\n", line(0), line(1)));
+        text.push_str(&format!("          refusals {:.1}\n", rates.refusals));
     }
     let left = rows.saturating_sub(text.lines().count() + 4);
     // Half of the room is for each; what one does not need the other has.
@@ -234,26 +249,32 @@ mod tests {
             },
             destinations: (0..destinations).map(destination).collect(),
             sessions: (0..sessions).map(|id| session(id, Direction::Inbound, id)).collect(),
+            moved: Moved::default(),
             at: Instant::now(),
         }
+    }
+
+    fn some() -> Option<Rates> {
+        let (messages, octets, connections) = ([12.34, 0.0], [20_480.0, 0.0], [1.0, 0.0]);
+        Some(Rates { messages, octets, connections, refusals: 0.5 })
     }
 
     #[test]
     fn a_picture_fits_the_screen_and_has_something_of_both() {
         for (destinations, sessions) in [(0, 0), (1, 1), (100, 2_000), (100, 0), (0, 100)] {
-            for (columns, rows) in [(80, 24), (40, 10), (200, 60)] {
-                let rates = Some(Rates { messages: [12.34, 0.0], octets: [20_480.0, 0.0] });
-                let text = draw(&picture(destinations, sessions), rates, columns, rows);
+            for (columns, rows) in [(80, 24), (40, 14), (200, 60)] {
+                let text = draw(&picture(destinations, sessions), some(), columns, rows);
                 assert!(text.lines().count() <= rows, "{rows}: {text}");
                 assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}: {text}");
                 assert!(text.contains("DESTINATION") && text.contains("SESSION"), "{columns}x{rows}: {text}");
             }
         }
-        let text = draw(&picture(1, 1), Some(Rates { messages: [12.34, 0.0], octets: [20_480.0, 0.0] }), 80, 24);
         let expected = "\
 Default  running  127.0.0.1:25   q quits
 queue 10  destinations 1  sessions in 1  out 0
-in 12.3 messages/s, 20K/s   out 0.0 messages/s, 0/s
+a second: in 12.3 messages 20KB 1.0 connections
+         out 0.0 messages 0B 0.0 connections
+          refusals 0.5
 
 DESTINATION  STATE    MESSAGES  OLDEST  CONN  LAST ANSWER
 far0.test    waiting  10        2h      1     451 later
@@ -261,17 +282,16 @@ far0.test    waiting  10        2h      1     451 later
 SESSION  WAY  USER           PEER            FOR  STATE  MSGS  OCTETS
 0        in   [client.test]  192.0.2.1:1025  1m   idle   0     0
 ";
-        assert_eq!(text, expected);
+        assert_eq!(draw(&picture(1, 1), some(), 80, 24), expected);
     }
 
     #[test]
-    fn rates_are_of_what_came_between_two_looks() {
-        let mut moved = Moved::default();
-        let first = moved.see(&[session(1, Direction::Inbound, 5), session(2, Direction::Outbound, 1)]);
-        // One has gone, one goes on, one is new.
-        let second = moved.see(&[session(1, Direction::Inbound, 15), session(3, Direction::Outbound, 4)]);
-        let rates = rates(first, second, Duration::from_secs(2));
-        assert!((rates.messages[0] - 5.0).abs() < 0.01 && (rates.messages[1] - 2.0).abs() < 0.01);
-        assert!((rates.octets[0] - 5_000.0).abs() < 1.0);
+    fn rates_are_of_what_was_counted_between_two_looks() {
+        let counted = |value| {
+            let name = Counter::MessagesReceived.definition().name.into();
+            Moved::of(&[CounterView { name, label: String::new(), help: String::new(), rises: true, value }])
+        };
+        let rates = rates(counted(5), counted(15), Duration::from_secs(2));
+        assert!((rates.messages[0] - 5.0).abs() < 0.01 && rates.messages[1] < 0.01);
     }
 }
