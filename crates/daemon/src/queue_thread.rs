@@ -183,7 +183,7 @@ pub(crate) fn run(mut queue: Queue, events: &Receiver<Event>, mut hands: Hands, 
         for effect in effects.drain(..) {
             hands.carry_out(effect);
         }
-        hands.outbound.note_crowded(queue.is_crowded());
+        hands.outbound.note_waiting(queue.starved());
         glance.note(queue.totals());
         if glance.draining.load(Ordering::Acquire) && queue.is_quiet() {
             glance.quiet.notify_one();

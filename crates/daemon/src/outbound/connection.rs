@@ -24,6 +24,7 @@ use super::open::{Opening, Session};
 use super::reach;
 use super::report::Report;
 use super::talk::{Idle, Said, Talk};
+use super::turn::Turn;
 use super::wire::Wire;
 use super::words;
 use crate::sessions::{Entry, Live};
@@ -101,19 +102,21 @@ async fn reach((shared, entry): Place<'_>, parcel: &Parcel, report: &mut Report)
         mx_loopback: delivery.mx_loopback,
     };
     let mut candidates = Candidates::of(&parcel.hop, &shared.policies, &shared.cooling, own);
+    let destination = Target::Hop(parcel.hop.clone()).name();
+    let turn = shared.crowd.turn(&destination);
     loop {
         let next = entry.unless_ended(pin!(candidates.next())).await;
         let Some(Some(candidate)) = next else { break };
         let key = candidate.key();
-        match at_host((shared, entry), parcel, candidate, candidates.has_more(), until).await {
+        match at_host((shared, entry), &turn, parcel, candidate, candidates.has_more(), until).await {
             Ok((mut session, results)) => {
                 shared.cooling.served(&key);
                 report.attempted(&session.host, session.channel.as_ref(), results);
                 return is_ready(&mut session.talk).await.then_some(session);
             }
             Err(failures) => {
-                let is_final = entry.is_ended() || failures.iter().any(is_for_every_host);
-                if failures.iter().any(is_the_hosts) {
+                let is_final = entry.is_ended() || turn.is_given() || failures.iter().any(is_for_every_host);
+                if !turn.is_given() && failures.iter().any(is_the_hosts) {
                     shared.cooling.failed(key);
                 }
                 failures.into_iter().for_each(|failure| candidates.failed(failure));
@@ -130,7 +133,10 @@ async fn reach((shared, entry): Place<'_>, parcel: &Parcel, report: &mut Report)
         report.attempted(failure.host.as_deref().unwrap_or_default(), None, each.collect());
         return None;
     }
-    report.not_reached(candidates.failure());
+    // Whoever gave his place away has tried nothing: the parcel comes back as it was.
+    if !turn.is_given() {
+        report.not_reached(candidates.failure());
+    }
     None
 }
 
@@ -139,6 +145,7 @@ pub(super) type Answers = Vec<(u32, Result<Taken, Failure>)>;
 /// Tries the first parcel at one host: at its addresses in turn.
 pub(super) async fn at_host(
     (shared, entry): Place<'_>,
+    turn: &Turn<'_>,
     parcel: &Parcel,
     mut candidate: Candidate,
     has_others: bool,
@@ -153,7 +160,16 @@ pub(super) async fn at_host(
     loop {
         let others = has_others || candidate.addresses.len() > 1;
         let call = timeout.min(if others { reach::CONNECT_AMONG_OTHERS } else { reach::CONNECT_ALONE });
-        let (wire, address) = match entry.unless_ended(pin!(reach::connect(&mut candidate, call))).await {
+        let label = candidate.addresses.front().map(|address| candidate.label(address)).unwrap_or_default();
+        let connected = {
+            let connecting = async { entry.unless_ended(pin!(reach::connect(&mut candidate, call))).await };
+            turn.unless_wanted(pin!(connecting)).await
+        };
+        let Some(connected) = connected else {
+            failures.push(words::not_answered(turn.patience(), &label));
+            return Err(failures);
+        };
+        let (wire, address) = match connected {
             Some(Ok(connected)) => connected,
             Some(Err(unanswered)) => {
                 unanswered.iter().for_each(|failure| note_unreached(shared, failure));
@@ -168,6 +184,7 @@ pub(super) async fn at_host(
         let opening = Opening {
             shared,
             live: entry,
+            turn,
             protocol: parcel.hop.protocol,
             candidate: &candidate,
             address: &address,
@@ -179,7 +196,7 @@ pub(super) async fn at_host(
             Ok(tried) => return Ok(tried),
             Err(failure) => failures.push(failure),
         }
-        let is_final = entry.is_ended() || failures.iter().any(is_for_every_host);
+        let is_final = entry.is_ended() || turn.is_given() || failures.iter().any(is_for_every_host);
         if candidate.addresses.is_empty() || is_final || Instant::now() > until {
             return Err(failures);
         }

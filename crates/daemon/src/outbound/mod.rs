@@ -46,6 +46,7 @@ mod ticket;
 #[cfg(not(feature = "kerberos"))]
 #[path = "without_ticket.rs"]
 mod ticket;
+mod turn;
 mod wire;
 mod words;
 
@@ -69,7 +70,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use turn::Crowd;
 
 /// Connections that are remembered before those that have ended are forgotten.
 const SWEEP_MIN: usize = 64;
@@ -94,8 +95,8 @@ struct Shared {
     /// What TLS needs; anew with each configuration.
     setups: Arc<ClientSetups>,
     cooling: Arc<Cooling>,
-    /// All connections are taken, and others wait for one.
-    crowded: Arc<watch::Sender<bool>>,
+    /// How many wait for a place while all are taken, and who gives his.
+    crowd: Arc<Crowd>,
     /// Where ACME keeps what it obtained.
     state: PathBuf,
     /// Where operators see the connections.
@@ -128,17 +129,15 @@ impl Outbound {
     pub fn new(server: Arc<VirtualServer>, means: Means, runtime: Handle) -> Outbound {
         let Means { policies, store, events, log, tokens, clock, state, sessions } = means;
         let setups = Arc::new(ClientSetups::new(state.clone(), clock.clone()));
-        let cooling = Arc::default();
-        let crowded = Arc::new(watch::Sender::new(false));
+        let (cooling, crowd) = (Arc::default(), Arc::default());
         let shared =
-            Shared { server, policies, store, events, log, tokens, clock, setups, cooling, crowded, state, sessions };
+            Shared { server, policies, store, events, log, tokens, clock, setups, cooling, crowd, state, sessions };
         Outbound { shared: Arc::new(shared), runtime, connections: HashMap::new(), sweep_at: SWEEP_MIN }
     }
 
     /// New connections follow this configuration from now on; open ones keep theirs.
     pub fn configure(&mut self, server: Arc<VirtualServer>) {
-        let Shared { policies, store, events, log, tokens, clock, cooling, crowded, state, sessions, .. } =
-            &*self.shared;
+        let Shared { policies, store, events, log, tokens, clock, cooling, crowd, state, sessions, .. } = &*self.shared;
         self.shared = Arc::new(Shared {
             server,
             policies: policies.clone(),
@@ -150,15 +149,15 @@ impl Outbound {
             // Files may have other contents by now, and terms other owners.
             setups: Arc::new(ClientSetups::new(state.clone(), clock.clone())),
             cooling: Arc::clone(cooling),
-            crowded: Arc::clone(crowded),
+            crowd: Arc::clone(crowd),
             state: state.clone(),
             sessions: Arc::clone(sessions),
         });
     }
 
-    /// Whether all connections are taken and others wait for one: then hosts that stay silent are given up sooner.
-    pub fn note_crowded(&self, is_crowded: bool) {
-        self.shared.crowded.send_if_modified(|known| std::mem::replace(known, is_crowded) != is_crowded);
+    /// How many destinations wait for a place while all are taken: as many hosts that stay silent give theirs (module `turn`).
+    pub fn note_waiting(&self, waiting: usize) {
+        self.shared.crowd.note(waiting);
     }
 
     /// Opens a connection to the parcel's next hop, and tries the parcel over it.

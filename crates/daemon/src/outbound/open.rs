@@ -18,6 +18,7 @@ use super::candidates::{Address, Candidate};
 use super::login::Login;
 use super::reach;
 use super::talk::{Said, Talk};
+use super::turn::Turn;
 use super::wire::Wire;
 use super::words;
 use crate::sessions::{Live, Phase};
@@ -29,6 +30,7 @@ use relay::record::Record;
 use relay::route::Protocol;
 use relay::route::protection::{self, Protection};
 use smtp::client::{Settings, StartTls, Trouble, TroubleKind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +52,8 @@ pub(super) struct Opening<'a> {
     pub shared: &'a Shared,
     /// Where operators look on.
     pub live: &'a Arc<Live>,
+    /// Until the host greets.
+    pub turn: &'a Turn<'a>,
     pub protocol: Protocol,
     pub candidate: &'a Candidate,
     pub address: &'a Address,
@@ -123,23 +127,6 @@ impl Opening<'_> {
         }
     }
 
-    /// What the host says first; nothing, if it has been silent for [`HELLO_WHILE_CROWDED`] and others wait for the place.
-    /// Without this, silent hosts hold all places for minutes.
-    async fn unless_crowded(&self, said: impl Future<Output = Said>) -> Option<Said> {
-        let mut crowded = self.shared.crowded.subscribe();
-        let lost_patience = async {
-            tokio::time::sleep(HELLO_WHILE_CROWDED).await;
-            if crowded.wait_for(|is_crowded| *is_crowded).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            said = said => Some(said),
-            () = lost_patience => None,
-        }
-    }
-
     async fn through(&self, mut wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
         let approach = self.approach();
         let settings = Arc::new(approach.settings(protection));
@@ -157,8 +144,8 @@ impl Opening<'_> {
         let mut login =
             Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
         let (mut fault, mut used) = (None, None);
-        let Some(mut said) = self.unless_crowded(talk.next()).await else {
-            return Err(Unopened::Failed(words::not_greeted(HELLO_WHILE_CROWDED, label)));
+        let Some(mut said) = self.turn.unless_wanted(pin!(talk.next())).await else {
+            return Err(Unopened::Failed(words::not_greeted(self.turn.patience(), label)));
         };
         loop {
             match said {
@@ -324,7 +311,5 @@ impl Approach<'_> {
     }
 }
 
-/// How long a host may say nothing while all connections are taken and others wait for one.
-const HELLO_WHILE_CROWDED: Duration = Duration::from_secs(10);
 /// How long a handshake may take before the session begins.
 pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(60);

@@ -162,10 +162,10 @@ impl Queue {
         }
     }
 
-    /// Does a destination wait because all connections are taken?
+    /// How many destinations wait because all connections are taken.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.scheduler.is_crowded()
+    pub fn starved(&self) -> usize {
+        self.scheduler.starved()
     }
 
     /// Ids of all messages that the queue knows (checks and listings).

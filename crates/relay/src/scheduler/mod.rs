@@ -151,10 +151,11 @@ impl Scheduler {
         self.connections.len()
     }
 
-    /// All places are taken, and another destination waits for one.
+    /// How many destinations wait for a place, if all are taken.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.connections.len() >= self.limits.connections_max as usize && !self.starved.is_empty()
+    pub fn starved(&self) -> usize {
+        let is_full = self.connections.len() >= self.limits.connections_max as usize;
+        if is_full { self.starved.len() } else { 0 }
     }
 
     /// Destinations known at the moment.

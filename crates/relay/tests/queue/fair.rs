@@ -53,14 +53,14 @@ fn it_is_crowded_while_somebody_waits_for_a_place_and_no_longer() {
     }
     let silent = w.parcels();
     assert_eq!(silent.len(), 4);
-    assert!(!w.queue.is_crowded(), "nobody waits");
+    assert!(w.queue.starved() == 0, "nobody waits");
     let late = w.accept("x@local.test", &["b@late.test"]);
-    assert!(w.parcels().is_empty() && w.queue.is_crowded());
+    assert!(w.parcels().is_empty() && w.queue.starved() == 1);
     let (connection, parcel, _) = &silent[0];
     w.not_reached(*connection, parcel, &dead());
     let (connection, parcel) = w.one_parcel();
     assert_eq!(parcel.id, late);
-    assert!(!w.queue.is_crowded(), "all places are taken, and nobody waits");
+    assert!(w.queue.starved() == 0, "all places are taken, and nobody waits");
     w.answer(connection, &parcel, took());
     assert!(w.gone.contains(&late));
 }

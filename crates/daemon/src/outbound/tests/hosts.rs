@@ -304,9 +304,9 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
         let entry = shared.sessions.outbound("there.test".into(), shared.clock.now());
         let began = tokio::time::Instant::now();
         let until = began + Duration::from_secs(1_000);
-        let Err(failures) = connection::at_host((shared, &entry), &parcel, candidate, has_others, until).await else {
-            panic!("a host that says nothing")
-        };
+        let turn = shared.crowd.turn("there.test");
+        let tried = connection::at_host((shared, &entry), &turn, &parcel, candidate, has_others, until);
+        let Err(failures) = tried.await else { panic!("a host that says nothing") };
         let [failure] = &failures[..] else { panic!("{failures:?}") };
         assert_eq!(failure.status.to_string(), "4.4.2");
         assert_eq!(began.elapsed().as_secs(), patience);

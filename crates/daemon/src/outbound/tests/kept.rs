@@ -170,26 +170,31 @@ async fn a_connection_that_waits_is_small() {
 /// However long it would be waited for otherwise; and what has greeted in time is not hurried.
 #[tokio::test(start_paused = true)]
 async fn a_silent_host_gives_its_place_to_those_who_wait() {
-    let peer = Peer::start(&["H:"]);
+    let peer = Peer::start(&["H:", "H:"]);
     let mut site = Site::start();
     let began = tokio::time::Instant::now();
     site.connect(1, to_peer(&peer));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(site.events.try_recv().is_err(), "nobody waits for its place");
-    site.outbound.note_crowded(true);
-    assert_eq!(site.event().await, "closed: 0=Unreachable 4.4.2");
+    site.outbound.note_waiting(1);
+    assert_eq!(site.event().await, "closed untried", "the host is not to blame yet");
     assert!(began.elapsed() < Duration::from_secs(62), "{:?}", began.elapsed());
 
     let began = tokio::time::Instant::now();
-    let peer = Peer::start(&["H:"]);
+    site.outbound.note_waiting(1);
     site.connect(2, to_peer(&peer));
     assert_eq!(site.event().await, "closed: 0=Unreachable 4.4.2");
     let after = began.elapsed();
     assert!(after >= Duration::from_secs(9) && after < Duration::from_secs(20), "{after:?}");
 
+    site.outbound.note_waiting(1);
     let slow =
         greet(&[]).replace("S: 220", "W: 5000\nS: 220") + &TAKE.replace("S: 250 2.0.0", "W: 30000\nS: 250 2.0.0");
-    let peer = Peer::start(&[&(slow + BYE)]);
+    // Its first turn was too short, its second is long enough.
+    let peer = Peer::start(&["W: 600", &(slow + BYE)]);
     site.connect(3, to_peer(&peer));
+    assert_eq!(site.event().await, "closed untried");
+    site.outbound.note_waiting(1);
+    site.connect(4, to_peer(&peer));
     assert_eq!(site.event().await, OK);
 }
