@@ -1,4 +1,4 @@
-//! Tokens that a real Dovecot checks, by asking the provider about them (RFC 7662), for a real Postfix. Needs root.
+//! Tokens that a real Dovecot checks, by asking the provider about them, for a real Postfix. Needs root.
 
 use super::delivery::{hand_in, nothing_is_shown};
 use super::*;

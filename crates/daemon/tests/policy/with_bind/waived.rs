@@ -24,29 +24,26 @@ fn others_taken(peer: &Peer) -> usize {
     peer.taken().iter().filter(|taken| !taken.subject().starts_with("waived")).count()
 }
 
+/// Domains with this key, each with a host of its own; what is said of one is a lie.
+fn zones(site: &Site, key: &str) -> Vec<Zone> {
+    let keyed = |name, host| zone(name, site.ip(host), &[key.to_owned()]);
+    let other = "3 1 1 4444444444444444444444444444444444444444444444444444444444444444".to_owned();
+    vec![
+        keyed("good.test", 11),
+        keyed("wrong.test", 12),
+        keyed("bare.test", 13),
+        zone("lies.test", site.ip(14), &[other]).lie("444444444444444444", "555555555555555555"),
+        keyed("strict.test", 15),
+        keyed("barred.test", 16),
+    ]
+}
+
 #[test]
 fn a_message_that_waives_tls_goes_where_policies_cannot_be_met() {
     let site = Site::new();
     let authority = Authority::new("Nobody's");
     let (right, wrong) = (authority.issue(&["mx.good.test"]), Identity::self_signed(&["x.test"]));
-    let lies = zone(
-        "lies.test",
-        site.ip(14),
-        &["3 1 1 4444444444444444444444444444444444444444444444444444444444444444".to_owned()],
-    );
-    let lies: Zone = lies.lie("444444444444444444", "555555555555555555");
-    let signed = Signed::start(
-        &site,
-        5,
-        vec![
-            zone("good.test", site.ip(11), &[right.tlsa()]),
-            zone("wrong.test", site.ip(12), &[right.tlsa()]),
-            zone("bare.test", site.ip(13), &[right.tlsa()]),
-            lies,
-            zone("strict.test", site.ip(15), &[right.tlsa()]),
-            zone("barred.test", site.ip(16), &[right.tlsa()]),
-        ],
-    );
+    let signed = Signed::start(&site, 5, zones(&site, &right.tlsa()));
     let host = |host: u8, identity: Option<&Identity>| {
         let script = Script::default();
         let script = identity.map_or(script.clone(), |identity| script.tls(identity.server()));
