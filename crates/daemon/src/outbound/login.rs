@@ -7,6 +7,7 @@
 //! RFC 4954; the methods: [`smtp::sasl::client`]; GSSAPI (RFC 4752) with the feature `kerberos`. IIS: Delivery tab, Outbound Security.
 
 use super::Shared;
+use super::hush::Hush;
 use super::talk::Talk;
 use super::ticket::Ticket;
 use super::words;
@@ -38,6 +39,7 @@ pub(super) struct Login<'a> {
     /// What is not to be had from our side.
     fault: Option<Failure>,
     token: Option<Token>,
+    hush: Hush,
 }
 
 enum Exchange {
@@ -53,7 +55,8 @@ impl<'a> Login<'a> {
         port: u16,
         label: &'a str,
     ) -> Login<'a> {
-        Login { shared, terms, host, port, label, exchange: None, mechanism: None, fault: None, token: None }
+        let (exchange, mechanism, fault, token) = (None, None, None, None);
+        Login { shared, terms, host, port, label, exchange, mechanism, fault, token, hush: Hush::default() }
     }
 
     /// Why the log-on could not be begun from our side, if so.
@@ -69,6 +72,11 @@ impl<'a> Login<'a> {
     /// The server did not take what we had. If that was a token, may another one do, which is obtained for whoever comes next?
     pub(super) fn refused(&self) -> bool {
         self.token.as_ref().is_some_and(|token| self.shared.tokens.refused(&self.terms.owner, token))
+    }
+
+    /// A failure in the server's words, without what we have said to prove who we are.
+    pub(super) fn hushed(&self, failure: Failure) -> Failure {
+        self.hush.over(failure)
     }
 
     /// What the server said of the token before it refused it.
@@ -119,11 +127,14 @@ impl<'a> Login<'a> {
     async fn start(&mut self, talk: &mut Talk, mechanism: Mechanism, exchange: Exchange) {
         match exchange {
             Exchange::Sasl(mut exchange) => {
-                talk.authenticate(mechanism, exchange.start());
+                let first = exchange.start();
+                first.iter().for_each(|first| self.hush.note_response(first));
+                talk.authenticate(mechanism, first);
                 self.exchange = Some(Exchange::Sasl(exchange));
             }
             Exchange::Ticket(ticket) => match ticket.start().await {
                 Ok((ticket, first)) => {
+                    self.hush.note_response(&first);
                     talk.authenticate(mechanism, Some(first));
                     self.exchange = Some(Exchange::Ticket(ticket));
                 }
@@ -153,7 +164,10 @@ impl<'a> Login<'a> {
             None => Err("the server asks although nothing was begun".into()),
         };
         match answered {
-            Ok(answer) => talk.respond(answer),
+            Ok(answer) => {
+                self.hush.note_response(&answer);
+                talk.respond(answer);
+            }
             Err(why) => talk.cancel_auth(&why),
         }
     }
@@ -184,6 +198,7 @@ impl<'a> Login<'a> {
         let fault = |why: &str| words::no_log_on(why, label);
         let password = read(source.clone()).await.map_err(|why| fault(&why))?;
         let account = Account { name: user, domain, password: &password };
+        self.hush.note_secret(&password);
         let fresh = self.fresh().ok_or_else(|| fault("the system gives no random numbers"))?;
         let exchange = ClientExchange::by_password(mechanism, account, channel, &fresh);
         exchange.map(Exchange::Sasl).map_err(|why| fault(&why.to_string()))
@@ -196,6 +211,7 @@ impl<'a> Login<'a> {
             Mechanism::OauthBearer => ClientExchange::oauthbearer(&client.user, token.secret(), name, self.port),
             _ => ClientExchange::xoauth2(&client.user, token.secret()),
         };
+        self.hush.note_secret(token.secret());
         self.token = Some(token);
         exchange.map(Exchange::Sasl).map_err(|why| words::no_log_on(&why.to_string(), self.label))
     }

@@ -30,6 +30,7 @@ mod alarm;
 mod candidates;
 mod connection;
 mod cooling;
+mod hush;
 mod login;
 mod message;
 mod open;

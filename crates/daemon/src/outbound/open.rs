@@ -76,6 +76,15 @@ pub(super) enum Unopened {
 }
 
 impl Unopened {
+    /// Without what was said in the log-on.
+    fn hushed(self, login: &Login<'_>) -> Unopened {
+        match self {
+            Unopened::NoHandshake(failure) => Unopened::NoHandshake(login.hushed(failure)),
+            Unopened::StaleToken(failure) => Unopened::StaleToken(login.hushed(failure)),
+            Unopened::Failed(failure) => Unopened::Failed(login.hushed(failure)),
+        }
+    }
+
     pub(super) fn failure(self) -> Failure {
         match self {
             Unopened::NoHandshake(failure) | Unopened::StaleToken(failure) | Unopened::Failed(failure) => failure,
@@ -169,7 +178,7 @@ impl Opening<'_> {
                 Said::Failed(trouble) => {
                     return Err(match fault.or_else(|| login.fault()) {
                         Some(failure) => Unopened::Failed(failure),
-                        None => self.unopened(&talk, &trouble, &login, used.as_ref(), label),
+                        None => self.unopened(&talk, &trouble, &login, used.as_ref(), label).hushed(&login),
                     });
                 }
                 // The machine says nothing else before its first transaction.

@@ -107,6 +107,20 @@ pub enum TlsPolicy {
     Implicit,
 }
 
+impl TlsPolicy {
+    /// Does a channel that is good enough for this one lack something that the other demands?
+    #[must_use]
+    pub fn is_weaker_than(self, other: TlsPolicy) -> bool {
+        let demands = |policy| match policy {
+            TlsPolicy::None => 0,
+            TlsPolicy::Opportunistic => 1,
+            TlsPolicy::Required => 2,
+            TlsPolicy::Verified | TlsPolicy::Implicit => 3,
+        };
+        demands(self) < demands(other)
+    }
+}
+
 /// How we prove who we are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientAuth {

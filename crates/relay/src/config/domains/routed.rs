@@ -9,7 +9,7 @@ use crate::config::smart_hosts::SCHEME;
 use crate::config::terms::keys;
 use crate::config::terms::read::{self, Beneath, refuse_after_helo};
 use crate::config::terms::{Owner, TlsPolicy};
-use crate::config::{DomainPattern, HostPort, RouteTo, SmartHostUse, Terms, Through};
+use crate::config::{Delivery, DomainPattern, HostPort, RouteTo, SmartHostUse, Terms, Through};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -140,11 +140,28 @@ pub(super) fn terms<'s>(
             "DNS names the hosts of this domain, and whoever could change what it says would be shown how we log on";
         reader.problems.note(span, text, "write a route with the hosts: \"smtp://mail.example.com:587\"");
     }
+    if route.is_none() && table.has(&keys::DOMAIN.tls) {
+        refuse_weaker_end(reader, table, delivery, drafted.terms.tls);
+    }
     if let Some(span) = table.place_of(&HELO_ONLY).filter(|_| reader.switch(table, &HELO_ONLY)) {
         refuse_after_helo(reader, table, &keys::DOMAIN, &drafted, Some(span));
     }
     let waits = drafted.waits.over(&delivery.waits());
     (Some(Arc::new(Terms { waits, ..drafted.terms })), drafted.auth)
+}
+
+/// Notes a domain whose demand would be met by the hosts that DNS names, and not by the smart host that takes what does not get through to
+/// them: whoever takes their TLS away would have the mail in clear text there.
+fn refuse_weaker_end(reader: &mut Reader<'_>, table: Table<'_, '_>, delivery: &Delivery, demanded: TlsPolicy) {
+    let (Through::SmartHost(host), SmartHostUse::AfterDirect) = (&delivery.smart_host, delivery.smart_host_use) else {
+        return;
+    };
+    if host.terms.tls.is_weaker_than(demanded) {
+        let text =
+            format!("what does not get through directly goes to the smart host {}, which demands less TLS", host.name);
+        let hint = "write the same tls for that smart host, or route = \"mx\" here, so that nobody else gets this mail";
+        reader.problems.note(table.span_of(&keys::DOMAIN.tls), text, hint);
+    }
 }
 
 /// The smart host on whose terms all mail of the domain goes.
