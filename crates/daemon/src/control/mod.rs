@@ -236,7 +236,15 @@ impl Control {
         let (answer, answered) = oneshot::channel();
         let order = Order::Change { command: Box::new(command.clone()), by: by.name.clone(), dry_run, answer };
         self.orders.send(order).await.map_err(|_| ending())?;
-        answered.await.map_err(|_| ending())?
+        let mut outcome = answered.await.map_err(|_| ending())??;
+        if let (Command::ServerRename { server, name }, false) = (command, dry_run) {
+            let (operators, old, new) = (self.operators_house().clone(), server.clone(), name.clone());
+            let kept = tokio::task::spawn_blocking(move || operators.server_renamed(&old, &new)).await;
+            if let Ok(Err(fault)) = kept {
+                outcome.troubles.push(format!("operators of '{server}' do not know it by its new name: {fault}"));
+            }
+        }
+        Ok(outcome)
     }
 
     /// One virtual server, as far as work for operators needs it.

@@ -171,7 +171,7 @@ fn another_name_keeps_sessions_and_state() {
     assert_eq!(one.say("NOOP").code, 250, "its session goes on");
     assert_eq!(one.message("a@x.test", &["b@local.test"], &plain("one", "b@local.test")).code, 250);
     house.relay.wait_for_log(&["accepted", "server=Main"]);
-    assert!(house.done(&["session", "list", "--server", "Main"]).contains("[client.test]"));
+    assert!(house.done(&["session", "list", "--server", "Main"]).contains("(client.test)"));
     assert!(house.done(&["destination", "list", "--server", "Main"]).contains("suspended"));
     house.done(&["server", "pause", "Main"]);
     let _process = house.restart(None);

@@ -2,7 +2,7 @@
 //!
 //! The other screen of the terminal is used, so that what stood there before stands there after; raw mode, so that a key is heard
 //! at once. Both are undone when the screen is dropped, in a panic before its words are shown, and for Ctrl-C, which raw mode makes a key,
-//! like `q` and Esc. Where standard output is no terminal there is no screen.
+//! like `q` and Esc; a signal that asks the program to end is heard too. Where standard output is no terminal there is no screen.
 
 use super::Failure;
 use crossterm::cursor::{Hide, MoveTo, Show};
@@ -12,13 +12,17 @@ use crossterm::{execute, queue, terminal};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Once;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 /// How often it is looked for a key.
 const KEYS_EVERY: Duration = Duration::from_millis(50);
 
 /// See the module.
-pub(super) struct Screen(());
+pub(super) struct Screen {
+    /// By which others ask the program to end.
+    signals: [Signal; 3],
+}
 
 /// What came while it was waited.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -40,9 +44,12 @@ impl Screen {
         if !is_there() {
             return Err(Failure::Text("This needs a terminal; without one, leave the option out.".into()));
         }
+        // First, so that no signal finds the terminal taken and nobody who gives it back.
+        let on = |kind: SignalKind| signal(kind).map_err(broken);
+        let signals = [on(SignalKind::terminate())?, on(SignalKind::hangup())?, on(SignalKind::interrupt())?];
         give_back_in_panic();
         terminal::enable_raw_mode().map_err(broken)?;
-        let screen = Screen(());
+        let screen = Screen { signals };
         execute!(io::stdout(), EnterAlternateScreen, Hide).map_err(broken)?;
         Ok(screen)
     }
@@ -85,7 +92,13 @@ impl Screen {
             if Instant::now() >= until {
                 return Ok(Seen::Nothing);
             }
-            tokio::time::sleep(KEYS_EVERY).await;
+            let [terminate, hangup, interrupt] = &mut self.signals;
+            tokio::select! {
+                () = tokio::time::sleep(KEYS_EVERY) => {}
+                _ = terminate.recv() => return Ok(Seen::Quit),
+                _ = hangup.recv() => return Ok(Seen::Quit),
+                _ = interrupt.recv() => return Ok(Seen::Quit),
+            }
         }
     }
 }

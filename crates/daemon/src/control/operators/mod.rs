@@ -176,6 +176,16 @@ impl Operators {
         Ok(Outcome { text, count: 1, secret, ..Outcome::default() })
     }
 
+    /// A virtual server has another name: whoever had to do with it has so under the new one. Waits for the disk.
+    ///
+    /// # Errors
+    /// The file cannot be used or written.
+    pub fn server_renamed(&self, old: &str, new: &str) -> Result<(), Fault> {
+        let mut kept = self.shared.usable()?;
+        let mut roster = kept.roster.clone();
+        if roster.server_renamed(old, new) { self.shared.write(&mut kept, roster) } else { Ok(()) }
+    }
+
     /// The operator whose log-on this cookie is, and what goes into his forms. `active`: he asks himself, not a page that
     /// refreshes itself.
     #[must_use]

@@ -175,6 +175,22 @@ impl Roster {
         self.operators.iter_mut().find(|entry| self::key(&entry.name) == key)
     }
 
+    /// A virtual server has another name from now on; did that concern anybody?
+    pub fn server_renamed(&mut self, old: &str, new: &str) -> bool {
+        let operators = self.operators.iter_mut().map(|entry| &mut entry.scope);
+        let scopes = operators.chain(self.tokens.iter_mut().map(|token| &mut token.scope));
+        let mut concerned = false;
+        for scope in scopes {
+            if let Scope::Servers(names) = scope {
+                for name in names.iter_mut().filter(|name| name.as_str() == old) {
+                    new.clone_into(name);
+                    concerned = true;
+                }
+            }
+        }
+        concerned
+    }
+
     /// The operator whose link this is, if it is still good.
     #[must_use]
     pub fn invited(&self, digest: &Digest, now: Timestamp) -> Option<&Entry> {

@@ -135,3 +135,15 @@ fn a_broken_file_shows_no_secret() {
         assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
     }
 }
+
+#[test]
+fn who_has_to_do_with_a_server_has_so_under_its_new_name() {
+    let both = Scope::Servers(vec!["One".into(), "Two".into()]);
+    let mut roster = Roster::default();
+    roster.operators.push(Entry::new("anna", Role::Operator, both));
+    roster.operators.push(Entry::new("bert", Role::Operator, Scope::All));
+    assert!(!roster.server_renamed("Three", "Four"));
+    assert!(roster.server_renamed("One", "First"));
+    assert_eq!(roster.operators[0].scope, Scope::Servers(vec!["First".into(), "Two".into()]));
+    assert_eq!(roster.operators[1].scope, Scope::All);
+}
