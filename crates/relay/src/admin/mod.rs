@@ -8,10 +8,12 @@
 //! IIS: the property tabs, Current Sessions, the Security tab (operators).
 
 pub mod alarms;
+pub mod archive;
 mod command;
 pub mod content;
 pub mod edit;
 mod operator;
+pub mod transfer;
 pub mod recipe;
 pub mod roster;
 pub mod settings;

@@ -1,0 +1,338 @@
+//! An archive is carried into a queue, message by message, as it comes.
+//!
+//! An envelope and its content are two files next to each other; whichever comes first waits for the other. Line ends that an editor
+//! has changed are put right, as for Pickup; what may not be in a message keeps it out. Several commits are under way at a time, so
+//! that they share syncs; only what is durable counts.
+
+use super::ledger::Ledger;
+use super::{ImportWishes, Pieces};
+use crate::control::{Control, Fault};
+use crate::log::Log;
+use crate::store::{Incoming, Store};
+use bytes::Bytes;
+use relay::admin::archive::{ARCHIVED_ENVELOPE_MAX, Item, Part, Reader, member};
+use relay::admin::transfer::imported;
+use relay::admin::view::Outcome;
+use relay::envelope::{Envelope, QueueId};
+use relay::pickup::Normalizer;
+use relay::record::Record;
+use smtp::command::BodyKind;
+use smtp::reply::Reply;
+use tokio::task::JoinSet;
+
+/// Troubles that the outcome tells one by one.
+pub const IMPORT_TROUBLES_MAX: usize = 100;
+/// Commits under way at a time.
+const COMMITS: usize = 64;
+
+/// Carries the archive in.
+pub(super) async fn run(
+    control: &Control,
+    server: &str,
+    wishes: ImportWishes,
+    mut archive: Pieces,
+) -> Result<Outcome, Fault> {
+    let _alone = control.house.work.import.lock().await;
+    let site = control.site(server).await?;
+    let stopped = || Fault::Unavailable("the virtual server does not run, so its queue takes nothing".into());
+    let store = site.store.clone().ok_or_else(stopped)?;
+    let state = control.look(|servers| servers.state().to_owned()).await?;
+    let name = server.to_owned();
+    let ledger = control.on_a_thread(move || Ledger::open(&state, &name)).await?;
+    let ledger = ledger.map_err(|error| Fault::Unavailable(format!("imported.log cannot be used: {error}")))?;
+    let mut import = Import {
+        control,
+        server,
+        wishes,
+        store,
+        log: site.log,
+        ledger,
+        file: File::Other,
+        half: None,
+        skip: None,
+        commits: JoinSet::new(),
+        tally: Tally::default(),
+    };
+    let mut reader = Reader::default();
+    let broken = loop {
+        let piece = match archive.recv().await {
+            Some(Ok(piece)) => piece,
+            Some(Err(error)) => break Some(format!("the archive breaks off: {error}")),
+            None => break reader.finish().err().map(|damage| damage.to_string()),
+        };
+        reader.feed(&piece);
+        if let Err(why) = import.take(&mut reader).await {
+            break Some(why);
+        }
+    };
+    import.finish(broken).await
+}
+
+/// The file that is being read.
+enum File {
+    Envelope(QueueId, Vec<u8>),
+    Content(QueueId, Box<Receiving>),
+    /// Nothing to do with it.
+    Other,
+}
+
+/// A message's content that is being read.
+struct Receiving {
+    incoming: Incoming,
+    /// `None`: any octets are right (BINARYMIME).
+    normalizer: Option<Normalizer>,
+    /// What keeps it out.
+    fault: Option<String>,
+}
+
+/// One of the two files of a message, waiting for the other.
+enum Half {
+    Envelope(QueueId, Box<Envelope>),
+    Content(QueueId, Box<Receiving>),
+}
+
+struct Import<'a> {
+    control: &'a Control,
+    server: &'a str,
+    wishes: ImportWishes,
+    store: Store,
+    log: Log,
+    ledger: Ledger,
+    file: File,
+    half: Option<Half>,
+    /// Neither file of this message is taken.
+    skip: Option<QueueId>,
+    /// The id that it had, and what came of it.
+    commits: JoinSet<(QueueId, Result<QueueId, Reply>)>,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    done: u64,
+    skipped: u64,
+    failed: u64,
+    troubles: Vec<String>,
+}
+
+impl Tally {
+    fn trouble(&mut self, text: String) {
+        if self.troubles.len() < IMPORT_TROUBLES_MAX {
+            self.troubles.push(text);
+        }
+    }
+
+    fn failed(&mut self, id: QueueId, why: impl std::fmt::Display) {
+        self.failed += 1;
+        self.trouble(format!("{id}: {why}"));
+    }
+}
+
+impl Import<'_> {
+    /// Takes what the reader has.
+    async fn take(&mut self, reader: &mut Reader) -> Result<(), String> {
+        while let Some(item) = reader.next().map_err(|damage| damage.to_string())? {
+            match item {
+                Item::Begin { name, size } => self.begin(&name, size).await?,
+                Item::Data(data) => self.data(data).await,
+                Item::End => self.end().await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, name: &str, size: u64) -> Result<(), String> {
+        self.file = File::Other;
+        let Some((id, part)) = member(name) else { return Ok(()) };
+        if self.skip == Some(id) {
+            return Ok(());
+        }
+        let belongs = match &self.half {
+            Some(Half::Envelope(other, _) | Half::Content(other, _)) => *other == id,
+            None => false,
+        };
+        if !belongs {
+            self.alone();
+            if let Some(why) = self.known(id).await {
+                self.tally.skipped += 1;
+                self.tally.trouble(format!("{id}: {why}"));
+                self.skip = Some(id);
+                return Ok(());
+            }
+        }
+        match part {
+            Part::Envelope if size > ARCHIVED_ENVELOPE_MAX => {
+                self.tally.failed(id, "its envelope is too long to be one");
+                (self.skip, self.half) = (Some(id), None);
+            }
+            Part::Envelope => self.file = File::Envelope(id, Vec::new()),
+            Part::Content => {
+                let new = self.store.begin();
+                let new = new.map_err(|reply| format!("the queue takes nothing more: {}", reply.one_line()))?;
+                let binary = matches!(&self.half, Some(Half::Envelope(_, it)) if it.body == BodyKind::BinaryMime);
+                let normalizer = (!binary).then(Normalizer::default);
+                let receiving = Receiving { incoming: self.store.incoming(new), normalizer, fault: None };
+                self.file = File::Content(id, Box::new(receiving));
+            }
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, data: Bytes) {
+        match &mut self.file {
+            File::Envelope(_, text) => text.extend_from_slice(&data),
+            File::Content(_, receiving) => receiving.take(data).await,
+            File::Other => {}
+        }
+    }
+
+    async fn end(&mut self) {
+        let half = match std::mem::replace(&mut self.file, File::Other) {
+            File::Other => return,
+            File::Envelope(id, text) => match std::str::from_utf8(&text).map(Envelope::parse) {
+                Ok(Ok(envelope)) => Half::Envelope(id, Box::new(envelope)),
+                Ok(Err(why)) => return self.fail(id, &why.to_string()),
+                Err(_) => return self.fail(id, "its envelope is no text"),
+            },
+            File::Content(id, mut receiving) => {
+                receiving.end().await;
+                if let Some(why) = receiving.fault.take() {
+                    return self.fail(id, &why);
+                }
+                Half::Content(id, receiving)
+            }
+        };
+        match (self.half.take(), half) {
+            (Some(Half::Envelope(id, envelope)), Half::Content(_, receiving))
+            | (Some(Half::Content(id, receiving)), Half::Envelope(_, envelope)) => {
+                self.commit(id, *envelope, *receiving).await;
+            }
+            (_, half) => self.half = Some(half),
+        }
+    }
+
+    fn fail(&mut self, id: QueueId, why: &str) {
+        self.tally.failed(id, why);
+        (self.skip, self.half) = (Some(id), None);
+    }
+
+    /// Is it here, or was it? Why it is not taken.
+    async fn known(&self, id: QueueId) -> Option<String> {
+        if self.wishes.again {
+            return None;
+        }
+        if let Some(new) = self.ledger.before(id) {
+            return Some(format!("it was carried in before, as {new}; --again carries it in once more"));
+        }
+        let there = self.control.detail(self.server, &id.to_string()).await.is_ok();
+        there.then(|| "it is in this queue; --again makes a second one of it".to_owned())
+    }
+
+    /// What waits for its other half waits in vain.
+    fn alone(&mut self) {
+        match self.half.take() {
+            Some(Half::Envelope(id, _)) => self.tally.failed(id, "its .eml is not next to its .env"),
+            Some(Half::Content(id, _)) => self.tally.failed(id, "its .env is not next to its .eml"),
+            None => {}
+        }
+    }
+
+    async fn commit(&mut self, old: QueueId, envelope: Envelope, receiving: Receiving) {
+        let Some(mut envelope) = imported(envelope, self.wishes.hold, self.control.now()) else {
+            self.tally.skipped += 1;
+            self.tally.trouble(format!("{old}: all its recipients are served"));
+            return;
+        };
+        let eight_bit = receiving.normalizer.as_ref().is_some_and(Normalizer::eight_bit);
+        if eight_bit && envelope.body == BodyKind::SevenBit {
+            envelope.body = BodyKind::EightBitMime;
+        }
+        while self.commits.len() >= COMMITS {
+            self.settle().await;
+        }
+        let (store, log) = (self.store.clone(), self.log.clone());
+        self.commits.spawn(async move {
+            let (from, recipients) = (envelope.sender.clone(), envelope.recipients.len());
+            let committed = store.commit(receiving.incoming, envelope).await;
+            let new = committed.map(|receipt| {
+                let id = receipt.queue_id();
+                log.write(&Record::Imported { id, was: old, from, recipients });
+                id
+            });
+            (old, new)
+        });
+    }
+
+    /// One of the commits has come to its end.
+    async fn settle(&mut self) {
+        match self.commits.join_next().await {
+            Some(Ok((old, Ok(new)))) => {
+                self.tally.done += 1;
+                if let Err(error) = self.ledger.add(old, new, self.control.now()) {
+                    self.tally.trouble(format!("{old}: it is in the queue as {new}, but imported.log cannot be written: {error}"));
+                }
+            }
+            Some(Ok((old, Err(reply)))) => self.tally.failed(old, format!("the queue does not take it: {}", reply.one_line())),
+            Some(Err(_)) => self.tally.trouble("a fault in Mailroot itself kept a message out; it is in the log".into()),
+            None => {}
+        }
+    }
+
+    async fn finish(mut self, broken: Option<String>) -> Result<Outcome, Fault> {
+        if broken.is_none() {
+            self.alone();
+        }
+        while !self.commits.is_empty() {
+            self.settle().await;
+        }
+        if let Err(error) = self.ledger.sync() {
+            self.tally.trouble(format!("imported.log cannot be written: {error}"));
+        }
+        let Tally { done, skipped, failed, mut troubles } = self.tally;
+        let mut text = format!("{done} messages carried into the queue");
+        if skipped > 0 {
+            text.push_str(&format!("; {skipped} passed over"));
+        }
+        if failed > 0 {
+            text.push_str(&format!("; {failed} not taken"));
+        }
+        if let Some(why) = broken {
+            text.push_str("; the rest is missing");
+            troubles.insert(0, why);
+        }
+        Ok(Outcome { text, count: done, troubles, ..Outcome::default() })
+    }
+}
+
+impl Receiving {
+    async fn take(&mut self, data: Bytes) {
+        if self.fault.is_some() {
+            return;
+        }
+        let data = match &mut self.normalizer {
+            Some(normalizer) => match normalizer.next(data) {
+                Ok(data) => data,
+                Err(why) => {
+                    self.fault = Some(why.to_string());
+                    return;
+                }
+            },
+            None => data,
+        };
+        self.keep(data).await;
+    }
+
+    async fn end(&mut self) {
+        let rest = self.normalizer.as_mut().map_or(Ok(Bytes::new()), Normalizer::finish);
+        match rest {
+            Ok(rest) => self.keep(rest).await,
+            Err(why) => self.fault = self.fault.take().or(Some(why.to_string())),
+        }
+    }
+
+    async fn keep(&mut self, data: Bytes) {
+        if let Err(reply) = self.incoming.append(data).await {
+            self.fault = Some(format!("the queue does not take it: {}", reply.one_line()));
+        }
+    }
+}
