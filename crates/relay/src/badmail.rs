@@ -122,6 +122,8 @@ pub struct Slip<'a> {
     pub arrived: Timestamp,
     /// Octets of the `.BAD` file's message, if they are known.
     pub size: Option<u64>,
+    /// It was to go under TLS with a verified host or not at all.
+    pub require_tls: bool,
     /// The last attempts at delivering it.
     pub attempts: &'a [Attempt],
     /// When it was put here.
@@ -142,6 +144,7 @@ impl<'a> Slip<'a> {
             origin: Some(&job.envelope.origin),
             arrived: job.envelope.arrived,
             size: Some(job.envelope.size),
+            require_tls: job.envelope.require_tls,
             attempts: &job.envelope.attempts,
             at,
         }
@@ -160,6 +163,7 @@ impl<'a> Slip<'a> {
             origin: Some(origin),
             arrived: at,
             size: None,
+            require_tls: false,
             attempts: &[],
             at,
         }
@@ -226,6 +230,9 @@ impl<'a> Slip<'a> {
         line(&mut out, &format!("badmailed: {}", self.at.rfc3339()));
         if let Some(size) = self.size {
             line(&mut out, &format!("size: {size}"));
+        }
+        if self.require_tls {
+            line(&mut out, "require-tls: yes");
         }
         for attempt in self.attempts {
             let said = printable(&attempt.said);

@@ -279,6 +279,17 @@ pub enum Record {
         /// How many recipients.
         recipients: usize,
     },
+    /// An operator has carried a message in that was carried out of a queue.
+    Imported {
+        /// Its name from now on.
+        id: QueueId,
+        /// The one that it had.
+        was: QueueId,
+        /// The sender.
+        from: ReversePath,
+        /// How many recipients.
+        recipients: usize,
+    },
     /// An operator holds a message.
     Held {
         /// Which.
@@ -378,6 +389,7 @@ impl Record {
             | Record::Failed { .. }
             | Record::Reported { .. }
             | Record::Requeued { .. }
+            | Record::Imported { .. }
             | Record::Held { .. }
             | Record::Released { .. }
             | Record::Deleted { .. }
@@ -424,6 +436,7 @@ impl Record {
             | Record::Reported { .. }
             | Record::Badmailed { .. } => self.print_delivery(out),
             Record::Requeued { .. }
+            | Record::Imported { .. }
             | Record::Held { .. }
             | Record::Released { .. }
             | Record::Deleted { .. }
@@ -671,6 +684,7 @@ mod tests {
             Record::Reached { host: text.into(), channel: None },
             Record::Unreached { failure: failure(text) },
             Record::Requeued { id, file: text.into(), from: ReversePath::Null, recipients: 1 },
+            Record::Imported { id, was: id, from: ReversePath::Null, recipients: 1 },
             Record::Deferred { id, to: to.clone(), failure: failure(text), again: at, local: false },
             Record::Failed { id, to, failure: failure(text) },
             Record::Reported { id, recipients: 2 },

@@ -4,21 +4,28 @@
 
 use super::{ProblemDetails, socket};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use futures_util::stream;
+use http_body_util::{BodyExt, Collected, Full, Limited, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, header};
+use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use relay::admin::Command;
 use relay::admin::view::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
 
 /// Octets of an answer.
 pub const REPLY_MAX: usize = 64 * 1024 * 1024;
+
+/// Octets that are sent at a time.
+const PIECE: usize = 256 << 10;
+const JSON: &str = "application/json";
 
 /// Why there is no answer, or not the one that was wanted.
 #[derive(Debug)]
@@ -99,24 +106,109 @@ impl Client {
         read(&self.request(Method::PUT, address, body(value)?).await?)
     }
 
+    /// Asks for something long and takes it piece by piece.
+    ///
+    /// # Errors
+    /// There is no answer, or it is a refusal, or it breaks off, or `each` fails.
+    pub async fn download(
+        &self,
+        address: &str,
+        wanted: &impl Serialize,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Unanswered> {
+        let (answer, _carrying) = self.send(Method::POST, address, JSON, Full::new(body(wanted)?)).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        let mut pieces = answer.into_body();
+        while let Some(frame) = pieces.frame().await {
+            if let Some(piece) = frame.map_err(broken)?.data_ref() {
+                each(piece).map_err(|error| Unanswered::Broken(format!("it cannot be written: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends something long, piece by piece; `sent` is told how many octets have gone.
+    ///
+    /// # Errors
+    /// There is no answer, or it is a refusal.
+    pub async fn upload<T: DeserializeOwned>(
+        &self,
+        address: &str,
+        source: Box<dyn Read + Send>,
+        sent: impl FnMut(u64) + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        let pieces = stream::try_unfold((source, sent, 0), |(mut source, mut sent, gone)| async move {
+            let mut octets = vec![0; PIECE];
+            let count = source.read(&mut octets)?;
+            octets.truncate(count);
+            let gone = gone + count as u64;
+            sent(gone);
+            let piece = (count > 0).then(|| (Frame::data(Bytes::from(octets)), (source, sent, gone)));
+            Ok::<_, io::Error>(piece)
+        });
+        let pieces = StreamBody::new(Box::pin(pieces));
+        let (answer, _carrying) = self.send(Method::POST, address, "application/x-tar", pieces).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        let whole = Limited::new(answer.into_body(), REPLY_MAX).collect().await;
+        read(&whole.map_err(|error| Unanswered::Broken(error.to_string()))?.to_bytes())
+    }
+
     async fn request(&self, method: Method, address: &str, body: Bytes) -> Result<Bytes, Unanswered> {
+        let (answer, _carrying) = self.send(method, address, JSON, Full::new(body)).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        let whole = Limited::new(answer.into_body(), REPLY_MAX).collect().await;
+        whole.map(Collected::to_bytes).map_err(|error| Unanswered::Broken(error.to_string()))
+    }
+
+    /// Sends a request; its answer, and who carries it.
+    async fn send<B>(
+        &self,
+        method: Method,
+        address: &str,
+        kind: &str,
+        body: B,
+    ) -> Result<(Response<Incoming>, Carrying), Unanswered>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let absent = |error| Unanswered::Absent { path: self.path.clone(), error };
         let stream = UnixStream::connect(&self.path).await.map_err(absent)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let carrying = tokio::spawn(connection);
+        let carrying = Carrying(tokio::spawn(async move { drop(connection.await) }).abort_handle());
         let request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{address}"))
             .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
+            .header(header::CONTENT_TYPE, kind)
+            .body(body)
             .map_err(broken)?;
         let answer = sender.send_request(request).await.map_err(broken)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), REPLY_MAX).collect().await;
-        carrying.abort();
-        let body = body.map_err(|error| Unanswered::Broken(error.to_string()))?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(Unanswered::Refused(read(&body)?)) }
+        Ok((answer, carrying))
+    }
+}
+
+/// The task that carries a connection; ends with it.
+struct Carrying(AbortHandle);
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Why the service says no.
+async fn refused(answer: Response<Incoming>) -> Unanswered {
+    match Limited::new(answer.into_body(), REPLY_MAX).collect().await {
+        Ok(whole) => read(&whole.to_bytes()).map_or_else(|broken| broken, Unanswered::Refused),
+        Err(error) => Unanswered::Broken(error.to_string()),
     }
 }
 

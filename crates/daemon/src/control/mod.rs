@@ -24,11 +24,13 @@ mod sessions;
 mod settings;
 pub mod socket;
 mod states;
+mod transfer;
 mod work;
 
 pub use audit::{AUDIT_LINES_MAX, Audit};
 pub use config::{HISTORY_MAX, Versions};
 pub use fault::{Fault, FileProblem, ProblemDetails};
+pub use transfer::{ExportOrder, ImportWishes, Pieces};
 
 use crate::clock::Clock;
 use crate::service::{ConfigFile, Servers, Site};
@@ -245,6 +247,11 @@ impl Control {
             }
         }
         Ok(outcome)
+    }
+
+    /// The time.
+    fn now(&self) -> Timestamp {
+        self.house.clock.now()
     }
 
     /// One virtual server, as far as work for operators needs it.

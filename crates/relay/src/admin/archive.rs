@@ -41,7 +41,7 @@ pub fn header(name: &str, size: u64, modified: u64) -> Option<Bytes> {
     put(124, &format!("{size:011o}\0"));
     put(136, &format!("{:011o}\0", modified.min(SIZE_MAX)));
     put(156, "0");
-    put(257, "ustar\000");
+    put(257, "ustar\x0000");
     put(148, "        ");
     let sum: u64 = block.iter().map(|octet| u64::from(*octet)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -128,11 +128,7 @@ enum State {
     #[default]
     Header,
     /// In a file: octets that are left of it, and of what stands behind it; it is told of.
-    File {
-        left: u64,
-        padding: u64,
-        told: bool,
-    },
+    File { left: u64, padding: u64, told: bool },
     /// Two empty blocks, or what counts as them, have come.
     Over,
 }
@@ -147,7 +143,7 @@ impl Reader {
     ///
     /// # Errors
     /// The archive is damaged; nothing more is to be had of it.
-    pub fn next(&mut self) -> Result<Option<Item>, Damage> {
+    pub fn item(&mut self) -> Result<Option<Item>, Damage> {
         loop {
             match &mut self.state {
                 State::Over => {
@@ -221,7 +217,8 @@ struct Head {
 
 impl Head {
     fn read(block: &[u8]) -> Option<Head> {
-        let sum: u64 = block.iter().enumerate().map(|(at, o)| u64::from(if (148..156).contains(&at) { b' ' } else { *o })).sum();
+        let sum: u64 =
+            block.iter().enumerate().map(|(at, o)| u64::from(if (148..156).contains(&at) { b' ' } else { *o })).sum();
         if octal(&block[148..156])? != sum {
             return None;
         }
@@ -265,7 +262,7 @@ mod tests {
         let mut open = false;
         for piece in archive.chunks(step) {
             reader.feed(piece);
-            while let Some(item) = reader.next()? {
+            while let Some(item) = reader.item()? {
                 match item {
                     Item::Begin { name, .. } => {
                         assert!(!std::mem::replace(&mut open, true));
@@ -314,7 +311,8 @@ mod tests {
     fn what_is_no_regular_file_is_passed_over() {
         let mut folder = header("folder/", 0, 0).unwrap().to_vec();
         folder[156] = b'5';
-        let sum: u64 = folder.iter().enumerate().map(|(at, o)| u64::from(if (148..156).contains(&at) { b' ' } else { *o })).sum();
+        let sum: u64 =
+            folder.iter().enumerate().map(|(at, o)| u64::from(if (148..156).contains(&at) { b' ' } else { *o })).sum();
         folder[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         folder.extend(archive(&[("folder/a.env", b"x")]));
         assert_eq!(read(&folder, 512).unwrap(), [("folder/a.env".to_owned(), b"x".to_vec())]);

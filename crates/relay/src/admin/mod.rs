@@ -13,10 +13,10 @@ mod command;
 pub mod content;
 pub mod edit;
 mod operator;
-pub mod transfer;
 pub mod recipe;
 pub mod roster;
 pub mod settings;
+pub mod transfer;
 pub mod view;
 
 pub use command::{

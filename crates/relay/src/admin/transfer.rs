@@ -41,7 +41,7 @@ pub fn imported(envelope: Envelope, hold: bool, now: Timestamp) -> Option<Envelo
     let place = |index: &u32| places.get(usize::try_from(*index).ok()?).copied().flatten();
     let moved = |attempt: Attempt| {
         let recipients: Vec<u32> = attempt.recipients.iter().filter_map(place).collect();
-        (!recipients.is_empty()).then(|| Attempt { recipients, ..attempt })
+        (!recipients.is_empty()).then_some(Attempt { recipients, ..attempt })
     };
     let attempts = envelope.attempts.into_iter().filter_map(moved).collect();
     Some(Envelope { recipients, attempts, released: Some(now), ..envelope })

@@ -28,6 +28,8 @@ pub struct Properties {
     pub sender: Option<String>,
     /// The recipients.
     pub recipients: Vec<String>,
+    /// It goes under TLS with a verified host or not at all.
+    pub require_tls: bool,
     /// When it was put there.
     pub badmailed: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Properties {
                 "text" => properties.text = Some(value),
                 "sender" => properties.sender = Some(value),
                 "recipient" => properties.recipients.push(value),
+                "require-tls" => properties.require_tls = value == "yes",
                 "badmailed" => properties.badmailed = Some(value),
                 _ => {}
             }
@@ -175,7 +178,7 @@ mod tests {
             utf8: false,
             ret: None,
             envid: None,
-            require_tls: false,
+            require_tls: true,
             waives_tls: false,
             recipients: vec![recipient("b@x.test"), recipient("\"c d\"@x.test")],
             attempts: Vec::new(),
@@ -200,6 +203,7 @@ mod tests {
     fn what_came_from_the_queue_goes_to_those_who_did_not_get_it() {
         let (properties, mut file) = from_queue();
         assert_eq!((properties.reason.as_deref(), properties.text.as_deref()), (Some("NDR of DSN"), Some("No.")));
+        assert!(properties.require_tls, "what it demands is not forgotten here");
         assert_eq!(resend(Some(&properties), &file), Err(NotResent::NoContent));
         let lines = file.len();
         file.extend(b"Subject: x\r\nx-receiver: mallory@x.test\r\n\r\nbody\r\n");

@@ -81,7 +81,7 @@ counters! {
     MessageBytesReceived Sum "mailroot_message_bytes_received_total" old "Message Bytes Received Total" "Octets of these messages.";
     RecipientsReceived Sum "mailroot_recipients_received_total" ours "Recipients Received Total" "Recipients of these messages; divided by their number, the old Avg Recipients/msg Received.";
     PickupMessages Sum "mailroot_pickup_messages_total" old "Pickup Directory Messages Retrieved Total" "Messages among them that came from files in Pickup.";
-    MessagesSubmitted Sum "mailroot_messages_submitted_total" old "Total messages submitted" "Messages that came into the queue, our own reports and those put back from Badmail among them.";
+    MessagesSubmitted Sum "mailroot_messages_submitted_total" old "Total messages submitted" "Messages that came into the queue, our own reports, those put back from Badmail and those carried in among them.";
     MessagesAbandoned Sum "mailroot_messages_abandoned_total" ours "Messages Abandoned" "Messages that came to nothing after their content had begun.";
 
     "Connections in":
@@ -144,6 +144,7 @@ counters! {
 
     "Operators":
     Requeued Sum "mailroot_requeued_total" ours "Requeued from Badmail" "Messages that an operator put into the queue again.";
+    Imported Sum "mailroot_imported_total" ours "Messages Imported" "Messages that an operator has carried in from another queue.";
     HeldByOperators Sum "mailroot_held_total" ours "Messages Held" "Messages that operators have held.";
     Deleted Sum "mailroot_deleted_total" ours "Messages Deleted" "Messages that operators have deleted.";
 }
@@ -179,6 +180,10 @@ pub fn count(record: &Record, mut add: impl FnMut(Counter, u64)) {
         Record::Requeued { .. } => {
             add(C::MessagesSubmitted, 1);
             add(C::Requeued, 1);
+        }
+        Record::Imported { .. } => {
+            add(C::MessagesSubmitted, 1);
+            add(C::Imported, 1);
         }
         Record::Abandoned { .. } => add(C::MessagesAbandoned, 1),
         Record::Refused { command, reply, by, .. } => refused(command, reply, *by, &mut add),

@@ -9,6 +9,10 @@ impl Record {
                 let line = Line::new(out, "requeued").field("id", id).sender(from);
                 line.field("recipients", recipients).field("file", file);
             }
+            Record::Imported { id, was, from, recipients } => {
+                let line = Line::new(out, "imported").field("id", id).field("was", was).sender(from);
+                line.field("recipients", recipients);
+            }
             Record::Held { id } => drop(Line::new(out, "held").field("id", id)),
             Record::Released { id } => drop(Line::new(out, "released").field("id", id)),
             Record::Deleted { id, recipients } => {

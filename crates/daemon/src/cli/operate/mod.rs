@@ -16,6 +16,7 @@ mod server;
 mod session;
 mod table;
 mod top;
+mod transfer;
 
 pub(super) use configuration::{ConfigCommand, DomainCommand, Get, Set, config, domain, get, set};
 pub(super) use counters::{Alarms, Counters, alarms, counters};

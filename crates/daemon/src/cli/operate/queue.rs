@@ -1,7 +1,7 @@
 //! `mailroot queue`: messages that wait, shown, held, released, tried, returned, deleted.
 
 use super::table::{clean, content, octets, printable, short, table};
-use super::{Desk, Failure, Place, escape, run};
+use super::{Desk, Failure, Place, escape, run, transfer};
 use clap::{Args, Subcommand};
 use relay::admin::view::{ContentView, MessageSummary, MessageView, Page};
 use relay::admin::{Command, Filter, QueueVerb, Which};
@@ -44,6 +44,10 @@ pub(in crate::cli) enum QueueCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Write messages into a file that people and `import` can read
+    Export(transfer::Export),
+    /// Put messages into the queue that an export has written
+    Import(transfer::Import),
     /// Try messages at once
     Retry(Chosen),
     /// Hold messages back until they are released
@@ -97,7 +101,7 @@ pub(in crate::cli) struct Sieve {
 }
 
 impl Sieve {
-    fn filter(&self) -> Filter {
+    pub(super) fn filter(&self) -> Filter {
         Filter {
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
@@ -133,6 +137,8 @@ pub(in crate::cli) fn main(command: &QueueCommand) -> ExitCode {
         }
         QueueCommand::Show { id, headers, content, place } if *headers || *content => look(place, id, *headers),
         QueueCommand::Show { id, place, .. } => show(place, id),
+        QueueCommand::Export(wanted) => transfer::export(wanted),
+        QueueCommand::Import(wanted) => transfer::import(wanted),
         QueueCommand::Retry(chosen) => order(chosen, QueueVerb::Retry),
         QueueCommand::Hold(chosen) => order(chosen, QueueVerb::Hold),
         QueueCommand::Release(chosen) => order(chosen, QueueVerb::Release),
@@ -162,20 +168,25 @@ fn order(chosen: &Chosen, verb: QueueVerb) -> ExitCode {
     })
 }
 
+/// At most so many messages that match, oldest first; and whether there are more.
+pub(super) async fn messages(desk: &Desk, filter: &Filter, limit: u64) -> Result<(Vec<MessageSummary>, bool), Failure> {
+    let mut messages = Vec::new();
+    let mut after: Option<String> = None;
+    while (messages.len() as u64) < limit {
+        let left = (limit - messages.len() as u64).min(1_000);
+        let page: Page<MessageSummary> = desk.client.get(&address(desk, filter, after.as_deref(), left)).await?;
+        messages.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok((messages, after.is_some()))
+}
+
 fn list(place: &Place, filter: &Filter, limit: u64) -> ExitCode {
     run(place, |desk| async move {
-        let mut messages = Vec::new();
-        let mut after: Option<String> = None;
-        while (messages.len() as u64) < limit {
-            let left = (limit - messages.len() as u64).min(1_000);
-            let page: Page<MessageSummary> = desk.client.get(&address(&desk, filter, after.as_deref(), left)).await?;
-            messages.extend(page.items);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let more = after.is_some();
+        let (messages, more) = messages(&desk, filter, limit).await?;
         desk.print(&messages, |messages| {
             let rows: Vec<Vec<String>> = messages.iter().map(row).collect();
             let mut text = table(

@@ -9,6 +9,7 @@ mod operators;
 mod queue;
 mod sessions;
 mod settings;
+mod transfer;
 
 pub use operators::{NewPassword, Session};
 
@@ -57,6 +58,8 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
         queue::messages,
         queue::message,
         content::message,
+        transfer::export,
+        transfer::import,
         content::raw_message,
         content::files,
         content::file,
@@ -116,6 +119,11 @@ pub fn routes(control: Control) -> Router {
         .route("/servers/{server}/destinations", get(queue::destinations))
         .route("/servers/{server}/queue", get(queue::messages))
         .route("/servers/{server}/queue/{id}", get(queue::message))
+        .route(
+            "/servers/{server}/queue-export",
+            post(transfer::export).layer(DefaultBodyLimit::max(transfer::EXPORT_ORDER_MAX)),
+        )
+        .route("/servers/{server}/queue-import", post(transfer::import).layer(DefaultBodyLimit::disable()))
         .route("/servers/{server}/queue/{id}/content", get(content::message))
         .route("/servers/{server}/queue/{id}/raw", get(content::raw_message))
         .route("/servers/{server}/folders/{folder}", get(content::files))

@@ -39,7 +39,8 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
     let store = site.store.as_ref().ok_or("the virtual server does not run, so its queue takes nothing")?;
     let (file, look) = shelf.open_message(name).map_err(|fault| fault.to_string())?;
     let head = beginning(&file, ENVELOPE_LINES_MAX + 1).map_err(unread)?;
-    let resend = resend(shelf.properties(name).as_ref(), &head).map_err(|fault| fault.to_string())?;
+    let properties = shelf.properties(name);
+    let resend = resend(properties.as_ref(), &head).map_err(|fault| fault.to_string())?;
     let id = store.begin().map_err(not_taken)?;
     let origin = format!("Badmail/{name}.BAD");
     let source = Source { file: &file, at: 0, end: look.size };
@@ -49,7 +50,9 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
             let source = Source { at: content_at as u64, ..source };
             let (incoming, kind) = as_it_was(store, id, source)?;
             let waives_tls = scan(&head[content_at..]).waives_tls();
-            let envelope = Envelope { waives_tls, ..envelope(sender, &recipients, &origin, kind, utf8, now) };
+            let require_tls = properties.is_some_and(|properties| properties.require_tls);
+            let envelope =
+                Envelope { body: kind, utf8, require_tls, waives_tls, ..envelope(sender, &recipients, &origin, now) };
             (incoming, envelope)
         }
         Resend::AsPickup => as_pickup(store, id, source, site, &origin, now)?,
@@ -108,14 +111,7 @@ fn as_pickup(
 }
 
 /// An envelope for a message that an operator puts into the queue.
-pub(super) fn envelope(
-    sender: ReversePath,
-    recipients: &[Mailbox],
-    origin: &str,
-    body: BodyKind,
-    utf8: bool,
-    now: Timestamp,
-) -> Envelope {
+fn envelope(sender: ReversePath, recipients: &[Mailbox], origin: &str, now: Timestamp) -> Envelope {
     let recipient = |address: &Mailbox| Recipient {
         address: address.clone(),
         orcpt: None,
@@ -128,8 +124,8 @@ pub(super) fn envelope(
         arrived: now,
         origin: Origin::Pickup { file: origin.into() },
         size: 0,
-        body,
-        utf8,
+        body: BodyKind::SevenBit,
+        utf8: false,
         ret: None,
         envid: None,
         require_tls: false,

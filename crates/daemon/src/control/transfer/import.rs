@@ -131,7 +131,7 @@ impl Tally {
 impl Import<'_> {
     /// Takes what the reader has.
     async fn take(&mut self, reader: &mut Reader) -> Result<(), String> {
-        while let Some(item) = reader.next().map_err(|damage| damage.to_string())? {
+        while let Some(item) = reader.item().map_err(|damage| damage.to_string())? {
             match item {
                 Item::Begin { name, size } => self.begin(&name, size).await?,
                 Item::Data(data) => self.data(data).await,
@@ -269,11 +269,17 @@ impl Import<'_> {
             Some(Ok((old, Ok(new)))) => {
                 self.tally.done += 1;
                 if let Err(error) = self.ledger.add(old, new, self.control.now()) {
-                    self.tally.trouble(format!("{old}: it is in the queue as {new}, but imported.log cannot be written: {error}"));
+                    self.tally.trouble(format!(
+                        "{old}: it is in the queue as {new}, but imported.log cannot be written: {error}"
+                    ));
                 }
             }
-            Some(Ok((old, Err(reply)))) => self.tally.failed(old, format!("the queue does not take it: {}", reply.one_line())),
-            Some(Err(_)) => self.tally.trouble("a fault in Mailroot itself kept a message out; it is in the log".into()),
+            Some(Ok((old, Err(reply)))) => {
+                self.tally.failed(old, format!("the queue does not take it: {}", reply.one_line()))
+            }
+            Some(Err(_)) => {
+                self.tally.trouble("a fault in Mailroot itself kept a message out; it is in the log".into())
+            }
             None => {}
         }
     }

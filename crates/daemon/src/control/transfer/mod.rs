@@ -7,11 +7,8 @@ mod export;
 mod import;
 mod ledger;
 
-pub use import::IMPORT_TROUBLES_MAX;
-pub use ledger::IMPORTED_MAX;
-
 use super::{Control, Fault};
-use axum::body::Bytes;
+use bytes::Bytes;
 use relay::admin::view::Outcome;
 use relay::admin::{Command, Operator, QueueVerb, Sight, Which, may, may_see};
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,76 @@
+//! Routes by which messages are carried out of a queue and in again: tar archives, in pieces as they come.
+
+use super::Failed;
+use crate::control::asker::Asker;
+use crate::control::{Control, ExportOrder, ImportWishes, ProblemDetails};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use relay::admin::view::Outcome;
+use std::io;
+use tokio::sync::mpsc;
+
+/// Octets of an order that names what is to be carried out.
+pub const EXPORT_ORDER_MAX: usize = 16 << 20;
+/// Octets that are read of a body which nobody wants any more.
+const UNWANTED: usize = 64 << 20;
+/// Pieces of a request's body that wait for the import.
+const PIECES_WAITING: usize = 8;
+
+/// Carries messages out, as a tar archive of an `.env` and an `.eml` each; they stay in the queue.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/queue-export", params(("server" = String, Path)), request_body = ExportOrder,
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"), (status = "4XX", body = ProblemDetails)))]
+pub(super) async fn export(
+    State(control): State<Control>,
+    asker: Asker,
+    Path(server): Path<String>,
+    order: Result<Json<ExportOrder>, JsonRejection>,
+) -> Result<Response, Failed> {
+    let Json(order) = order?;
+    let pieces = control.export(&asker.operator, &asker.from, &server, order).await?;
+    let body = Body::from_stream(stream::unfold(pieces, |mut pieces| async move {
+        pieces.recv().await.map(|piece| (piece, pieces))
+    }));
+    let headers = [
+        (CONTENT_TYPE, "application/x-tar"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"queue.tar\""),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Carries messages in, from what `queue-export` gave.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/queue-import",
+    params(("server" = String, Path), ("hold" = Option<bool>, Query), ("again" = Option<bool>, Query)),
+    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    responses((status = 200, body = Outcome), (status = "4XX", body = ProblemDetails)))]
+pub(super) async fn import(
+    State(control): State<Control>,
+    asker: Asker,
+    Path(server): Path<String>,
+    wishes: Result<Query<ImportWishes>, QueryRejection>,
+    body: Body,
+) -> Result<Json<Outcome>, Failed> {
+    let Query(wishes) = wishes?;
+    let (pieces, archive) = mpsc::channel(PIECES_WAITING);
+    let feed = async move {
+        let mut body = body.into_data_stream();
+        let mut unwanted = 0;
+        while let Some(piece) = body.next().await {
+            let octets = piece.as_ref().map_or(0, |piece| piece.len());
+            // Whoever reads it may have had enough; some more is read all the same, so that the answer is heard.
+            if pieces.send(piece.map_err(io::Error::other)).await.is_err() {
+                unwanted += octets;
+            }
+            if unwanted > UNWANTED {
+                return;
+            }
+        }
+    };
+    let (outcome, ()) = tokio::join!(control.import(&asker.operator, &asker.from, &server, wishes, archive), feed);
+    Ok(Json(outcome?))
+}

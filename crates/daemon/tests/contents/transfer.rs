@@ -1,0 +1,146 @@
+//! Messages carried out of one relay and into another: whole, once, and by files that other programs can open.
+
+use super::{hand_in, waiting};
+use crate::harness::mail::{assert_same, plain, tricky};
+use crate::harness::operator::{done, mailroot};
+use crate::harness::peer::{At, Mood, Peer, Script};
+use crate::harness::relay::Relay;
+use crate::harness::{SOON, Site, has, until};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+fn ids(relay: &Relay) -> Vec<String> {
+    let list: Value = serde_json::from_str(&done(&relay.config, &["queue", "list", "--json"])).unwrap();
+    list.as_array().unwrap().iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn tar(words: &[&str]) -> String {
+    let output = Command::new("tar").args(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn messages_go_from_one_relay_to_another_whole_and_once() {
+    let (one, two) = (Site::new(), Site::new());
+    let (from, to) = (waiting(&one), waiting(&two));
+    let large = tricky(&"x".repeat(50)).repeat(200);
+    for content in [&tricky("small"), &large] {
+        hand_in(&from, &["bob@far.test", "carol@far.test"], content);
+    }
+    let file = one.folder.join("queue.tar");
+    let told = done(&from.config, &["queue", "export", text(&file), "--all", "--remove", "--yes"]);
+    assert!(told.starts_with("2 messages written and taken out of the queue"), "{told}");
+    assert!(ids(&from).is_empty(), "they are here no more");
+    // Other programs can open it.
+    let names = tar(&["tf", text(&file)]);
+    assert_eq!(names.lines().filter(|name| name.ends_with(".eml")).count(), 2, "{names}");
+    assert!(tar(&["xOf", text(&file), "export.txt"]).starts_with("2 messages of the queue of 'Test'"));
+    let (code, _, error) = mailroot(&from.config, &["queue", "export", text(&file), "--all"]);
+    assert!(code == 1 && error.contains("exists"), "a file is never overwritten: {error}");
+
+    let told = done(&to.config, &["queue", "import", text(&file)]);
+    assert_eq!(told, "2 messages carried into the queue\n");
+    let (code, told, _) = mailroot(&to.config, &["queue", "import", text(&file)]);
+    assert!(code == 1 && told.starts_with("0 messages") && told.contains("2 passed over"), "{told}");
+    assert!(told.contains("carried in before"), "{told}");
+    let peer = Peer::start(two.at(2, 2525), Script::default());
+    done(&to.config, &["queue", "retry", "--sender", "alice", "--yes"]);
+    until(SOON, "both arrive", || (peer.taken_count() == 2).then_some(()));
+    let taken = peer.taken();
+    let found = |sent: &[u8]| {
+        let taken = taken.iter().find(|taken| taken.content.ends_with(&sent[sent.len().saturating_sub(2_000)..]));
+        taken.filter(|taken| taken.rcpt.len() == 2 && taken.content.len() < sent.len() + 1_000).cloned()
+    };
+    assert_same(&found(&tricky("small")).expect("the small one").content, &tricky("small"), "the other relay's peer");
+    assert_same(&found(&large).expect("the large one").content, &large, "the other relay's peer");
+    until(SOON, "the queue is empty", || ids(&to).is_empty().then_some(()));
+}
+
+#[test]
+fn a_copy_leaves_the_queue_alone_and_says_so() {
+    let site = Site::new();
+    let relay = waiting(&site);
+    let id = hand_in(&relay, &["bob@far.test"], &plain("one", "bob@far.test"));
+    hand_in(&relay, &["carol@far.test"], &plain("two", "carol@far.test"));
+    let file = site.folder.join("one.tar");
+    let told = done(&relay.config, &["queue", "export", text(&file), &id]);
+    assert!(told.starts_with("1 messages written; they stay"), "{told}");
+    assert_eq!(ids(&relay).len(), 2);
+    let (code, told, _) = mailroot(&relay.config, &["queue", "import", text(&file)]);
+    assert!(code == 1 && told.contains("it is in this queue"), "{told}");
+    assert_eq!(ids(&relay).len(), 2, "never two copies silently");
+    let (_, told, _) = mailroot(&relay.config, &["queue", "import", text(&file), "--again", "--hold"]);
+    assert!(told.starts_with("1 messages carried"), "{told}");
+    assert!(done(&relay.config, &["queue", "list", "--held"]).contains("bob@far.test"));
+    let (code, _, error) = mailroot(&relay.config, &["queue", "export", text(&file)]);
+    assert!(code == 1 && error.contains("Which messages"), "{error}");
+    let missing = site.folder.join("none.tar");
+    let told = mailroot(&relay.config, &["queue", "export", text(&missing), "0123456789abcdef"]).1;
+    assert!(told.starts_with("0 messages") && told.contains("no message 0123456789abcdef"), "{told}");
+}
+
+#[test]
+fn who_has_got_it_does_not_get_it_again() {
+    let site = Site::new();
+    let script = Script::default().when(At::Rcpt, "carol", Mood::Say("451 4.2.1 later".into()));
+    let peer = Peer::start(site.at(2, 2525), script);
+    let relay = waiting(&site);
+    hand_in(&relay, &["bob@far.test", "carol@far.test"], &plain("shared", "bob@far.test"));
+    until(SOON, "bob has it", || (peer.taken_count() == 1).then_some(()));
+    until(SOON, "carol waits", || done(&relay.config, &["queue", "list"]).contains(" waiting ").then_some(()));
+    let file = site.folder.join("queue.tar");
+    done(&relay.config, &["queue", "export", text(&file), "--all", "--remove", "--yes"]);
+    peer.play(Script::default());
+    done(&relay.config, &["queue", "import", text(&file)]);
+    let second = until(SOON, "carol has it", || peer.taken().get(1).cloned());
+    assert_eq!(second.rcpt.len(), 1, "{second:?}");
+    assert!(second.rcpt[0].contains("carol"), "{second:?}");
+}
+
+#[test]
+fn what_a_person_has_edited_or_broken_is_mended_or_told() {
+    let site = Site::new();
+    let relay = waiting(&site);
+    let id = hand_in(&relay, &["bob@far.test"], &plain("edited", "bob@far.test"));
+    let file = site.folder.join("queue.tar");
+    done(&relay.config, &["queue", "export", text(&file), "--all", "--remove", "--yes"]);
+    let folder = site.folder.join("opened");
+    fs::create_dir(&folder).unwrap();
+    tar(&["xf", text(&file), "-C", text(&folder)]);
+    // An editor has its own line ends; the archive comes back in another order, with folders and other names around.
+    let message = folder.join(format!("{id}.eml"));
+    let lf = fs::read_to_string(&message).unwrap().replace("\r\n", "\n") + "one more line\n";
+    fs::write(&message, lf).unwrap();
+    for (name, content) in [
+        ("0000000000000001.env", "no envelope"),
+        ("0000000000000001.eml", "From: a@x.test\n\n"),
+        ("0000000000000002.eml", "alone"),
+        ("notes.txt", "x"),
+    ] {
+        fs::write(folder.join(name), content).unwrap();
+    }
+    let again = site.folder.join("again.tar");
+    tar(&["cf", text(&again), "--sort=name", "-C", text(&site.folder.join("")), "opened"]);
+    let (code, told, _) = mailroot(&relay.config, &["queue", "import", text(&again)]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.starts_with("1 messages carried into the queue; 2 not taken"), "{told}");
+    assert!(told.contains("0000000000000001") && told.contains("0000000000000002: its .env is not next to"), "{told}");
+    let peer = Peer::start(site.at(2, 2525), Script::default());
+    done(&relay.config, &["queue", "retry", "--sender", "alice", "--yes"]);
+    let taken = until(SOON, "it arrives", || peer.taken().pop());
+    assert!(has(&taken.content, "one more line\r\n"), "{}", String::from_utf8_lossy(&taken.content));
+
+    let whole = fs::read(&file).unwrap();
+    fs::write(&again, &whole[..1_000]).unwrap();
+    let (code, told, _) = mailroot(&relay.config, &["queue", "import", text(&again), "--again"]);
+    assert!(code == 1 && told.contains("breaks off"), "{told}");
+    let (code, told, _) = mailroot(&relay.config, &["queue", "import", text(&relay.config)]);
+    assert!(code == 1 && (told.contains("no tar archive") || told.contains("breaks off")), "{told}");
+}
