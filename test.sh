@@ -16,7 +16,7 @@ say() { printf '\n== %s\n' "$*"; }
 # program (looked for with the system folders in PATH) and the Debian package that brings it
 peers='postfix=postfix dovecot=dovecot-core doveadm=dovecot-core /usr/lib/dovecot/lmtp=dovecot-lmtpd
 /usr/lib/dovecot/pop3=dovecot-pop3d named=bind9 dnssec-signzone=bind9-utils swaks=swaks curl=curl fetchmail=fetchmail python3=python3
-unshare=util-linux mount=mount openssl=openssl pebble=pebble
+unshare=util-linux mount=mount openssl=openssl pebble=pebble chromium=chromium chromedriver=chromium-driver
 krb5kdc=krb5-kdc kadmin.local=krb5-admin-server kinit=krb5-user krb5-config=libkrb5-dev'
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -117,6 +117,20 @@ for program in krb5kdc kdb5_util kadmin.local kinit krb5-config curl; do
 done
 [ -n "$(libclang)" ] && /usr/bin/python3 -c 'import gssapi' 2>/dev/null || kerberos=no
 [ "$kerberos" = yes ] || unable+=("with_kerberos: GSSAPI with an MIT key distribution centre (it, libkrb5-dev, libclang-dev or python3-gssapi is missing)")
+need with_chromium "the console in a browser" chromium chromedriver
+# What looks for faults of accessibility within the pages; a file of an npm package, for which Node is not needed to run.
+axe=${CARGO_TARGET_DIR:-target}/axe-core
+if command -v chromedriver >/dev/null 2>&1 && [ ! -e "$axe/package/axe.min.js" ]; then
+  mkdir -p "$axe"
+  if command -v npm >/dev/null 2>&1; then
+    say "fetching: axe-core, in $axe"
+    (cd "$axe" && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-4*.tgz && rm -f axe-core-4*.tgz)
+  fi
+fi
+if [ ! -e "$axe/package/axe.min.js" ]; then
+  unable+=("with_axe: faults of accessibility (axe-core is missing: npm pack axe-core@4, unpacked in $axe)")
+  filters+=(--skip "with_axe::")
+fi
 need with_bind "hosts found through a real name server" named named-checkconf dnssec-keygen dnssec-signzone
 if [ "$(id -u)" = 0 ]; then
   need with_postfix "a real Postfix as next hop and as client" postfix swaks curl python3 named

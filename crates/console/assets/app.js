@@ -51,7 +51,7 @@
       const plot = new uPlot({
         width: box.clientWidth, height: box.clientHeight, legend: { show: false },
         cursor: { drag: { x: false, y: false }, points: { size: 5 } },
-        scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 5)] } },
+        scales: { x: { range: (_, low, high) => [(high ?? 0) - 3600, high ?? 0] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 5)] } },
         axes: [{ ...axis, size: 26, space: 60, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) },
           { ...axis, size: 44, space: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7] }],
         series: [{}, ...names.map((_, index) => ({ stroke: colour(`--line-${index + 1}`), width: 1.5, points: { show: false } }))],

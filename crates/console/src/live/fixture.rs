@@ -110,9 +110,9 @@ pub fn sessions(hostile: &str) -> Vec<SessionView> {
     };
     vec![
         session(4, Direction::Inbound, "printer-3", "192.0.2.77:51514", "DATA"),
-        session(17, Direction::Inbound, "(app01.corp.example)", "192.0.2.31:40122", "idle"),
+        session(17, Direction::Inbound, "[app01.corp.example]", "192.0.2.31:40122", "idle"),
         session(21, Direction::Outbound, "relay@corp.example", "203.0.113.9:587", "sending"),
-        session(44, Direction::Inbound, &format!("({hostile})"), "[2001:db8::77]:40001", "RCPT"),
+        session(44, Direction::Inbound, &format!("[{hostile}]"), "[2001:db8::77]:40001", "RCPT"),
     ]
 }
 

@@ -228,7 +228,12 @@ fn destination(summary: &DestinationSummary, now: Timestamp) -> DestinationView 
         messages: standing.waiting as u64,
         oldest_s: summary.oldest.map_or(0, |oldest| now.since(oldest).as_secs()),
         connections: u64::from(standing.connections),
-        last_answer: standing.rest.as_ref().map(|rest| rest.failure.text.to_string()),
+        last_answer: standing
+            .rest
+            .as_ref()
+            .map(|rest| &rest.failure.text)
+            .or(summary.said.as_ref())
+            .map(ToString::to_string),
         next_try: summary.next_try.map(Timestamp::rfc3339),
         empty_at,
     }

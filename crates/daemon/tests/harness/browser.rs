@@ -211,9 +211,9 @@ impl Browser {
         self.see("Log off");
     }
 
-    /// A picture of the whole page.
+    /// A picture of the page as the window shows it.
     pub fn picture(&self, file: &Path) {
-        let answer = self.devtools("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
+        let answer = self.devtools("Page.captureScreenshot", &json!({}));
         let text = answer["data"].as_str().expect("a picture");
         fs::write(file, smtp::sasl::base64::decode(text.as_bytes()).unwrap()).unwrap();
     }

@@ -29,8 +29,7 @@ fn pictures_are_taken() {
     let text =
         "Subject: Monthly figures\r\nFrom: crm@local.test\r\nTo: gone@partner.example\r\n\r\nAs every month.\r\n";
     fs::write(house.relay.folder("Badmail").join("6A1F00C2.eml"), text).unwrap();
-    house.wait_for("/servers/Test/queue", "greylisted");
-    let list = house.wait_for("/servers/Test/queue/messages", "name=\"id\"");
+    let list = house.wait_for("/servers/Test/queue/messages", "greylisted");
     let id = list.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let browser = house.browser("administrator");
     let message = format!("/servers/Test/queue/messages/{id}");

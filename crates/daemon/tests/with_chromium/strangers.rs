@@ -29,9 +29,13 @@ fn is_text(browser: &Browser, page: &str, text: &str) {
 
 #[test]
 fn nothing_that_a_stranger_writes_is_run() {
-    let house = House::with_smart_host();
-    let mood = Mood::Say(format!("451 4.3.0 {RUN}"));
-    let _peer = Peer::start(house.site.at(2, 2525), Script::default().at(At::Rcpt, mood));
+    let house = House::open(|site, settings| {
+        let elsewhere = format!("route = \"smtp://[{}]:2525\"", site.ip(3));
+        settings.smart_host(site.at(2, 2525)).remote("elsewhere.test", &[&elsewhere])
+    });
+    let says = |at: At, words: &str| Script::default().at(at, Mood::Say(format!("{words} {RUN}")));
+    let _refuses = Peer::start(house.site.at(2, 2525), says(At::Rcpt, "451 4.3.0"));
+    let _closes = Peer::start(house.site.at(3, 2525), says(At::Banner, "421 4.3.2"));
     let mut client = Client::greet(house.relay.at);
     client.say("EHLO \"><img/src=x/onerror=window.ran=1>");
     client.say("EHLO helo.test");
@@ -44,11 +48,12 @@ fn nothing_that_a_stranger_writes_is_run() {
     let name = "<img src=x onerror=window.ran=1>.eml";
     fs::write(house.relay.folder("Drop").join(name), format!("Subject: {RUN}\r\n\r\n{RUN}\r\n")).unwrap();
     fs::write(house.relay.folder("Badmail").join(name), format!("Subject: {RUN}\r\n\r\n{RUN}\r\n")).unwrap();
-    house.wait_for("/servers/Test/queue", "451 4.3.0");
-    let list = house.wait_for("/servers/Test/queue/messages", "name=\"id\"");
+    let list = house.wait_for("/servers/Test/queue/messages", "451 4.3.0");
+    house.hand_in("bob@elsewhere.test", "two");
+    house.wait_for("/servers/Test/queue", "421 4.3.2");
     let id = list.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let browser = house.browser("administrator");
-    is_text(&browser, "/servers/Test/queue", "451 4.3.0 <img src=x onerror=window.ran=1><script>");
+    is_text(&browser, "/servers/Test/queue", "421 4.3.2 <img src=x onerror=window.ran=1><script>");
     is_text(&browser, "/servers/Test/queue/messages", "\"<img/src=x/onerror=window.ran=1>\"@far.test");
     is_text(&browser, "/servers/Test/queue/messages?reason=%3Csvg", "<svg/onload=window.ran=1>");
     let message = format!("/servers/Test/queue/messages/{id}");

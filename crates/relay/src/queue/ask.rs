@@ -196,7 +196,10 @@ pub struct DestinationSummary {
     pub standing: Standing,
     /// Since when its oldest message waits.
     pub oldest: Option<Timestamp>,
-    /// When something goes there next at the earliest; `None`: as soon as there is something, or nothing is planned.
+    /// The last answer to its oldest message.
+    pub said: Option<Box<str>>,
+    /// When something goes there next at the earliest, as its oldest message stands for all; `None`: as soon as there is something, or
+    /// nothing is planned.
     pub next_try: Option<Timestamp>,
     /// Since when an operator has suspended it.
     pub suspended_since: Option<Timestamp>,

@@ -228,10 +228,15 @@ impl Queue {
             Some(id) => self.scheduler.standing(id, now)?,
             None => Standing::idle(name, self.scheduler.suspended_since(name).is_some()),
         };
-        let oldest = standing.oldest.and_then(|lot| self.messages.get(&lot.id)).map(|message| message.since);
+        let first = standing.oldest.and_then(|lot| self.messages.get(&lot.id));
         let rests = standing.rest.as_ref().map(|rest| rest.until);
-        let next_try = if standing.suspended { None } else { rests.max(standing.paced.flatten()) };
+        // Where it is not the destination that rests, its mail may: the oldest stands for all.
+        let lots = first.into_iter().flat_map(|message| &message.lots).filter(|lot| Some(lot.destination) == id);
+        let own = lots.filter_map(|lot| self.tried_next(lot, now)).min().filter(|due| *due > now);
+        let next_try = if standing.suspended { None } else { rests.max(standing.paced.flatten()).or(own) };
+        let said = first.and_then(|message| self.answers(message).next()).map(|said| bounded(said).into());
+        let oldest = first.map(|message| message.since);
         let suspended_since = self.scheduler.suspended_since(&standing.name);
-        Some(DestinationSummary { standing, oldest, next_try, suspended_since })
+        Some(DestinationSummary { standing, oldest, said, next_try, suspended_since })
     }
 }
