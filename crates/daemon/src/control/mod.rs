@@ -202,7 +202,8 @@ impl Control {
             Ok(()) => self.carry_out(by, &command, dry_run).await,
             Err(denied) => Err(Fault::Denied(denied)),
         };
-        if !dry_run {
+        // Who only asks what would happen changes nothing; who may not even ask is written down.
+        if !dry_run || matches!(outcome, Err(Fault::Denied(_))) {
             self.write_down(audit::record(self.house.clock.now(), by, from, &command, &outcome)).await;
         }
         outcome

@@ -2,6 +2,7 @@
 
 mod as_root;
 mod commands;
+mod desk;
 mod document;
 mod roles;
 mod with_clients;

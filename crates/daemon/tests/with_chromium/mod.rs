@@ -1,6 +1,7 @@
 //! The console in a real browser: Debian's Chromium, driven by its own driver. Every test ends with what the browser has to say against
 //! the pages: no error of a script, nothing that the policy refused, no request to anybody else.
 
+mod desk;
 mod live;
 mod pictures;
 mod sessions;

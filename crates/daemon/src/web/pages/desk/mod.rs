@@ -26,7 +26,7 @@ use console::desk::{Confirm, Done, Sheet, Trouble};
 use console::form::{Fields, FormFault};
 use console::layout::Place;
 use relay::admin::view::Outcome;
-use relay::admin::{Change, Command};
+use relay::admin::{Change, Command, may};
 
 /// Their routes.
 pub(super) fn router() -> Router<Web> {
@@ -184,7 +184,12 @@ async fn save(
 ) -> Sheeted {
     let found = console::desk::changes(form, views);
     let mut sheet = Sheet::new(views).typed(form);
-    if !found.meanwhile.is_empty() {
+    if found.changes.is_empty() {
+        return Sheeted::Answer(unchanged(visit, &question.cancel));
+    }
+    let command = command(found.changes);
+    let may_not = may(visit.by(), &command).is_err();
+    if !found.meanwhile.is_empty() && !may_not {
         for (setting, now) in &found.meanwhile {
             let text =
                 format!("Somebody has changed this since: it is {now} now. Save again to put yours in its place.");
@@ -192,10 +197,6 @@ async fn save(
         }
         return Sheeted::Again(sheet);
     }
-    if found.changes.is_empty() {
-        return Sheeted::Answer(unchanged(visit, &question.cancel));
-    }
-    let command = command(found.changes);
     match preview(visit, &command).await {
         Ok(outcome) if outcome.diff.is_empty() => Sheeted::Answer(unchanged(visit, &question.cancel)),
         Ok(outcome) => Sheeted::Answer(confirm(visit, command, outcome, question).await),
