@@ -19,6 +19,7 @@ fn at(role: Role, title: &str, room: Room) -> crate::layout::Frame {
 }
 
 /// Each page by its name, as this role sees it, with a stranger's text wherever one can come in.
+#[allow(clippy::too_many_lines, reason = "a list of pages")]
 fn pages(role: Role, text: &str) -> Vec<(&'static str, Box<dyn Page>)> {
     let server = || SERVER.to_owned();
     let mut overview = frame(role, Place::Overview);

@@ -61,7 +61,7 @@ pub(super) async fn import(
         let mut body = body.into_data_stream();
         let mut unwanted = 0;
         while let Some(piece) = body.next().await {
-            let octets = piece.as_ref().map_or(0, |piece| piece.len());
+            let octets = piece.as_ref().map_or(0, bytes::Bytes::len);
             // Whoever reads it may have had enough; some more is read all the same, so that the answer is heard.
             if pieces.send(piece.map_err(io::Error::other)).await.is_err() {
                 unwanted += octets;

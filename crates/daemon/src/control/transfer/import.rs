@@ -275,10 +275,10 @@ impl Import<'_> {
                 }
             }
             Some(Ok((old, Err(reply)))) => {
-                self.tally.failed(old, format!("the queue does not take it: {}", reply.one_line()))
+                self.tally.failed(old, format!("the queue does not take it: {}", reply.one_line()));
             }
             Some(Err(_)) => {
-                self.tally.trouble("a fault in Mailroot itself kept a message out; it is in the log".into())
+                self.tally.trouble("a fault in Mailroot itself kept a message out; it is in the log".into());
             }
             None => {}
         }
