@@ -6,8 +6,13 @@ use super::Fault;
 use crate::source::{Tree, code, line_of, words};
 
 /// Who may import whom, of ours. A crate that does not stand here needs a line here first.
-const ARROWS: &[(&str, &[&str])] =
-    &[("smtp", &[]), ("relay", &["smtp"]), ("daemon", &["smtp", "relay"]), ("sim", &["smtp", "relay"])];
+const ARROWS: &[(&str, &[&str])] = &[
+    ("smtp", &[]),
+    ("relay", &["smtp"]),
+    ("console", &["relay"]),
+    ("daemon", &["smtp", "relay", "console"]),
+    ("sim", &["smtp", "relay"]),
+];
 
 /// Words and decisions know no runtime, no socket, no chance: these may not come in, whatever the reason.
 const DEEDS_ONLY: &[&str] = &[
@@ -32,7 +37,7 @@ const DEEDS_ONLY: &[&str] = &[
     "rustix",
     "tempfile",
 ];
-const WITHOUT_DEEDS: &[&str] = &["smtp", "relay"];
+const WITHOUT_DEEDS: &[&str] = &["smtp", "relay", "console"];
 
 /// One dependency line of a manifest.
 struct Dependency<'a> {

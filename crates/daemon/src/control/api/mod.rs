@@ -157,7 +157,7 @@ pub fn routes(control: Control) -> Router {
         .layer(map_response(as_problem))
         .with_state(control.clone());
     let metrics = get(counters::metrics).with_state(control);
-    Router::new().nest("/api/v1", v1).route("/metrics", metrics)
+    Router::new().nest("/api/v1", v1).route("/metrics", metrics.layer(map_response(as_problem)))
 }
 
 /// Answers of the router itself (no such method, an address that is no text) are problem documents like all others.
