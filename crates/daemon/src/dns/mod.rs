@@ -29,8 +29,8 @@ use relay::route::protection::{Keys, Located};
 use secure::{Proven, Secure};
 use smtp::address::Domain;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// After this a look-up counts as not answered.
@@ -48,14 +48,20 @@ const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// and "there is none" at most so long, that a domain which was just set up gets its mail soon.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Asks the configured name servers. Cheap to clone; clones share the cache.
+/// Asks the configured name servers. Cheap to clone; clones share the cache, and the servers that are asked.
 #[derive(Clone, Debug)]
 pub struct Resolver {
-    inner: Arc<TokioResolver>,
-    /// `None` if DNSSEC is off.
-    secure: Option<Box<Secure>>,
+    way: Arc<RwLock<Arc<Way>>>,
     /// Questions asked so far.
     asked: Arc<AtomicU64>,
+}
+
+/// Whom it asks now, and what they have said.
+#[derive(Debug)]
+struct Way {
+    inner: TokioResolver,
+    /// `None` if DNSSEC is off.
+    secure: Option<Secure>,
 }
 
 /// The resolver could not be set up.
@@ -91,7 +97,18 @@ impl Resolver {
     ) -> Result<Resolver, ResolverError> {
         set_bounds(builder.options_mut());
         let inner = builder.build().map_err(|e| ResolverError(e.to_string()))?;
-        Ok(Resolver { inner: Arc::new(inner), secure: secure.map(Box::new), asked: Arc::default() })
+        let way = Arc::new(RwLock::new(Arc::new(Way { inner, secure })));
+        Ok(Resolver { way, asked: Arc::default() })
+    }
+
+    /// From now on this one and its clones ask those whom `other` asks. What is under way comes to its end.
+    pub fn follow(&self, other: &Resolver) {
+        let way = other.way();
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    fn way(&self) -> Arc<Way> {
+        Arc::clone(&self.way.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The same resolver, its questions counted there.
@@ -107,7 +124,7 @@ impl Resolver {
     /// Is it known what is proven by DNSSEC?
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        self.secure.is_some()
+        self.way().secure.is_some()
     }
 
     /// The MX records of `domain`, in no order; and how far they are proven. Records that are proven wrong are no answer.
@@ -117,7 +134,8 @@ impl Resolver {
             Ok(name) => name,
             Err(fault) => return (Err(fault), located(None, false)),
         };
-        let Some(secure) = &self.secure else {
+        let way = self.way();
+        let Some(secure) = &way.secure else {
             return (self.look_up(name, RecordType::MX, mx_record).await, located(None, false));
         };
         self.count();
@@ -128,7 +146,7 @@ impl Resolver {
 
     /// What is proven of the keys by which a mail host at this port is known.
     pub async fn keys(&self, host: &Domain, port: u16) -> Keys {
-        match &self.secure {
+        match &self.way().secure {
             Some(secure) => {
                 self.count();
                 secure.keys(host, port).await
@@ -184,15 +202,16 @@ impl Resolver {
 
     async fn look_up<T>(&self, name: Name, kind: RecordType, pick: fn(&RData) -> Option<T>) -> Answer<T> {
         self.count();
+        let way = self.way();
         let asked = async {
-            let error = match self.inner.lookup(name.clone(), kind).await {
+            let error = match way.inner.lookup(name.clone(), kind).await {
                 Ok(lookup) => {
                     let found: Vec<T> = lookup.answers().iter().filter_map(|record| pick(&record.data)).collect();
                     return if found.is_empty() { Err(unanswered("nonsense in the answer")) } else { Ok(found) };
                 }
                 Err(error) => error,
             };
-            if has_no_proof(&error) && self.is_alias(&name).await {
+            if has_no_proof(&error) && way.is_alias(&name).await {
                 return Err(unanswered("an alias, CNAME, that leads nowhere"));
             }
             Err(fault(&error))
@@ -202,7 +221,9 @@ impl Resolver {
             Err(_) => Err(unanswered("time-out")),
         }
     }
+}
 
+impl Way {
     async fn is_alias(&self, name: &Name) -> bool {
         self.inner.lookup(name.clone(), RecordType::CNAME).await.is_ok()
     }

@@ -167,14 +167,16 @@ impl Servers {
     #[must_use]
     pub fn restarts(&self, config: &Config) -> Vec<String> {
         let mut words = Vec::new();
-        let all = self.dns != config.dns;
+        if self.dns != config.dns {
+            words.push("other name servers are asked".into());
+        }
         for running in &self.running {
             let old = &running.server;
             let Some(new) = successor(old, config) else {
                 words.push(format!("'{}' is stopped", old.name));
                 continue;
             };
-            if all || needs_restart(old, new) {
+            if needs_restart(old, new) {
                 words.push(format!("'{}' is restarted: its sessions end", old.name));
                 continue;
             }

@@ -1,8 +1,8 @@
 //! The running virtual servers, and how they follow the configuration.
 //!
 //! [`Servers::carry_out`] makes what runs what the configuration says: at start, when nothing runs, and on every reload.
-//! A virtual server is known by its name. New ones are started and missing ones stopped; one whose home, queue bounds or
-//! resolvers have changed is stopped and started again; all others go on, get the new configuration, and only their
+//! A virtual server is known by its name. New ones are started and missing ones stopped; one whose home or queue bounds
+//! have changed is stopped and started again; all others go on, get the new configuration, and only their
 //! changed addresses are rebound. Whatever goes wrong with one is reported in a line and leaves the others alone.
 //!
 //! A reload takes no virtual server out of service: one that cannot be started anew, or that could listen nowhere, goes on
@@ -20,6 +20,7 @@ use crate::auth::Passwords;
 use crate::clock::Clock;
 use crate::counters::Counts;
 use crate::desk::{Desk, Premises, Reception};
+use crate::dns::Resolver;
 use crate::listen::{Inherited, Listeners, Sessions};
 use crate::log::Log;
 use crate::oauth::{self, Tokens};
@@ -197,8 +198,6 @@ impl Servers {
         self.faults.clear();
         self.configured.clone_from(&config.servers);
         self.console = Some(config.console.clone());
-        let old_dns = std::mem::replace(&mut self.dns, config.dns.clone());
-        let restart_all = old_dns != config.dns;
         if self.state != config.state {
             // Those that run go on with the old one until they are started anew.
             self.mta_sts = MtaSts::new(&config.state, self.log.clone(), self.clock.clone());
@@ -208,8 +207,9 @@ impl Servers {
         self.halted.keep_in(&config.state, &self.log);
         self.halted.follow(&config.servers, &self.log);
         self.rename(config);
+        self.exchange_resolvers(&config.dns);
         self.keep_counts();
-        let replaced = self.stop_outdated(config, restart_all).await;
+        let replaced = self.stop_outdated(config).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
                 running.listeners.close_others(&wanted(server)).await;
@@ -229,11 +229,9 @@ impl Servers {
                     if !self.finish_start(server, &log, share, starting).await
                         && let Some(old) = old
                     {
-                        let starting = self.begin_start(old, &old_dns, &log);
+                        let starting = self.begin_start(old, &log);
                         if self.finish_start(old, &log, share, starting).await {
                             self.goes_on_as_before(&log, old);
-                            // So that the next reload tries again.
-                            self.dns = old_dns.clone();
                         }
                     }
                 }
@@ -294,12 +292,31 @@ impl Servers {
         }
     }
 
+    /// Other name servers are asked from now on, by those that run too; unless that is not possible.
+    fn exchange_resolvers(&mut self, dns: &Dns) {
+        if self.dns == *dns {
+            return;
+        }
+        match Resolver::new(dns) {
+            Ok(resolver) => {
+                self.running.iter().for_each(|running| running.runtime.resolver().follow(&resolver));
+                self.dns.clone_from(dns);
+            }
+            // Those that are to be started say it for themselves.
+            Err(_) if self.running.is_empty() => self.dns.clone_from(dns),
+            Err(error) => {
+                let log = self.log.clone();
+                self.fault(&log, format!("The changed [dns] is not used; the one from before goes on: {error}."));
+            }
+        }
+    }
+
     /// Stops those that are not in the configuration any more, and those that must be started anew; gives the latter, as
     /// they were configured.
-    async fn stop_outdated(&mut self, config: &Config, restart_all: bool) -> Vec<Arc<VirtualServer>> {
+    async fn stop_outdated(&mut self, config: &Config) -> Vec<Arc<VirtualServer>> {
         let stays = |running: &Running| {
             let new = config.servers.iter().find(|server| server.name == running.server.name);
-            !restart_all && new.is_some_and(|new| !needs_restart(&running.server, new))
+            new.is_some_and(|new| !needs_restart(&running.server, new))
         };
         let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
         self.running = stay;
@@ -323,7 +340,7 @@ impl Servers {
             return None;
         }
         let log = self.log_of(server);
-        let starting = self.begin_start(server, &self.dns, &log);
+        let starting = self.begin_start(server, &log);
         Some((log, starting))
     }
 
@@ -336,9 +353,9 @@ impl Servers {
         log.counting(self.counts_of(&server.name))
     }
 
-    pub(super) fn begin_start(&self, server: &Arc<VirtualServer>, dns: &Dns, log: &Log) -> Starting {
+    pub(super) fn begin_start(&self, server: &Arc<VirtualServer>, log: &Log) -> Starting {
         let commons = Commons {
-            dns: dns.clone(),
+            dns: self.dns.clone(),
             mta_sts: self.mta_sts.clone(),
             tokens: self.tokens.clone(),
             state: self.state.clone(),

@@ -106,7 +106,7 @@ impl Servers {
         self.faults.clear();
         let log = self.log_of(server);
         let share = inbound_share(self.files, self.configured.len());
-        let starting = self.begin_start(server, &self.dns, &log);
+        let starting = self.begin_start(server, &log);
         let runs = self.finish_start(server, &log, share, starting).await;
         let configured = self.configured.clone();
         self.running.sort_by_key(|running| configured.iter().position(|other| other.name == running.server.name));

@@ -215,10 +215,27 @@ async fn what_cannot_be_exchanged_is_restarted() {
     assert!(told.starts_with("421 4.3.2 "), "{told}");
     visit(a, "one").await;
     assert_eq!(house.log().matches(" started ").count(), 2, "{}", house.log());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_name_servers_end_no_session() {
+    let mut house = House::new();
+    let a = free_port();
+    house.carry_out(&[("one", a, "")]).await;
+    let mut client = visit(a, "one").await;
+    let mut config = house.folder.configure(&[("one", a, "")]);
     config.dns.servers = vec!["127.0.0.1:5353".parse().unwrap()];
     assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    let reply = beside(move || client.ask("NOOP")).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert_eq!(house.log().matches(" started ").count(), 1, "{}", house.log());
+    // What cannot be used leaves the ones from before.
+    config.dns.dnssec = relay::config::Dnssec::Validate;
+    config.dns.trust_anchor = Some(house.folder.0.join("missing"));
+    let faults = house.servers.carry_out(&config).await;
+    assert!(faults[0].starts_with("The changed [dns] is not used"), "{faults:?}");
     visit(a, "one").await;
-    assert_eq!(house.log().matches(" started ").count(), 3, "other resolvers: {}", house.log());
     house.stop().await;
 }
 

@@ -195,9 +195,9 @@ fn within(setting: &Setting) -> Option<&'static str> {
     setting.name.starts_with("general.listen.").then_some("general.listen")
 }
 
-/// Changing it starts a virtual server anew (all of them, for what they share).
+/// Changing it starts a virtual server anew.
 fn restarts(setting: &Setting) -> bool {
-    matches!(setting.tab, Tab::Queue | Tab::Dns) || matches!(setting.name, "name" | "home")
+    setting.tab == Tab::Queue || setting.name == "home"
 }
 
 /// Where the secret is, if that is what is written.
