@@ -5,11 +5,9 @@ use crate::form::{Fields, FormFault};
 use crate::layout::Frame;
 use crate::{Page, words, written};
 use askama::Template;
+use relay::admin::roster::TOKEN_DAYS_MAX;
 use relay::admin::view::{OperatorView, TokenView};
 use relay::admin::{Command, Role, Scope};
-
-/// Days that a token may be good for, at most.
-const DAYS_MAX: u32 = 3_650;
 
 /// The page.
 #[derive(Template)]
@@ -82,8 +80,8 @@ pub fn operator_command(form: &Fields) -> Result<Command, FormFault> {
         "log-out" => Command::OperatorLogOut { name: name()? },
         "token" => {
             let days = form.need("days", "For how many days the token is good")?.parse().ok();
-            let days = days.filter(|days| (1..=DAYS_MAX).contains(days));
-            let days = days.ok_or_else(|| FormFault(format!("A token is good for 1 to {DAYS_MAX} days")))?;
+            let days = days.filter(|days| (1..=TOKEN_DAYS_MAX).contains(days));
+            let days = days.ok_or_else(|| FormFault(format!("A token is good for 1 to {TOKEN_DAYS_MAX} days")))?;
             Command::TokenNew { name: name()?, role: role()?, scope: scope(), days }
         }
         "revoke" => Command::TokenRevoke { name: name()? },

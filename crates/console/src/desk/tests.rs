@@ -356,13 +356,13 @@ fn the_wizard_for_a_domain_knows_what_was_meant() {
     };
     let remote =
         |route: &str, host: &str| made(&[("name", "a.test"), ("kind", "remote"), ("route", route), ("host", host)]);
-    assert_eq!(remote("smtp", "mail.a.test"), "route=[\"smtp://mail.a.test:25\"]");
+    assert_eq!(remote("smtp", "mail.a.test"), "route=\"smtp://mail.a.test:25\"");
     assert_eq!(
         remote("smtp", "[2001:db8::1], b.test:2525"),
         "route=[\"smtp://[2001:db8::1]:25\", \"smtp://b.test:2525\"]"
     );
-    assert_eq!(remote("lmtp", "[2001:db8::1]:24"), "route=[\"lmtp://[2001:db8::1]:24\"]");
-    assert_eq!(remote("mx", ""), "route=[\"mx\"]");
+    assert_eq!(remote("lmtp", "[2001:db8::1]:24"), "route=\"lmtp://[2001:db8::1]:24\"");
+    assert_eq!(remote("mx", ""), "route=\"mx\"");
     assert_eq!(remote("smtp", ""), "The host that takes its mail is missing");
     assert_eq!(remote("", ""), "");
     assert_eq!(made(&[("name", "a.test"), ("kind", "remote"), ("allow_relay", "yes")]), "allow_relay=true");

@@ -109,9 +109,14 @@ enum Command {
     Set(operate::Set),
     /// Show what a setting says
     Get(operate::Get),
-    /// Domains: add, set, rename, remove
+    /// Domains: list, add, set, rename, remove
     #[command(subcommand)]
     Domain(operate::DomainCommand),
+    /// Smart hosts: list, show, set, remove
+    #[command(subcommand)]
+    SmartHost(operate::SmartHostCommand),
+    /// Who changed what, and when
+    Audit(operate::Audit),
     /// The configuration in force: diff, reload, history, rollback
     #[command(subcommand)]
     Config(operate::ConfigCommand),
@@ -181,6 +186,8 @@ pub fn main() -> ExitCode {
         Command::Set(set) => operate::set(&set),
         Command::Get(get) => operate::get(&get),
         Command::Domain(command) => operate::domain(&command),
+        Command::SmartHost(command) => operate::smart_host(&command),
+        Command::Audit(wanted) => operate::audit(&wanted),
         Command::Config(command) => operate::config(&command),
         Command::Operator(command) => operate::operator(&command),
         Command::Top(wanted) => operate::top(&wanted),

@@ -44,7 +44,7 @@ impl Page {
         &self.answer.body
     }
 
-    fn is_ok(self) -> Page {
+    fn good(self) -> Page {
         assert_eq!(self.answer.status, 200, "{:?}", self.answer);
         self
     }
@@ -107,7 +107,7 @@ impl Page {
 /// Changes a setting on its tab, and checks where one comes out.
 fn set(visitor: &Visitor, tab: &str, name: &str, value: &str) -> Page {
     let here = format!("/servers/Test/properties/{tab}");
-    let page = Page::get(visitor, &here).is_ok();
+    let page = Page::get(visitor, &here).good();
     page.send(visitor, &here, &[(&format!("set:{name}"), value)])
 }
 
@@ -135,7 +135,7 @@ fn a_setting_of_each_tab_is_changed_in_the_file_and_in_force() {
         assert_eq!(back, format!("/servers/Test/properties/{tab}"));
         let text = fs::read_to_string(&relay.config).unwrap();
         assert!(text.starts_with("# Ours.") && text.contains(written), "{text}");
-        let page = Page::get(&visitor, &back).is_ok();
+        let page = Page::get(&visitor, &back).good();
         let now = page.form(&back).into_iter().find(|(field, _)| *field == format!("set:{name}")).unwrap();
         assert!(now.1.contains(shown), "{now:?}");
     }
@@ -145,12 +145,12 @@ fn a_setting_of_each_tab_is_changed_in_the_file_and_in_force() {
         Some(Client::greet(relay.at).say("EHLO again.test").text())
     });
     assert!(size.contains("SIZE 3145728"), "it is in force: {size}");
-    let service = Page::get(&visitor, "/configuration/service").is_ok();
+    let service = Page::get(&visitor, "/configuration/service").good();
     let preview = service.send(&visitor, "/configuration/service", &[("set:console.session_idle", "20 min")]);
     preview.confirm(&visitor);
     assert!(fs::read_to_string(&relay.config).unwrap().contains("session_idle = \"20 min\""));
     // Each change is in the audit log, with who made it.
-    let audit = Page::get(&visitor, "/audit?text=size_max").is_ok();
+    let audit = Page::get(&visitor, "/audit?text=size_max").good();
     assert!(
         audit.body().contains("messages.size_max = &#34;3MB&#34;") && audit.body().contains("administrator"),
         "{}",
@@ -188,8 +188,8 @@ fn a_hand_edit_and_another_operator_are_noticed() {
     let site = Site::new();
     let (relay, visitor) = opened(&site, &with_console(&site));
     // Another operator saves while this one looks at the difference.
-    let preview = set(&visitor, "messages", "messages.recipients_max", "50").is_ok();
-    let other = set(&visitor, "messages", "messages.size_max", "4 MB").is_ok();
+    let preview = set(&visitor, "messages", "messages.recipients_max", "50").good();
+    let other = set(&visitor, "messages", "messages.size_max", "4 MB").good();
     other.confirm(&visitor);
     let shown_again = preview.send(&visitor, "/confirm", &[]);
     assert!(shown_again.body().contains("has been changed since this was shown"), "{:?}", shown_again.answer);
@@ -203,20 +203,20 @@ fn a_hand_edit_and_another_operator_are_noticed() {
     assert_eq!(conflict.answer.status, 409, "{:?}", conflict.answer);
     assert!(conflict.body().contains("edited by hand") && conflict.body().contains("/configuration"));
     assert!(fs::read_to_string(&relay.config).unwrap().ends_with("# by hand\n"), "it is not overwritten");
-    let page = Page::get(&visitor, "/configuration").is_ok();
+    let page = Page::get(&visitor, "/configuration").good();
     assert!(page.body().contains("+# by hand"), "{}", page.body());
     page.send(&visitor, "/configuration/reload", &[]).confirm(&visitor);
     set(&visitor, "messages", "messages.size_max", "6 MB").confirm(&visitor);
 
     // Back to what it was.
-    let page = Page::get(&visitor, "/configuration").is_ok();
+    let page = Page::get(&visitor, "/configuration").good();
     assert!(page.body().contains("as it was edited by hand"), "{}", page.body());
     let preview = page.send(&visitor, "/configuration/versions/1/rollback", &[]);
     assert!(preview.body().contains("-# by hand"), "{}", preview.body());
     preview.confirm(&visitor);
     let text = fs::read_to_string(&relay.config).unwrap();
     assert!(!text.contains("by hand") && !text.contains("recipients_max"), "{text}");
-    let version = Page::get(&visitor, "/configuration/versions/2").is_ok();
+    let version = Page::get(&visitor, "/configuration/versions/2").good();
     assert!(version.body().contains("recipients_max") || version.body().contains("size_max"), "{}", version.body());
 }
 
@@ -224,9 +224,9 @@ fn a_hand_edit_and_another_operator_are_noticed() {
 fn a_virtual_server_is_made_renamed_and_deleted() {
     let site = Site::new();
     let (relay, visitor) = opened(&site, &with_console(&site));
-    let page = Page::get(&visitor, "/servers/new").is_ok();
+    let page = Page::get(&visitor, "/servers/new").good();
     assert!(page.body().contains("recipe=application"), "{}", page.body());
-    let page = Page::get(&visitor, "/servers/new?recipe=application").is_ok();
+    let page = Page::get(&visitor, "/servers/new?recipe=application").good();
     let at = site.at(3, 2525);
     let name = "Second \"<2>\" / ü";
     let typed = [("name", name), ("listen", &at.to_string()), ("home", "second"), ("default_domain", "second.test")];
@@ -241,7 +241,7 @@ fn a_virtual_server_is_made_renamed_and_deleted() {
     let back = preview.confirm(&visitor);
     let text = fs::read_to_string(&relay.config).unwrap();
     assert!(text.contains("Second \\\"<2>\\\" / ü") && text.contains("bare_newlines"), "{text}");
-    let page = Page::get(&visitor, &back).is_ok();
+    let page = Page::get(&visitor, &back).good();
     assert!(page.body().contains("10.0.7.12"), "the recipe's relay list: {}", page.body());
     let taken = until(SOON, "it takes mail", || {
         let stream = std::net::TcpStream::connect(at).ok()?;
@@ -253,9 +253,9 @@ fn a_virtual_server_is_made_renamed_and_deleted() {
 
     let general = back.replace("/access", "/general");
     let rename = general.replace("/properties/general", "/rename");
-    let preview = Page::get(&visitor, &general).is_ok().send(&visitor, &rename, &[("name", "Third")]);
+    let preview = Page::get(&visitor, &general).good().send(&visitor, &rename, &[("name", "Third")]);
     assert_eq!(preview.confirm(&visitor), "/servers/Third/properties/general");
-    let page = Page::get(&visitor, "/servers/Third/properties/general").is_ok();
+    let page = Page::get(&visitor, "/servers/Third/properties/general").good();
     let preview = page.send(&visitor, "/servers/Third/delete", &[]);
     assert!(preview.body().contains("is stopped") && preview.body().contains("stays"), "{}", preview.body());
     assert_eq!(preview.confirm(&visitor), "/");
@@ -268,7 +268,7 @@ fn domains_and_smart_hosts_are_added_changed_renamed_and_removed() {
     let site = Site::new();
     let (relay, visitor) = opened(&site, &with_console(&site));
     let text = || fs::read_to_string(&relay.config).unwrap();
-    let new = Page::get(&visitor, "/new-smart-host").is_ok();
+    let new = Page::get(&visitor, "/new-smart-host").good();
     let password = site.folder.write("password", "hunter2\n");
     let secret = format!("file {}", password.display());
     let typed = [
@@ -280,26 +280,26 @@ fn domains_and_smart_hosts_are_added_changed_renamed_and_removed() {
     ];
     new.send(&visitor, "/new-smart-host", &typed).confirm(&visitor);
     assert!(text().contains("[[smart_host]]") && text().contains("smtp.office.test:587"), "{}", text());
-    let page = Page::get(&visitor, "/smart-hosts/office").is_ok();
+    let page = Page::get(&visitor, "/smart-hosts/office").good();
     assert!(page.body().contains("password") && !page.body().contains("hunter2"));
 
-    let wizard = Page::get(&visitor, "/servers/Test/new-domain").is_ok();
+    let wizard = Page::get(&visitor, "/servers/Test/new-domain").good();
     let here = "/servers/Test/new-domain";
     let typed = [("name", "*.branch.test"), ("kind", "remote"), ("route", "smart_host"), ("smart_host", "office")];
     wizard.send(&visitor, here, &[typed[0], typed[1], typed[2], typed[3], ("allow_relay", "yes")]).confirm(&visitor);
     let reply = Client::greet(relay.at).say("VRFY x");
     assert!(reply.code < 600);
-    let page = Page::get(&visitor, "/servers/Test/domains").is_ok();
+    let page = Page::get(&visitor, "/servers/Test/domains").good();
     assert!(page.body().contains("smart host office") && page.body().contains("*.branch.test"), "{}", page.body());
     let here = "/servers/Test/domains/%2A.branch.test";
-    let page = Page::get(&visitor, here).is_ok();
+    let page = Page::get(&visitor, here).good();
     page.send(&visitor, here, &[("set:domain.allow_relay", "no")]).confirm(&visitor);
     assert!(text().contains("allow_relay = false"));
     let wrong = Page::get(&visitor, here).send(&visitor, here, &[("set:domain.route", "nowhere:x")]);
     assert!(wrong.answer.status == 422 && wrong.body().contains("class=\"wrong\""), "{:?}", wrong.answer);
     let rename = format!("{here}/rename");
     let back = Page::get(&visitor, here).send(&visitor, &rename, &[("name", "*.far.test")]).confirm(&visitor);
-    let used = Page::get(&visitor, "/smart-hosts/office").is_ok();
+    let used = Page::get(&visitor, "/smart-hosts/office").good();
     assert!(used.body().contains("*.far.test of Test"), "{}", used.body());
     // Who is named cannot go.
     let refused = used.send(&visitor, "/smart-hosts/office/remove", &[]);
@@ -320,18 +320,18 @@ fn domains_and_smart_hosts_are_added_changed_renamed_and_removed() {
 fn explain_names_what_decides_and_links_it() {
     let site = Site::new();
     let (_relay, visitor) = opened(&site, &with_console(&site));
-    let page = Page::get(&visitor, "/explain?from=192.0.2.9&sender=a%40b.test&rcpt=c%40far.test").is_ok();
+    let page = Page::get(&visitor, "/explain?from=192.0.2.9&sender=a%40b.test&rcpt=c%40far.test").good();
     assert!(
         page.body().contains("The mail would be refused by") || page.body().contains("would be refused"),
         "{}",
         page.body()
     );
     assert!(page.body().contains("/servers/Test/properties/access#access.relay.only"), "{}", page.body());
-    let page = Page::get(&visitor, "/explain?from=127.0.0.1&sender=&rcpt=c%40local.test").is_ok();
+    let page = Page::get(&visitor, "/explain?from=127.0.0.1&sender=&rcpt=c%40local.test").good();
     assert!(page.body().contains("would be taken"), "{}", page.body());
-    let page = Page::get(&visitor, "/explain?from=here&rcpt=c%40local.test").is_ok();
+    let page = Page::get(&visitor, "/explain?from=here&rcpt=c%40local.test").good();
     assert!(page.body().contains("is no address") && page.body().contains("value=\"here\""), "{}", page.body());
-    let certificates = Page::get(&visitor, "/certificates").is_ok();
+    let certificates = Page::get(&visitor, "/certificates").good();
     assert!(certificates.body().contains("No virtual server has a certificate"));
 }
 
@@ -342,7 +342,7 @@ fn each_role_sees_and_does_what_it_may() {
     let (relay, administrator) = opened(&site, &with_console(&site));
     let before = fs::read_to_string(&relay.config).unwrap();
     for role in ["help_desk", "operator", "auditor"] {
-        let page = Page::get(&administrator, "/operators").is_ok();
+        let page = Page::get(&administrator, "/operators").good();
         // There are several forms that go there: the one for a new operator has all that is needed.
         let csrf = page.form("/operators").into_iter().find(|(name, _)| name == "csrf").unwrap().1;
         let form = [("csrf", csrf.as_str()), ("do", "add"), ("name", role), ("role", role)];
@@ -397,6 +397,6 @@ fn each_role_sees_and_does_what_it_may() {
         }
     }
     assert_eq!(fs::read_to_string(&relay.config).unwrap(), before);
-    let audit = Page::get(&administrator, "/audit?outcome=refused").is_ok();
+    let audit = Page::get(&administrator, "/audit?outcome=refused").good();
     assert!(!audit.body().contains("No record"), "what was refused leaves a record where it was to be done");
 }

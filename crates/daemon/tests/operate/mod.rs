@@ -155,3 +155,49 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
         "{error}"
     );
 }
+
+#[test]
+fn settings_are_listed_and_written_as_one_says_them() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let config = relay.config.clone();
+    let list = done(&config, &["get", "messages"]);
+    let line = list.lines().find(|line| line.starts_with("messages.size_max")).unwrap().to_owned();
+    assert!(line.ends_with("2 MB") && line.contains(" -  ") && !list.contains("delivery."), "{list}");
+    done(&config, &["set", "Test", "messages.size_max", "5MB"]);
+    assert_eq!(done(&config, &["get", "Test", "messages.size_max"]), "\"5MB\"\n");
+    done(&config, &["set", "access.reverse_dns", "yes"]);
+    done(&config, &["set", "access.relay.only", "127.0.0.0/8, 192.0.2.7"]);
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("reverse_dns = true") && text.contains("[\"127.0.0.0/8\", \"192.0.2.7\"]"), "{text}");
+    let written = done(&config, &["get", "--written"]);
+    assert!(written.contains("messages.size_max") && !written.contains("messages.recipients_max"), "{written}");
+    let json: serde_json::Value = serde_json::from_str(&done(&config, &["get", "access", "--json"])).unwrap();
+    assert!(
+        json.as_array().unwrap().iter().any(|view| view["name"] == "access.reverse_dns" && view["value"] == "true")
+    );
+    let (code, _, told) = mailroot(&config, &["set", "Test", "messages.size_max", "1 MB", "--server", "Test"]);
+    assert!(code == 2 && told.contains("once"), "{told}");
+    done(&config, &["set", "--unset", "Test", "messages.size_max"]);
+    assert!(done(&config, &["get", "messages.size_max"]).contains("not written"));
+    // What stands at the top of the file is known by its name.
+    done(&config, &["set", "console.session_idle", "20 min"]);
+    assert_eq!(done(&config, &["get", "console.session_idle"]), "\"20 min\"\n");
+    let (code, _, told) = mailroot(&config, &["get", "messages.colour"]);
+    assert!(code == 1 || told.is_empty(), "{told}");
+
+    done(
+        &config,
+        &["domain", "add", "*.branch.test", "--kind", "remote", "route=smtp://mail.branch.test:25", "allow_relay=yes"],
+    );
+    let list = done(&config, &["domain", "list"]);
+    assert!(list.contains("*.branch.test") && list.contains("smtp://mail.branch.test:25"), "{list}");
+    assert!(list.lines().any(|line| line.starts_with("local.test") && line.contains("the Drop folder")), "{list}");
+    done(&config, &["smart-host", "set", "office", "hosts=smtp.office.test:587", "tls=required"]);
+    let list = done(&config, &["smart-host", "list"]);
+    assert!(list.contains("office") && list.contains("smtp.office.test:587"), "{list}");
+    assert!(done(&config, &["smart-host", "show", "OFFICE"]).contains("smart_host.tls"));
+    done(&config, &["smart-host", "remove", "office"]);
+    let audit = done(&config, &["audit", "--what", "branch.test"]);
+    assert!(audit.contains("domain_add") && audit.contains("socket") && !audit.contains("smart_host"), "{audit}");
+}

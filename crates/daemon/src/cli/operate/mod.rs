@@ -18,7 +18,9 @@ mod table;
 mod top;
 mod transfer;
 
-pub(super) use configuration::{ConfigCommand, DomainCommand, Get, Set, config, domain, get, set};
+pub(super) use configuration::{
+    Audit, ConfigCommand, DomainCommand, Get, Set, SmartHostCommand, audit, config, domain, get, set, smart_host,
+};
 pub(super) use counters::{Alarms, Counters, alarms, counters};
 pub(super) use destination::{DestinationCommand, main as destination};
 pub(super) use folder::{BadmailCommand, FolderCommand, badmail, folder};

@@ -167,6 +167,8 @@ fn an_administrator_types_what_he_is_used_to() {
             Some("[\"0.0.0.0:25\", { address = \"0.0.0.0:465\", tls = \"implicit\" }]"),
         ),
         ("general.listen", "0.0.0.0:25 tls", Some("[\"0.0.0.0:25 tls\"]")),
+        ("delivery.smart_host", "smtp.example.com", Some("\"smtp.example.com\"")),
+        ("domain.route", "smtp://a.test:25\nsmtp://b.test:25", Some("[\"smtp://a.test:25\", \"smtp://b.test:25\"]")),
         ("delivery.retry", "15 min, 30 min", Some("[\"15 min\", \"30 min\"]")),
         ("access.inspection.verbs", "MAIL 512\nRCPT: 512", Some("{ MAIL = 512, RCPT = 512 }")),
         ("smart_host.auth.password", "file: /etc/x", Some("{ file = \"/etc/x\" }")),

@@ -66,7 +66,11 @@ fn list(unit: Unit, text: &str) -> String {
             );
         }
     }
-    format!("[{}]", items.join(", "))
+    match (unit, items.as_slice()) {
+        // One alone does without the brackets, as the manual writes it.
+        (Unit::Route | Unit::Host, [only]) => only.clone(),
+        _ => format!("[{}]", items.join(", ")),
+    }
 }
 
 fn item(unit: Unit, text: &str) -> String {
