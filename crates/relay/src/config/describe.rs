@@ -9,6 +9,7 @@ use super::{
 };
 use smtp::address::Domain;
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// Items of a list that are printed.
 const ITEMS_SHOWN: usize = 12;
@@ -212,14 +213,22 @@ impl VirtualServer {
 }
 
 impl Config {
-    /// What stands in the file and has no effect.
+    /// What stands in the file and has no effect, or another one than it seems.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let is_used = |host: &SmartHost| {
-            self.servers.iter().any(|server| server.smart_hosts().iter().any(|used| used.name == host.name))
+        let users = |host: &SmartHost| {
+            let uses = |server: &VirtualServer| server.smart_hosts().iter().any(|used| used.name == host.name);
+            self.servers.iter().filter(|server| uses(server)).count()
         };
-        let unused = self.smart_hosts.iter().filter(|host| !is_used(host));
-        unused.map(|host| format!("note: no mail goes to the smart host {}", host.name)).collect()
+        let about = |host: &Arc<SmartHost>| match users(host) {
+            0 => Some(format!("note: no mail goes to the smart host {}", host.name)),
+            servers @ 2.. if host.terms.pacing.is_counted() => Some(format!(
+                "note: {servers} virtual servers send through the smart host {}, each up to its limits; write each one's share",
+                host.name
+            )),
+            _ => None,
+        };
+        self.smart_hosts.iter().filter_map(about).collect()
     }
 }
 

@@ -266,6 +266,15 @@ pub struct Pacing {
     pub slow_down: Option<Duration>,
 }
 
+impl Pacing {
+    /// Is there a limit to what goes out at a time, in a minute or in a day?
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        let Pacing { connections_max, messages_per_minute, messages_per_day, recipients_per_day, .. } = self;
+        [connections_max, messages_per_minute, messages_per_day, recipients_per_day].into_iter().any(Option::is_some)
+    }
+}
+
 /// Waits and ages of its own.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Waits {

@@ -1,5 +1,6 @@
 //! MTA-STS, with a web site at port 443 (for that one must be root), which tells the truth, lies, and is gone.
 
+use super::waived::hand_in_waived;
 use super::{hand_in, heard_no_mail, waits};
 use crate::harness::Site;
 use crate::harness::bind::Bind;
@@ -107,4 +108,10 @@ fn an_enforced_policy_is_met_or_the_mail_waits() {
     // The host is mended: its mail goes.
     peers[1].play(Script::default().tls(world.authority.issue(&["mx.self.test"]).server()));
     assert!(peers[1].wait_for("bob@self").tls.is_some());
+    // Whoever waives what is published reaches the others all the same, and one that the policy does not name.
+    for (host, under_tls) in [(2, true), (4, false), (5, true)] {
+        hand_in_waived(&world.relay, &format!("bob@{}.test", DOMAINS[host]));
+        assert_eq!(peers[host].wait_for("waived").tls.is_some(), under_tls, "{}", DOMAINS[host]);
+        assert_eq!(peers[host].taken_count(), 1, "and nothing else");
+    }
 }

@@ -12,7 +12,7 @@ use crate::harness::signed::{Signed, Zone};
 use crate::harness::{SOON, until};
 
 /// A message with the field; what it is about is its recipient.
-fn hand_in_waived(relay: &Relay, to: &str) {
+pub(super) fn hand_in_waived(relay: &Relay, to: &str) {
     let mut content = b"TLS-Required: No\r\n".to_vec();
     content.extend(plain(&format!("waived {to}"), to));
     let reply = Client::greet(relay.at).message("alice@local.test", &[to], &content);
