@@ -217,7 +217,7 @@ impl Guest {
         let verdict = match question {
             Question::Hello { host, esmtp } => {
                 if self.identity.is_none() {
-                    self.live.set_user(format!("({host})"));
+                    self.live.set_user(format!("[{host}]"));
                 }
                 self.helo = host;
                 self.esmtp = esmtp;

@@ -407,7 +407,7 @@ fn an_operator_sees_what_goes_on_and_ends_an_idle_session() {
     talk.exchange(&[("EHLO client.test", "250")]);
     let registry = Arc::clone(talk.sessions.registry());
     let view = registry.views(None, talk.office.desk.clock().now()).remove(0);
-    assert_eq!((view.user.as_str(), view.state.as_str()), ("(client.test)", "EHLO"));
+    assert_eq!((view.user.as_str(), view.state.as_str()), ("[client.test]", "EHLO"));
     assert_eq!(view.peer, talk.client.local_addr().unwrap().to_string());
     let lines = registry.dialogue(&view.id, talk.office.desk.clock().now()).unwrap().lines;
     let said: Vec<&str> = lines.iter().map(|line| &line.text[..3]).collect();

@@ -257,7 +257,7 @@ fn user(terms: &Terms, server: &VirtualServer) -> Box<str> {
     match &terms.auth {
         Some(ClientAuth::Password { user, .. }) => user.clone(),
         Some(ClientAuth::Gssapi { principal: Some(principal), .. }) => principal.clone(),
-        _ => format!("({})", server.delivery.fqdn).into(),
+        _ => format!("[{}]", server.delivery.fqdn).into(),
     }
 }
 

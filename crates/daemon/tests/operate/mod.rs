@@ -19,7 +19,11 @@ pub fn mailroot(config: &Path, words: &[&str]) -> (i32, String, String) {
 }
 
 pub fn done(config: &Path, words: &[&str]) -> String {
-    let (code, out, error) = mailroot(config, words);
+    // The service greets a moment before it answers on its socket.
+    let (code, out, error) = until(SOON, "the service answers", || {
+        let (code, out, error) = mailroot(config, words);
+        (!error.contains("no service answers")).then_some((code, out, error))
+    });
     assert_eq!(code, 0, "{words:?}: {out}{error}");
     out
 }

@@ -25,7 +25,8 @@ fn at_once(mut attempt: impl FnMut() -> Duration) {
 
 /// One request to the service on its socket; the body of the answer.
 pub fn ask(relay: &Relay, method: &str, address: &str, body: &str) -> String {
-    let mut stream = UnixStream::connect(relay.config.with_file_name("state").join("control.sock")).unwrap();
+    let socket = relay.config.with_file_name("state").join("control.sock");
+    let mut stream = until(SOON, "the service answers", || UnixStream::connect(&socket).ok());
     let head = format!(
         "{method} /api/v1{address} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -71,10 +72,10 @@ fn an_idle_session_is_seen_shown_and_ended() {
     let relay = Relay::start(&site, &Settings::new(&site));
     let mut client = Client::greet(relay.at);
     let view = the_only(&relay, "EHLO");
-    assert_eq!(view.user, "(client.test)");
+    assert_eq!(view.user, "[client.test]");
     assert_eq!(view.local, relay.at.to_string());
     let list = done(&relay.config, &["session", "list"]);
-    assert!(list.starts_with("ID") && list.contains("(client.test)") && list.contains(" EHLO "), "{list}");
+    assert!(list.starts_with("ID") && list.contains("[client.test]") && list.contains(" EHLO "), "{list}");
     assert_eq!(done(&relay.config, &["session", "list", "--outbound"]).lines().count(), 1);
     let shown = done(&relay.config, &["session", "show", &view.id]);
     assert!(shown.contains("S: 220 relay.test") && shown.contains("C: EHLO client.test\n"), "{shown}");

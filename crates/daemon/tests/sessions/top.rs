@@ -72,7 +72,7 @@ fn top_shows_what_goes_on_and_gives_the_terminal_back() {
     let _client = Client::greet(relay.at);
     for key in [b"q".as_slice(), b"\x03", b"\x1b"] {
         let terminal = Terminal::start(&relay, &["top"]);
-        for text in ["\u{1b}[?1049h", "Test  running", "DESTINATION", "(client.test)", "a second: in"] {
+        for text in ["\u{1b}[?1049h", "Test  running", "DESTINATION", "[client.test]", "a second: in"] {
             terminal.shows(text);
         }
         assert!(terminal.is_raw());

@@ -3,11 +3,13 @@
 use crate::harness::client::Client;
 use crate::harness::mail::plain;
 use crate::harness::peer::{Peer, Script};
-use crate::harness::relay::{Relay, Settings};
+use crate::harness::relay::{PROGRAM, Relay, Settings};
 use crate::harness::{Process, SOON, Site, listening, until};
 use crate::operate::{done, mailroot};
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 
 /// A relay with two virtual servers, `Test` and `Other`.
 struct House {
@@ -171,7 +173,7 @@ fn another_name_keeps_sessions_and_state() {
     assert_eq!(one.say("NOOP").code, 250, "its session goes on");
     assert_eq!(one.message("a@x.test", &["b@local.test"], &plain("one", "b@local.test")).code, 250);
     house.relay.wait_for_log(&["accepted", "server=Main"]);
-    assert!(house.done(&["session", "list", "--server", "Main"]).contains("(client.test)"));
+    assert!(house.done(&["session", "list", "--server", "Main"]).contains("[client.test]"));
     assert!(house.done(&["destination", "list", "--server", "Main"]).contains("suspended"));
     house.done(&["server", "pause", "Main"]);
     let _process = house.restart(None);
@@ -203,7 +205,7 @@ fn a_new_one_comes_and_goes_and_the_others_go_on() {
 #[test]
 fn one_that_could_not_start_is_failed_and_started_when_it_can() {
     let site = Site::new();
-    let taken = std::net::TcpListener::bind(site.at(5, 2525)).unwrap();
+    let taken = TcpListener::bind(site.at(5, 2525)).unwrap();
     let house = House::new(|settings| settings);
     let (listen, home) =
         (taken.local_addr().unwrap().to_string(), house.site.folder.join("third").display().to_string());
@@ -216,4 +218,43 @@ fn one_that_could_not_start_is_failed_and_started_when_it_can() {
     drop(taken);
     assert_eq!(house.done(&["server", "start", "Third"]), "'Third' runs\n");
     assert_eq!(Client::greet(listen.parse().unwrap()).say("NOOP").code, 250);
+}
+
+/// `mailroot serve` with this socket, as systemd hands it over.
+fn activated(relay: &Relay, listener: &TcpListener) -> Process {
+    let script = format!(
+        "export LISTEN_FDS=1 LISTEN_PID=$$; exec {PROGRAM} serve --config {} 3<&0 </dev/null",
+        relay.config.display()
+    );
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())));
+    let log =
+        fs::OpenOptions::new().create(true).append(true).open(relay.config.with_file_name("mailroot.log")).unwrap();
+    let process = Process(command.stderr(Stdio::from(log)).spawn().unwrap());
+    until(SOON, "the service answers", || (mailroot(&relay.config, &["server", "list"]).0 == 0).then_some(()));
+    process
+}
+
+#[test]
+fn a_socket_of_systemd_refuses_while_it_rests_and_is_used_again() {
+    let site = Site::new();
+    let listener = TcpListener::bind(site.at(1, 2525)).unwrap();
+    let relay = Relay::prepare(&site, &Settings::new(&site));
+    let config = &relay.config;
+    let mut process = activated(&relay, &listener);
+    for (away, back) in [("pause", "continue"), ("stop", "start")] {
+        assert_eq!(Client::greet(relay.at).say("QUIT").code, 221);
+        done(config, &["server", away]);
+        assert!(!House::is_open(relay.at), "{away}");
+        done(config, &["server", back]);
+    }
+    assert_eq!(Client::greet(relay.at).say("QUIT").code, 221);
+    // The next life is handed the same socket, which is listened on no more.
+    done(config, &["server", "stop", "--yes"]);
+    process.signal("TERM");
+    process.ended(SOON, "it ends");
+    let _process = activated(&relay, &listener);
+    assert!(!House::is_open(relay.at));
+    done(config, &["server", "start"]);
+    assert_eq!(Client::greet(relay.at).say("NOOP").code, 250);
 }

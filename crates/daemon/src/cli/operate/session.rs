@@ -231,7 +231,7 @@ mod tests {
         SessionView {
             id: "7".into(),
             direction: Direction::Inbound,
-            user: "(client\u{1b}[31m.test)".into(),
+            user: "[client\u{1b}[31m.test]".into(),
             peer: "192.0.2.1:1025".into(),
             local: "192.0.2.2:25".into(),
             since: "2026-11-22T07:00:00.000Z".into(),
@@ -257,7 +257,7 @@ mod tests {
         };
         let expected = "\
 ID  WAY  USER                PEER                    FOR  STATE  MESSAGES  OCTETS  TLS      DESTINATION
-7   in   (client?[31m.test)  192.0.2.1:1025          1m   DATA   2         4096    TLSv1.3  -
+7   in   [client?[31m.test]  192.0.2.1:1025          1m   DATA   2         4096    TLSv1.3  -
 12  out  -                   mx.test [192.0.2.9]:25  1m   DATA   2         4096    -        far.test
 ";
         assert_eq!(list(&[view(), outbound]), expected);
@@ -269,7 +269,7 @@ ID  WAY  USER                PEER                    FOR  STATE  MESSAGES  OCTET
         let lines = vec![line(true, "220 mx.test"), line(false, "AUTH PLAIN ***"), line(true, "535 no\u{7}")];
         let told = told(&DialogueView { session: view(), lines, forgotten: 3 });
         let expected = "\
-7  from 192.0.2.1:1025  user (client?[31m.test)  TLSv1.3 TLS_AES_128_GCM_SHA256
+7  from 192.0.2.1:1025  user [client?[31m.test]  TLSv1.3 TLS_AES_128_GCM_SHA256
 since 2026-11-22T07:00:00.000Z (1m)  DATA  2 messages, 4096 octets
 
 … 3 earlier lines are not kept

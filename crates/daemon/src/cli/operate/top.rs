@@ -210,7 +210,7 @@ mod tests {
         SessionView {
             id: id.to_string(),
             direction,
-            user: "(client.test)".into(),
+            user: "[client.test]".into(),
             peer: "192.0.2.1:1025".into(),
             local: "192.0.2.2:25".into(),
             since: String::new(),
@@ -280,7 +280,7 @@ DESTINATION  STATE    MESSAGES  OLDEST  CONN  LAST ANSWER
 far0.test    waiting  10        2h      1     451 later
 
 SESSION  WAY  USER           PEER            FOR  STATE  MSGS  OCTETS
-0        in   (client.test)  192.0.2.1:1025  1m   idle   0     0
+0        in   [client.test]  192.0.2.1:1025  1m   idle   0     0
 ";
         assert_eq!(draw(&picture(1, 1), some(), 80, 24), expected);
     }
