@@ -5,6 +5,7 @@
 
 mod advice;
 mod config;
+mod counter;
 mod crash;
 mod explain;
 mod folders;

@@ -32,10 +32,33 @@ fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// The table of docs/counters.md.
+/// What stands before the table in docs/counters.md.
+const MANUAL: &str = "\
+# Counters
+
+Each virtual server counts what happens to it; the counters begin with the service, and a virtual server that is restarted by a change goes on where it was.
+They are made of the same records as the log, so that the two cannot disagree. `mailroot counters` shows them, the API has them under
+`/api/v1/servers/NAME/counters`, and the last hour as points for plots, one every ten seconds, under `/api/v1/servers/NAME/series` and `/api/v1/series`.
+
+Prometheus reads `/metrics` on the console's address, with a token of any role (`mailroot operator token new prometheus --role auditor`), or on the
+control socket; each virtual server that the token may see has its name as the label `server`:
+
+    scrape_configs:
+      - job_name: mailroot
+        authorization: { credentials_file: /etc/prometheus/mailroot.token }
+        static_configs: [{ targets: [\"127.0.0.1:8025\"] }]
+
+† The old service's performance object \"SMTP Server\" had a counter of this name. Rates per second are left to whoever reads (`rate()` in Prometheus), averages are
+quotients of two counters. Not here: bytes with commands and replies, the categorizer, ETRN, handles, and NDRs that could not be made, of which ours has
+none: they are tried until they are.
+
+*rises*: a sum since the start. *level*: how much there is now; lengths of queues may be a second old, or more with very long ones.
+";
+
+/// docs/counters.md.
 #[must_use]
 pub fn markdown() -> String {
-    let mut out = String::new();
+    let mut out = MANUAL.to_owned();
     let mut group = "";
     for definition in ALL {
         if definition.group != group {
