@@ -60,6 +60,7 @@ impl Control {
                 }
             }
         }
+        found.extend(self.operators_house().troubles().iter().map(|text| alarms::console(text)));
         let (file, now) = (self.house.file.clone(), self.house.clock.now());
         found.extend(self.on_a_thread(move || on_disk(&known, &file, now)).await?);
         found.sort_by_key(|alarm| !alarm.urgent);

@@ -121,8 +121,7 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
     let mut doors = Doors { socket, console };
     doors.follow(&servers).await;
     let console = &doors.console;
-    let link = console.welcome();
-    ready(&Ready { servers: &servers, console: console.address(), link: link.as_deref() });
+    ready(&Ready { servers: &servers, console: console.address(), link: console.link() });
     let supervisor = Supervisor::from_environment(&log);
     supervisor.ready(&servers.summary());
     let points = control.take_points();

@@ -107,8 +107,11 @@ pub struct Console {
     wanted: Option<config::Console>,
     hall: Arc<Hall>,
     doors: Vec<Door>,
-    /// Addresses whose trouble has been told.
-    told: BTreeSet<SocketAddr>,
+    /// Addresses whose trouble has been told; that of the certificate under nobody's.
+    told: BTreeSet<Option<SocketAddr>>,
+    /// It was open once, and whoever is needed to begin with was welcomed.
+    welcomed: bool,
+    link: Option<String>,
     keeper: Option<Keeper>,
 }
 
@@ -123,7 +126,7 @@ impl Console {
         let web = Web { control: control.clone(), shared: Arc::new(shared) };
         let hall = Arc::new(Hall::new(app(&web)));
         let (state, doors, told) = (state.to_owned(), Vec::new(), BTreeSet::new());
-        Console { web, state, wanted: None, hall, doors, told, keeper: None }
+        Console { web, state, wanted: None, hall, doors, told, welcomed: false, link: None, keeper: None }
     }
 
     /// Makes it what the configuration says. Connections that are open go on.
@@ -135,8 +138,7 @@ impl Console {
         self.wanted = Some(wanted.clone());
         self.told.clear();
         if new_certificates {
-            self.keeper = None;
-            self.set_certificates(self.read_certificates(wanted).await);
+            self.set_certificates(None);
         }
         {
             let mut rules = self.web.shared.rules.write().unwrap_or_else(PoisonError::into_inner);
@@ -151,38 +153,59 @@ impl Console {
             door.close().await;
         }
         self.try_again().await;
-        self.web.operators().set_address(&self.address().unwrap_or_default());
     }
 
     /// Opens what should be open and is not.
     pub async fn try_again(&mut self) {
-        let Some(wanted) = self.wanted.clone().filter(|wanted| wanted.enabled) else { return };
+        let wanted = self.wanted.clone().filter(|wanted| wanted.enabled);
+        let troubles = match wanted {
+            Some(wanted) => self.open_missing(&wanted).await,
+            None => Vec::new(),
+        };
+        self.web.operators().set_troubles(troubles);
+        let address = self.address();
+        self.web.operators().set_address(address.as_deref().unwrap_or_default());
+        if address.is_some() && !self.welcomed {
+            self.welcomed = true;
+            self.link = self.welcome();
+        }
+    }
+
+    /// What could not be opened, each in a sentence.
+    async fn open_missing(&mut self, wanted: &config::Console) -> Vec<String> {
         let certificates = self.web.rules().certificates.clone();
         if certificates.is_none() && !wanted.certificates.is_empty() {
-            let read = self.read_certificates(&wanted).await;
+            let read = self.read_certificates(wanted).await;
             self.set_certificates(read);
         }
         let certificates = self.web.rules().certificates.clone();
         if certificates.is_none() && !wanted.certificates.is_empty() {
             // Without one nothing is opened: what was to be secret would not be.
-            return;
+            return vec!["The console is not opened, as it has no certificate that can be used.".into()];
         }
+        let mut troubles = Vec::new();
         for address in &wanted.listen {
             if self.doors.iter().any(|door| door.configured() == *address) {
                 continue;
             }
             match Door::open(*address, certificates.clone(), &self.hall) {
                 Ok(door) => self.doors.push(door),
-                Err(error) if self.told.insert(*address) => self.web.shared.log.alarm(format!(
-                    "The console cannot listen on {address}: {error}. Mail goes on, and it is tried again every minute; \
-                     stop what listens there, or write another address under console.listen."
-                )),
-                Err(_) => {}
+                Err(error) => {
+                    let text = format!("The console cannot listen on {address}: {error}.");
+                    if self.told.insert(Some(*address)) {
+                        self.web.shared.log.alarm(format!(
+                            "{text} Mail goes on, and it is tried again every minute; stop what listens there, or write another \
+                             address under console.listen."
+                        ));
+                    }
+                    troubles.push(text);
+                }
             }
         }
+        troubles
     }
 
-    async fn read_certificates(&self, wanted: &config::Console) -> Option<Arc<Certificates>> {
+    async fn read_certificates(&mut self, wanted: &config::Console) -> Option<Arc<Certificates>> {
         if wanted.certificates.is_empty() {
             return None;
         }
@@ -197,7 +220,7 @@ impl Console {
                     .for_each(|fault| log.alarm(format!("A certificate of the console is left out: {fault}.")));
                 Some(Arc::new(certificates))
             }
-            Ok(Err(fault)) if self.told.is_empty() => {
+            Ok(Err(fault)) if self.told.insert(None) => {
                 log.alarm(format!("The console is not opened, as it has no certificate: {fault}. Mail goes on."));
                 None
             }
@@ -229,10 +252,14 @@ impl Console {
         })
     }
 
-    /// While nobody can log on: a new link for the first administrator, which is in the log as well.
+    /// While nobody can log on: the link by which the first administrator sets his password. It was made when the console was opened.
     #[must_use]
-    pub fn welcome(&self) -> Option<String> {
-        self.address()?;
+    pub fn link(&self) -> Option<&str> {
+        self.link.as_deref()
+    }
+
+    /// Makes that link, if it is needed; it is in the log as well.
+    fn welcome(&self) -> Option<String> {
         let operators = self.web.operators().clone();
         let link = operators.welcome()?;
         self.web.shared.log.alarm(format!(

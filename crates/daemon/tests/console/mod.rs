@@ -9,12 +9,13 @@ mod roles;
 mod with_clients;
 
 use crate::harness::console::{Ask, Visitor, accept, first_link, log_on, with_console};
-use crate::harness::relay::Relay;
-use crate::harness::{SOON, Site, until};
+use crate::harness::relay::{PROGRAM, Relay};
+use crate::harness::{SOON, Site, run, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 /// A relay with a console whose first administrator has logged on.
 fn opened(site: &Site) -> (Relay, Visitor) {
@@ -327,6 +328,8 @@ fn a_port_that_is_taken_stops_no_mail_and_a_reload_moves_the_console() {
     let taken = TcpListener::bind(site.at(1, 8025)).unwrap();
     let relay = Relay::start(&site, &with_console(&site));
     relay.wait_for_log(&["alarm", "The console cannot listen on", "console.listen"]);
+    let alarms = run(Command::new(PROGRAM).args(["alarms", "--config"]).arg(&relay.config));
+    assert!(String::from_utf8_lossy(&alarms.stdout).contains("The console cannot listen on"), "{alarms:?}");
     let other = with_console(&site).console(&format!("listen = [\"{}\"]", site.at(1, 8026)));
     relay.configure(&other);
     let (code, out, error) = commands::mailroot(&relay.config, &["config", "reload"], "");

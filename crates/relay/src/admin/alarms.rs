@@ -219,6 +219,14 @@ pub fn config_edited(file: &str) -> Alarm {
     )
 }
 
+/// About the console's door, or the file of its operators; `text` is a sentence.
+#[must_use]
+pub fn console(text: &str) -> Alarm {
+    let advice =
+        "Mail goes on, and the command line does not need it. The log says more, docs/console.md what there is to do.";
+    alarm(None, "console", false, text.into(), advice.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

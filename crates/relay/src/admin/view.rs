@@ -361,7 +361,7 @@ pub struct SeriesLine {
 pub struct Alarm {
     /// The virtual server, if it concerns one.
     pub server: Option<String>,
-    /// `certificate`, `token`, `disk`, `badmail`, `destination`, `server`, `config`.
+    /// `certificate`, `token`, `disk`, `badmail`, `destination`, `server`, `config`, `console`.
     pub kind: String,
     /// It stops mail (else it will, or might).
     pub urgent: bool,

@@ -49,6 +49,8 @@ struct Shared {
     passwords: Passwords,
     /// Where the console is, for links: `http://127.0.0.1:8025`.
     address: Mutex<String>,
+    /// Why it is not where it should be.
+    troubles: Mutex<Vec<String>>,
     log: Log,
     clock: Clock,
 }
@@ -81,6 +83,7 @@ impl Operators {
             nobodys: auth::nobodys_hash(),
             passwords,
             address: Mutex::default(),
+            troubles: Mutex::default(),
             log,
             clock,
         };
@@ -92,6 +95,19 @@ impl Operators {
     /// Links lead there from now on.
     pub fn set_address(&self, address: &str) {
         address.clone_into(&mut self.shared.address.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is wrong with the console's door, each in a sentence.
+    pub fn set_troubles(&self, troubles: Vec<String>) {
+        *self.shared.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
+    }
+
+    /// What an operator should see to: the door, and the file.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.shared.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        troubles.extend(self.shared.kept().trouble.iter().map(|trouble| format!("{trouble}.")));
+        troubles
     }
 
     fn link(&self, code: &str) -> String {
