@@ -95,10 +95,18 @@
     stream.onopen = () => { state.textContent = ""; };
     stream.onerror = () => {
       state.textContent = "Not up to date: waiting for the service";
-      if (stream?.readyState === EventSource.CLOSED) { hang(); setTimeout(listen, 5000); }
+      // Closed for good: the service is elsewhere, or we are strangers now.
+      if (stream?.readyState === EventSource.CLOSED) { hang(); setTimeout(again, 3000); }
     };
     stream.onmessage = (event) => tick(JSON.parse(event.data));
     stream.addEventListener("end", () => { hang(); location.reload(); });
+  }
+  async function again() {
+    try {
+      const answer = await fetch("/alarms", { headers: { "X-Background": "1" } });
+      if (answer.redirected) return location.reload();
+    } catch { /* not there yet */ }
+    listen();
   }
   function hang() { stream?.close(); stream = null; }
   function tick(news) {

@@ -155,3 +155,17 @@ fn a_log_on_that_is_over_ends_the_page() {
     browser.see("Log on");
     content(&browser, &["401"]);
 }
+
+#[test]
+fn a_page_finds_its_way_after_a_restart_of_the_service() {
+    let mut house = House::open(|_, settings| settings);
+    let browser = house.browser("administrator");
+    browser.go("/servers/Test/queue");
+    browser.see("The queue is empty");
+    house.relay.stop();
+    browser.see("Not up to date");
+    house.relay.up();
+    // A restart ends all log-ons.
+    browser.see("Log on");
+    content(&browser, &["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_EMPTY_RESPONSE", "MIME type"]);
+}

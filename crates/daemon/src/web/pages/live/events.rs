@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 /// Pages that are kept up to date at the same time.
-pub const VIEWERS_MAX: usize = 500;
+pub const VIEWERS_MAX: usize = 256;
 /// Whoever takes no line for so long is not there any more.
 pub const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// A line is made so often.
@@ -90,30 +90,35 @@ impl Stage {
 
     /// A place, and somebody who looks; none: all are taken.
     fn enter(&self, control: &Control) -> Option<Seat> {
+        let seat = self.seat(Instant::now())?;
+        if !std::mem::replace(&mut self.house().running, true) {
+            tokio::spawn(look(self.clone(), control.clone()));
+        }
+        Some(seat)
+    }
+
+    fn seat(&self, now: Instant) -> Option<Seat> {
         let mut house = self.house();
         if house.seats.len() >= VIEWERS_MAX {
             return None;
         }
         house.next += 1;
         let number = house.next;
-        house.seats.insert(number, Instant::now());
-        if !std::mem::replace(&mut house.running, true) {
-            tokio::spawn(look(self.clone(), control.clone()));
-        }
+        house.seats.insert(number, now);
         Some(Seat { stage: self.clone(), number })
     }
 
     /// Whoever takes no lines goes; is anybody left?
-    fn sweep(&self) -> bool {
+    fn sweep(&self, now: Instant) -> bool {
         let mut house = self.house();
-        house.seats.retain(|_, last| last.elapsed() < DEAD_AFTER);
+        house.seats.retain(|_, last| now.saturating_duration_since(*last) < DEAD_AFTER);
         house.running = !house.seats.is_empty();
         house.running
     }
 
     /// He takes a line; false: his place was given up.
-    fn takes(&self, number: u64) -> bool {
-        self.house().seats.get_mut(&number).map(|last| *last = Instant::now()).is_some()
+    fn takes(&self, number: u64, now: Instant) -> bool {
+        self.house().seats.get_mut(&number).map(|last| *last = now).is_some()
     }
 }
 
@@ -126,7 +131,7 @@ async fn look(stage: Stage, control: Control) {
     let (mut turn, mut alarms) = (0_u32, Vec::new());
     loop {
         tick.tick().await;
-        if !stage.sweep() {
+        if !stage.sweep(Instant::now()) {
             stage.news.send_replace(None);
             return;
         }
@@ -161,7 +166,7 @@ fn lines(seat: Seat, web: Web, visitor: Visitor) -> impl Stream<Item = Result<Ev
                 break seen;
             }
         };
-        if !seat.stage.takes(seat.number) {
+        if !seat.stage.takes(seat.number, Instant::now()) {
             return None;
         }
         if !web.knows(&visitor) {
@@ -186,4 +191,26 @@ fn line(news: &News, by: &Operator) -> String {
         alarms: news.alarms.iter().filter(|server| server.as_deref().map_or(by.scope == Scope::All, his)).count(),
     };
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn viewers_are_bounded_and_whoever_takes_no_line_goes() {
+        let (stage, start) = (Stage::default(), Instant::now());
+        let mut seats: Vec<_> = (0..VIEWERS_MAX).map_while(|_| stage.seat(start)).collect();
+        assert_eq!(seats.len(), VIEWERS_MAX);
+        assert!(stage.seat(start).is_none(), "all are taken");
+        drop(seats.pop());
+        let last = stage.seat(start).expect("one went");
+        let later = start + DEAD_AFTER;
+        assert!(stage.takes(last.number, later));
+        assert!(stage.sweep(later), "one is left");
+        assert_eq!(stage.house().seats.len(), 1);
+        assert!(!stage.takes(seats[0].number, later), "his place was given up");
+        drop(last);
+        assert!(!stage.sweep(later), "nobody: nobody looks any more");
+    }
 }
