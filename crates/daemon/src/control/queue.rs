@@ -3,7 +3,7 @@
 use super::{Control, Fault, no_server};
 use relay::admin::view::{AttemptView, DestinationView, MessageSummary, MessageView, Outcome, Page, RecipientView};
 use relay::admin::{Command, Filter, Operator, QueueVerb, Sight, Which, may_see};
-use relay::envelope::{Envelope, Fate, Origin, QueueId};
+use relay::envelope::{Envelope, Failure, Fate, Origin, QueueId};
 use relay::queue::DestinationOrder;
 use relay::queue::ask::{
     self, Answer, Ask, DestinationSummary, DestinationsBy, MessageDetail, MessageState, Order, Selection, Tally,
@@ -236,6 +236,14 @@ fn destination(summary: &DestinationSummary, now: Timestamp) -> DestinationView 
             .map(ToString::to_string),
         next_try: summary.next_try.map(Timestamp::rfc3339),
         empty_at,
+    }
+}
+
+/// What went wrong, with the other side's words.
+fn in_words(failure: &Failure) -> Box<str> {
+    match &failure.reply {
+        Some(reply) => format!("{} It said: {}", failure.text, reply.one_line()).into(),
+        None => failure.text.clone(),
     }
 }
 
