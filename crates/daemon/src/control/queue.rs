@@ -228,22 +228,20 @@ fn destination(summary: &DestinationSummary, now: Timestamp) -> DestinationView 
         messages: standing.waiting as u64,
         oldest_s: summary.oldest.map_or(0, |oldest| now.since(oldest).as_secs()),
         connections: u64::from(standing.connections),
-        last_answer: standing
-            .rest
-            .as_ref()
-            .map(|rest| &rest.failure.text)
-            .or(summary.said.as_ref())
-            .map(ToString::to_string),
+        last_answer: match &standing.rest {
+            Some(rest) => Some(in_words(&rest.failure)),
+            None => summary.said.as_deref().map(str::to_owned),
+        },
         next_try: summary.next_try.map(Timestamp::rfc3339),
         empty_at,
     }
 }
 
 /// What went wrong, with the other side's words.
-fn in_words(failure: &Failure) -> Box<str> {
+fn in_words(failure: &Failure) -> String {
     match &failure.reply {
-        Some(reply) => format!("{} It said: {}", failure.text, reply.one_line()).into(),
-        None => failure.text.clone(),
+        Some(reply) => format!("{} It said: {}", failure.text, reply.one_line()),
+        None => failure.text.to_string(),
     }
 }
 
