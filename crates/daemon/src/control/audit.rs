@@ -4,6 +4,7 @@
 //! over to `audit.log.1` when it is long. No secret gets into it: passwords do not serialize, tokens are not in commands.
 
 use super::Fault;
+use relay::admin::settings::{conceal, presentable};
 use relay::admin::view::{AuditRecord, Outcome, Page};
 use relay::admin::{AuditFilter, Command, Operator};
 use smtp::time::Timestamp;
@@ -94,7 +95,7 @@ pub(super) fn record(
     command: &Command,
     outcome: &Result<Outcome, Fault>,
 ) -> AuditRecord {
-    let what = serde_json::to_string(command).unwrap_or_default();
+    let what = serde_json::to_string(&presentable(command)).unwrap_or_default();
     AuditRecord { server: command.server().map(str::to_owned), ..event(now, &by.name, from, &what, outcome) }
 }
 
@@ -107,7 +108,10 @@ pub(super) fn event(
     outcome: &Result<Outcome, Fault>,
 ) -> AuditRecord {
     let (word, before, after) = match outcome {
-        Ok(outcome) => ("done", removed(&outcome.diff), Some(added(&outcome.diff).unwrap_or(outcome.text.clone()))),
+        Ok(outcome) => {
+            let diff = conceal(&outcome.diff);
+            ("done", removed(&diff), Some(added(&diff).unwrap_or(outcome.text.clone())))
+        }
         Err(Fault::Denied(denied)) => ("refused", None, Some(denied.to_string())),
         Err(Fault::Refused(why)) => ("refused", None, Some(why.clone())),
         Err(fault) => ("failed", None, Some(fault.to_string())),

@@ -190,7 +190,8 @@ impl Control {
         may_see(by, Sight::Configuration, None)?;
         let source = self.look(|servers| servers.source().map(str::to_owned)).await?.unwrap_or_default();
         let now = ConfigFile::new(&self.house.file).text().map_err(|unusable| Fault::Unavailable(unusable.render()))?;
-        Ok(relay::admin::edit::diff(&source, &now))
+        // What somebody has not finished writing may have a secret where it does not belong.
+        Ok(relay::admin::settings::conceal(&relay::admin::edit::diff(&source, &now)))
     }
 
     /// Carries out a command, or with `dry_run` says what it would do. `from`: where he is, for the audit log.

@@ -1,4 +1,7 @@
-//! Secrets that somebody wrote into a text where they do not belong, hidden before the text is shown.
+//! Secrets that somebody wrote into a text or a command where they do not belong, hidden before it is shown or written down.
+
+use super::place_of_secret;
+use crate::admin::{Change, Command};
 
 /// The text, or a difference of texts, with asterisks for what follows a key that sounds like a secret and is no place of one.
 #[must_use]
@@ -24,6 +27,27 @@ pub fn conceal(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// The command as it may be written down: with the places of secrets, and without what somebody put there instead.
+#[must_use]
+pub fn presentable(command: &Command) -> Command {
+    let mut command = command.clone();
+    let changes = match &mut command {
+        Command::Set { changes, .. } | Command::DomainSet { changes, .. } | Command::SmartHostSet { changes, .. } => {
+            changes
+        }
+        Command::DomainAdd { new, .. } => &mut new.changes,
+        _ => return command,
+    };
+    changes.iter_mut().for_each(hide);
+    command
+}
+
+fn hide(change: &mut Change) {
+    let Some(value) = &mut change.value else { return };
+    let key = change.setting.rsplit('.').next().unwrap_or(&change.setting);
+    *value = if crate::config::problem::sounds_secret(key) { place_of_secret(value) } else { conceal(value) };
 }
 
 /// Where the text ends that begins here.

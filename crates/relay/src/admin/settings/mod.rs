@@ -15,7 +15,7 @@ mod spot;
 mod tests;
 mod text;
 
-pub use conceal::conceal;
+pub use conceal::{conceal, presentable};
 pub use list::{domains, of_new_smart_host, smart_hosts};
 pub use spot::{Spot, Table as SpotTable, spot};
 pub use text::{shown, typed};

@@ -295,6 +295,23 @@ fn secrets_in_a_text_are_concealed() {
 }
 
 #[test]
+fn a_secret_in_a_command_is_not_written_down() {
+    let change = |setting: &str, value: &str| Change { setting: setting.into(), value: Some(value.into()) };
+    let changes = vec![
+        change("auth.password", "\"hunter2\""),
+        change("smart_host.auth.client_secret", "[\"hunter2\"]"),
+        change("auth", "{ method = \"password\", password = \"hunter2\" }"),
+        change("auth.refresh_token", "{ file = \"token\" }"),
+        change("hosts", "\"smtp.example.com\""),
+    ];
+    let told = presentable(&crate::admin::Command::SmartHostSet { smart_host: "x".into(), changes });
+    let crate::admin::Command::SmartHostSet { changes, .. } = &told else { panic!("{told:?}") };
+    assert!(!format!("{told:?}").contains("hunter2"), "{told:?}");
+    assert_eq!(changes[3].value.as_deref(), Some("{ file = \"token\" }"));
+    assert_eq!(changes[4].value.as_deref(), Some("\"smtp.example.com\""));
+}
+
+#[test]
 fn a_place_in_the_text_is_a_setting() {
     let server = || SpotTable::Server("One".into());
     for (words, table, setting) in [
