@@ -400,13 +400,15 @@ fn operators_and_their_forms() {
     let add = command(&[("do", "add"), ("name", " anna "), ("role", "help_desk"), ("scope", "One"), ("scope", "Two")]);
     let scope = Scope::Servers(vec!["One".into(), "Two".into()]);
     assert_eq!(add, Ok(Command::OperatorAdd { name: "anna".into(), role: Role::HelpDesk, scope }));
-    let token = command(&[("do", "token"), ("name", "x"), ("role", "auditor"), ("days", "90")]);
+    let token = command(&[("do", "token"), ("name", "x"), ("role", "auditor"), ("days", "90"), ("scope", "")]);
     assert_eq!(token, Ok(Command::TokenNew { name: "x".into(), role: Role::Auditor, scope: Scope::All, days: 90 }));
     for wrong in [
-        &[("do", "add"), ("name", "x")][..],
+        &[("do", "add"), ("name", "x"), ("scope", "")][..],
+        &[("do", "add"), ("name", "x"), ("role", "auditor")],
+        &[("do", "set"), ("name", "x"), ("role", "auditor")],
         &[("do", "add"), ("role", "auditor")],
-        &[("do", "token"), ("name", "x"), ("role", "auditor"), ("days", "0")],
-        &[("do", "token"), ("name", "x"), ("role", "auditor"), ("days", "9999")],
+        &[("do", "token"), ("name", "x"), ("role", "auditor"), ("days", "0"), ("scope", "")],
+        &[("do", "token"), ("name", "x"), ("role", "auditor"), ("days", "9999"), ("scope", "")],
         &[("do", "dance"), ("name", "x")],
         &[("name", "x")],
     ] {

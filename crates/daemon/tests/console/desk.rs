@@ -345,7 +345,7 @@ fn each_role_sees_and_does_what_it_may() {
         let page = Page::get(&administrator, "/operators").good();
         // There are several forms that go there: the one for a new operator has all that is needed.
         let csrf = page.form("/operators").into_iter().find(|(name, _)| name == "csrf").unwrap().1;
-        let form = [("csrf", csrf.as_str()), ("do", "add"), ("name", role), ("role", role)];
+        let form = [("csrf", csrf.as_str()), ("do", "add"), ("name", role), ("role", role), ("scope", "")];
         let added = sent(&administrator, "/operators", &form);
         assert!(matches!(added.status, 200 | 303), "{added:?}");
         let form = [("csrf", csrf.as_str()), ("do", "invite"), ("name", role)];
@@ -385,7 +385,7 @@ fn each_role_sees_and_does_what_it_may() {
             ("/new-smart-host", vec![("name", "x"), ("set:smart_host.hosts", "x.test")]),
             ("/configuration/reload", vec![]),
             ("/configuration/versions/1/rollback", vec![]),
-            ("/operators", vec![("do", "add"), ("name", "x"), ("role", "administrator")]),
+            ("/operators", vec![("do", "add"), ("name", "x"), ("role", "administrator"), ("scope", "")]),
             ("/servers/new", vec![("name", "x"), ("home", "x"), ("default_domain", "x.test")]),
             ("/confirm", vec![("command", command.as_str())]),
         ] {
