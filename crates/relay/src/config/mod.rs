@@ -38,9 +38,9 @@ pub mod smart_hosts;
 pub mod state;
 pub mod terms;
 
+pub use self::console::Console;
 pub use authentication::{Authentication, Lockout, OAuth};
 pub use certificate::{Acme, AcmeChallenge, CertificateSource, ClientCertificates};
-pub use console::Console;
 pub use inspection::{AllowedVerb, Inspection};
 pub use open::THE_SENTENCE;
 pub use parse::{FILE_MAX, SERVERS_MAX};
