@@ -175,6 +175,7 @@ fn every_operation_answers_as_the_document_says() {
             assert!(answer.field("allow").is_some(), "{answer:?}");
         }
     }
-    let unknown = root.post("/api/v1/commands").json(&json!({"command": "config_reload", "more": 1})).send();
+    let unknown =
+        root.post("/api/v1/commands").json(&json!({"command": "config_rollback", "version": 1, "more": 1})).send();
     assert_eq!(unknown.status, 422, "a field that nobody knows: {unknown:?}");
 }
