@@ -22,7 +22,7 @@ use relay::config::{HostPort, Terms};
 use relay::envelope::{Failure, FailureKind};
 use relay::route::mx::{self, Addresses, Exchanges};
 use relay::route::protection::{Located, Protection, waive};
-use relay::route::{Hosts, NextHop};
+use relay::route::{Hosts, NextHop, Wish};
 use smtp::address::{Domain, Host};
 use smtp::reply::EnhancedStatus;
 use std::collections::{HashMap, VecDeque};
@@ -154,7 +154,7 @@ impl<'a> Candidates<'a> {
             policies,
             terms: &hop.terms,
             listed_terms: hop.then_terms.as_ref().unwrap_or(&hop.terms),
-            waives: hop.waived,
+            waives: hop.wish == Wish::Arrival,
             own,
             direct: None,
             listed: VecDeque::new(),

@@ -346,8 +346,7 @@ impl Queue {
             };
             let target = match route::route(&self.server, &recipient.address) {
                 Route::Drop => Target::Drop,
-                Route::Hop(hop) if envelope.may_do_without_policies() => Target::Hop(hop.waived()),
-                Route::Hop(hop) => Target::Hop(hop),
+                Route::Hop(hop) => Target::Hop(hop.wished(&envelope)),
                 Route::Refuse(failure) => {
                     refused.push((index, failure));
                     continue;

@@ -15,7 +15,7 @@ pub mod tlsa;
 use crate::config::terms::Owner;
 use crate::config::{HostPort, RouteTo, SmartHost, SmartHostUse, Terms, Through, VirtualServer};
 use crate::domain::Place;
-use crate::envelope::{Failure, FailureKind};
+use crate::envelope::{Envelope, Failure, FailureKind};
 use crate::reason::{Reason, Value};
 use smtp::address::{Domain, Host, Mailbox, ReversePath};
 use smtp::reply::EnhancedStatus;
@@ -96,12 +96,18 @@ fn by_route(server: &VirtualServer, to: &RouteTo, domain: &Domain, own: Option<&
         RouteTo::LmtpUnix(path) => (Hosts::Unix(path.clone()), Protocol::Lmtp),
         RouteTo::SmartHost(host) => return by_object(host),
     };
-    NextHop { hosts, protocol, terms: own.unwrap_or(&server.delivery.terms).clone(), then_terms: None, waived: false }
+    NextHop {
+        hosts,
+        protocol,
+        terms: own.unwrap_or(&server.delivery.terms).clone(),
+        then_terms: None,
+        wish: Wish::None,
+    }
 }
 
 fn by_object(host: &SmartHost) -> NextHop {
     let hosts = Hosts::Listed(host.hosts.clone());
-    NextHop { hosts, protocol: spoken(host), terms: host.terms.clone(), then_terms: None, waived: false }
+    NextHop { hosts, protocol: spoken(host), terms: host.terms.clone(), then_terms: None, wish: Wish::None }
 }
 
 fn spoken(host: &SmartHost) -> Protocol {
@@ -122,7 +128,7 @@ fn by_server<'a>(server: &'a VirtualServer, domain: &Domain, own: Option<&Arc<Te
             };
             let hosts = direct(server, domain, server.delivery.smart_host.hosts().to_vec());
             let terms = own_or(&server.delivery.terms);
-            NextHop { hosts, protocol: Protocol::Esmtp, terms, then_terms, waived: false }
+            NextHop { hosts, protocol: Protocol::Esmtp, terms, then_terms, wish: Wish::None }
         }
     };
     (to, because)
@@ -141,7 +147,7 @@ fn by_smart_host(server: &VirtualServer) -> (Option<NextHop>, Reason<'_>) {
             let listed = Hosts::Listed(hosts.clone());
             let terms = delivery.terms.clone();
             (
-                NextHop { hosts: listed, protocol: Protocol::Esmtp, terms, then_terms: None, waived: false },
+                NextHop { hosts: listed, protocol: Protocol::Esmtp, terms, then_terms: None, wish: Wish::None },
                 Value::Hosts(hosts),
             )
         }
@@ -181,7 +187,7 @@ fn route_literal(server: &VirtualServer, ip: IpAddr) -> (Route, Reason<'_>) {
         protocol: Protocol::Esmtp,
         terms: server.delivery.terms.clone(),
         then_terms: None,
-        waived: false,
+        wish: Wish::None,
     });
     (hop(to, false), because)
 }
@@ -270,28 +276,45 @@ pub struct NextHop {
     pub terms: Arc<Terms>,
     /// On what terms with the hosts that follow those of DNS (`then` of [`Hosts::Mx`]), where they have their own.
     pub then_terms: Option<Arc<Terms>>,
-    /// What is published about TLS to its hosts is followed where that works, and holds nothing up where it does not: the senders of
-    /// this mail want it so (`TLS-Required: No`). A queue and connections of its own keep it apart from other mail.
-    pub waived: bool,
+    /// What the senders of this mail wish of the channel, beside the terms. A queue and connections of its own keep it apart from other mail:
+    /// neither what one message may do without, nor what it demands in vain, is the others' business.
+    pub wish: Wish,
+}
+
+/// What the senders of mail wish of the channel to a next hop.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Wish {
+    /// Nothing: it is as the terms and what is published have it.
+    None,
+    /// TLS with a host that proves who it is, or not at all (REQUIRETLS).
+    Tls,
+    /// What is published is followed where that works, and holds nothing up where it does not (`TLS-Required: No`).
+    Arrival,
 }
 
 impl NextHop {
     /// On the terms of mail that nobody has special terms for.
     #[must_use]
     pub fn plain(hosts: Hosts, protocol: Protocol) -> NextHop {
-        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()), then_terms: None, waived: false }
+        NextHop { hosts, protocol, terms: Arc::new(Terms::plain()), then_terms: None, wish: Wish::None }
     }
 }
 
 impl NextHop {
-    /// The same for a message whose sender cares more for arrival than for protection; the operator's own terms hold as ever.
+    /// The same for a message with this envelope. The operator's own terms hold as ever, whatever it wishes.
     #[must_use]
-    pub fn waived(self: Arc<NextHop>) -> Arc<NextHop> {
+    pub fn wished(self: Arc<NextHop>, envelope: &Envelope) -> Arc<NextHop> {
         let is_open = |terms: &Terms| protection::wants_keys(terms.tls);
-        if is_open(&self.terms) || self.then_terms.as_deref().is_some_and(is_open) {
-            return Arc::new(NextHop { waived: true, ..Arc::unwrap_or_clone(self) });
-        }
-        self
+        let wish = if envelope.demands_tls() {
+            Wish::Tls
+        } else if envelope.may_do_without_policies()
+            && (is_open(&self.terms) || self.then_terms.as_deref().is_some_and(is_open))
+        {
+            Wish::Arrival
+        } else {
+            return self;
+        };
+        Arc::new(NextHop { wish, ..Arc::unwrap_or_clone(self) })
     }
 }
 

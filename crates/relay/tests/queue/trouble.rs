@@ -2,6 +2,7 @@
 //! up.
 
 use super::*;
+use relay::envelope::Envelope;
 use relay::queue::{PARK_BATCH, PARK_EVERY};
 
 #[test]
@@ -371,4 +372,28 @@ fn what_is_parked_within_a_moment_is_parked_together() {
     parks(&mut w, Event::Parked(few));
     let many = some(&mut w, PARK_BATCH);
     assert_eq!(parks(&mut w, Event::ParkOldest(many)), [PARK_BATCH], "a whole batch does not wait");
+}
+
+/// A host that cannot be verified is of no use for a message that demands that, and is as good as ever for the others.
+#[test]
+fn what_demands_tls_in_vain_holds_up_no_other_mail() {
+    let mut w = World::new("");
+    let demanding = Envelope { require_tls: true, ..w.envelope("a@local.test", &["b@far.test"]) };
+    w.accept_envelope(demanding);
+    let (connection, parcel) = w.one_parcel();
+    let failure = Failure { kind: FailureKind::Tls, status: EnhancedStatus(4, 7, 5), ..refused(454) };
+    w.not_reached(connection, &parcel, &failure);
+    assert!(w.parcels().is_empty());
+    for subject in ["c@far.test", "d@far.test"] {
+        w.accept("a@local.test", &[subject]);
+        let (connection, parcel) = w.one_parcel();
+        assert!(!parcel.envelope.require_tls);
+        w.answer(connection, &parcel, took());
+        assert!(w.parcels().is_empty(), "what demands TLS waits for its own time");
+    }
+    // And what may do without policies is the others' business as little.
+    let waiving = Envelope { waives_tls: true, ..w.envelope("a@local.test", &["e@far.test"]) };
+    w.accept_envelope(waiving);
+    let (_, parcel) = w.one_parcel();
+    assert_eq!(parcel.hop.wish, relay::route::Wish::Arrival, "on a connection of its own");
 }
