@@ -78,8 +78,11 @@ impl Inherited {
     /// Sockets that are not in use any more. They stay bound, so that they can be listened on again, and refuse connections until then.
     pub fn take_back(&mut self, sockets: Vec<(SocketAddr, StdListener)>) {
         for (address, socket) in sockets {
-            // On Linux this ends the listening, not the socket.
-            let _ = SockRef::from(&socket).shutdown(Shutdown::Read);
+            // On Linux this ends the listening, not the socket. Of one that does not listen it would close the reading side, and those of
+            // all connections that come in through it later.
+            if SockRef::from(&socket).is_listener().unwrap_or(false) {
+                let _ = SockRef::from(&socket).shutdown(Shutdown::Read);
+            }
             self.sockets.push((address, socket));
         }
     }
@@ -248,8 +251,12 @@ pub(super) mod tests {
         drop(taken);
         inherited.take_back(vec![(at, again.unwrap())]);
         assert!(std::net::TcpStream::connect(at).is_err());
+        // Once more changes nothing: who comes in later can be read from.
+        inherited.rest(at);
         let (taken, _) = inherited.take_or_bind(at).unwrap();
         let _client = std::net::TcpStream::connect(at).unwrap();
-        assert!(taken.accept().await.is_ok());
+        let (stream, _) = taken.accept().await.unwrap();
+        let read = std::io::Read::read(&mut stream.into_std().unwrap(), &mut [0; 8]).unwrap_err();
+        assert_eq!(read.kind(), ErrorKind::WouldBlock, "not the end: {read}");
     }
 }
