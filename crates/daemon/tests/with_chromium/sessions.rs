@@ -14,10 +14,10 @@ fn a_session_is_seen_and_ended_while_it_sends() {
     let mut client = Client::greet(house.relay.at);
     assert_eq!(client.say("EHLO printer.test").code, 250);
     // By itself.
-    browser.see("(printer.test)");
+    browser.see("[printer.test]");
     client.open("alice@local.test", &["bob@local.test"]);
     client.send("Subject: half\r\n\r\nthis message will");
-    browser.press("(printer.test)");
+    browser.press("[printer.test]");
     browser.see("EHLO printer.test");
     browser.see("RCPT TO:<bob@local.test>");
     browser.press("End this session");
@@ -54,7 +54,7 @@ fn whoever_looks_on_is_told_that_a_session_has_ended() {
     assert_eq!(client.say("EHLO gone.test").code, 250);
     let browser = house.browser("administrator");
     browser.go("/servers/Test/sessions");
-    browser.press("(gone.test)");
+    browser.press("[gone.test]");
     browser.see("EHLO gone.test");
     client.say("QUIT");
     browser.see("This session has ended");
