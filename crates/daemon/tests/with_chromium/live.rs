@@ -108,12 +108,19 @@ fn many_messages_are_counted_before_anything_is_done_with_them() {
 }
 
 #[test]
-fn badmail_is_looked_at_and_deleted() {
+fn folders_are_looked_at_and_cleared() {
     let house = House::open(|_, settings| settings);
     let text = "Subject: figures\r\nFrom: alice@local.test\r\n\r\n<b>not bold</b>\r\n";
     fs::write(house.relay.folder("Drop").join("lost.eml"), text).unwrap();
     let browser = house.browser("administrator");
     browser.go("/servers/Test/badmail");
+    browser.see("Badmail is empty");
+    fs::write(house.relay.folder("Badmail").join("0006614ecd7a8a7a-0.BAD"), text).unwrap();
+    browser.go("/servers/Test/badmail");
+    browser.see("figures");
+    browser.click("tbody input[type=checkbox]");
+    browser.press("Delete…");
+    browser.press("Delete 1 file");
     browser.see("Badmail is empty");
     browser.go("/servers/Test/pickup");
     browser.see("Pickup is empty");

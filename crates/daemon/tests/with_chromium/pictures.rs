@@ -28,7 +28,7 @@ fn pictures_are_taken() {
     clients[0].open("printer@local.test", &["bob@local.test"]);
     let text =
         "Subject: Monthly figures\r\nFrom: crm@local.test\r\nTo: gone@partner.example\r\n\r\nAs every month.\r\n";
-    fs::write(house.relay.folder("Badmail").join("6A1F00C2.eml"), text).unwrap();
+    fs::write(house.relay.folder("Badmail").join("0006614ecd7a8a7a-0.BAD"), text).unwrap();
     let list = house.wait_for("/servers/Test/queue/messages", "greylisted");
     let id = list.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let browser = house.browser("administrator");

@@ -48,7 +48,11 @@ fn nothing_that_a_stranger_writes_is_run() {
     assert_eq!(client.reply().code, 250);
     let name = "<img src=x onerror=window.ran=1>.eml";
     fs::write(house.relay.folder("Drop").join(name), format!("Subject: {RUN}\r\n\r\n{RUN}\r\n")).unwrap();
-    fs::write(house.relay.folder("Badmail").join(name), format!("Subject: {RUN}\r\n\r\n{RUN}\r\n")).unwrap();
+    fs::write(
+        house.relay.folder("Badmail").join("<img src=x onerror=window.ran=1>.BAD"),
+        format!("Subject: {RUN}\r\n\r\n{RUN}\r\n"),
+    )
+    .unwrap();
     let list = house.wait_for("/servers/Test/queue/messages", "451 4.3.0");
     house.hand_in("bob@elsewhere.test", "two");
     house.wait_for("/servers/Test/queue", "421 4.3.2");
@@ -63,7 +67,7 @@ fn nothing_that_a_stranger_writes_is_run() {
     assert_eq!(browser.count("h1"), 1);
     is_text(&browser, &message, "<svg/onload=window.ran=1>\"@local.test");
     is_text(&browser, "/servers/Test/drop", name);
-    is_text(&browser, "/servers/Test/badmail", name);
+    is_text(&browser, "/servers/Test/badmail", "<img src=x onerror=window.ran=1>");
     browser.go("/servers/Test/drop");
     browser.click("tbody th a");
     browser.see(RUN);

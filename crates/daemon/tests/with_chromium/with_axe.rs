@@ -42,7 +42,7 @@ fn no_page_has_a_serious_fault() {
     let house = House::with_smart_host();
     house.operator("helen", "help_desk");
     house.hand_in("bob@far.test", "one");
-    fs::write(house.relay.folder("Badmail").join("lost.eml"), "Subject: lost\r\n\r\nlost\r\n").unwrap();
+    fs::write(house.relay.folder("Badmail").join("lost.BAD"), "Subject: lost\r\n\r\nlost\r\n").unwrap();
     let mut client = Client::greet(house.relay.at);
     client.say("EHLO here.test");
     house.wait_for("/servers/Test/queue", "waiting");
