@@ -9,6 +9,7 @@ mod queue;
 mod sessions;
 
 use super::{Visit, senseless};
+use crate::control::Fault;
 use crate::web::Web;
 use axum::extract::{Form, Path};
 use axum::response::{IntoResponse, Response};
@@ -17,8 +18,12 @@ use axum::{Json, Router};
 use console::form::{Fields, FormFault};
 use console::layout::{Place, Room};
 use console::live::{Alarms, Counters, Overview};
+use relay::admin::view::CounterView;
 use relay::admin::{Command, ServerVerb};
+use std::time::Duration;
 
+/// How long a page waits for its counters.
+const COUNTED_WITHIN: Duration = Duration::from_millis(25);
 /// Entries of one page of a list.
 pub const PAGE_ENTRIES_MAX: usize = 100;
 
@@ -65,10 +70,24 @@ async fn counters(visit: Visit, Path(server): Path<String>) -> Response {
     let page = async {
         let (control, by) = (&visit.web.control, visit.by());
         let frame = visit.frame("Counters", Place::Server(server.clone(), Room::Counters)).await?;
-        let (counters, series) = tokio::join!(control.counters(by, &server), control.series(by, Some(&server)));
+        let (counters, series) = tokio::join!(counted(&visit, &server), control.series(by, Some(&server)));
         Ok(Counters { frame, counters: counters?, series: series?, server })
     };
     visit.answer(page.await, "/").await
+}
+
+/// The counters; none if counting a long queue takes longer than a page may wait: then they come with what moves.
+async fn counted(visit: &Visit, server: &str) -> Result<Vec<CounterView>, Fault> {
+    let (control, by, server) = (visit.web.control.clone(), visit.by().clone(), server.to_owned());
+    if visit.background {
+        return control.counters(&by, &server).await;
+    }
+    // It goes on by itself, so that it is done when the script asks.
+    let counting = tokio::spawn(async move { control.counters(&by, &server).await });
+    match tokio::time::timeout(COUNTED_WITHIN, counting).await {
+        Ok(Ok(counters)) => counters,
+        Ok(Err(_)) | Err(_) => Ok(Vec::new()),
+    }
 }
 
 async fn series(visit: Visit) -> Response {
