@@ -79,7 +79,7 @@ fn nothing_that_a_stranger_writes_is_run() {
         "\"><img src=x",
     );
     browser.go("/servers/%3Cimg%20src%3Dx%20onerror%3Dwindow.ran%3D1%3E/queue");
-    browser.see("there is no virtual server");
+    browser.see("There is no virtual server \"<img src=x onerror=window.ran=1>\"");
     content(&browser, &["404"]);
 }
 
