@@ -21,11 +21,12 @@ impl Control {
     /// He may not see them, or there is no such virtual server.
     pub async fn settings(&self, by: &Operator, server: Option<&str>) -> Result<Vec<SettingView>, Fault> {
         may_see(by, Sight::Configuration, server)?;
-        let text = self.text().await?;
-        Ok(match server {
-            Some(name) => settings::of_server(&text, name)?,
-            None => settings::at_the_top(&text)?,
-        })
+        let (text, server) = (self.text().await?, server.map(str::to_owned));
+        let read = move || match server {
+            Some(name) => settings::of_server(&text, &name),
+            None => settings::at_the_top(&text),
+        };
+        Ok(aside(read).await??)
     }
 
     /// The domains of a virtual server.
@@ -35,9 +36,10 @@ impl Control {
     pub async fn domains(&self, by: &Operator, server: &str) -> Result<Vec<DomainView>, Fault> {
         may_see(by, Sight::Configuration, Some(server))?;
         let text = self.text().await?;
-        let config = self.config(&text)?;
+        let config = self.config(&text).await?;
         let configured = config.servers.iter().find(|other| *other.name == *server).ok_or_else(|| no_server(server))?;
-        Ok(settings::domains(&text, server, &configured.default_domain.name.to_string())?)
+        let (server, default) = (server.to_owned(), configured.default_domain.name.to_string());
+        Ok(aside(move || settings::domains(&text, &server, &default)).await??)
     }
 
     /// The smart hosts.
@@ -46,7 +48,8 @@ impl Control {
     /// He may not see them.
     pub async fn smart_hosts(&self, by: &Operator) -> Result<Vec<SmartHostView>, Fault> {
         may_see(by, Sight::Configuration, None)?;
-        Ok(settings::smart_hosts(&self.text().await?)?)
+        let text = self.text().await?;
+        Ok(aside(move || settings::smart_hosts(&text)).await??)
     }
 
     /// The certificates of his virtual servers.
@@ -55,7 +58,7 @@ impl Control {
     /// The service is ending.
     pub async fn certificates(&self, by: &Operator) -> Result<Vec<CertificateView>, Fault> {
         let text = self.text().await?;
-        let mut config = self.config(&text)?;
+        let mut config = self.config(&text).await?;
         config.servers.retain(|server| may_see(by, Sight::Configuration, Some(&server.name)).is_ok());
         let now = self.house.clock.now();
         let listed = tokio::task::spawn_blocking(move || list::list(&config)).await.map_err(|_| ending())?;
@@ -68,7 +71,7 @@ impl Control {
     /// He may not ask, or the question makes no sense.
     pub async fn explain(&self, by: &Operator, inquiry: &Inquiry) -> Result<ExplainView, Fault> {
         let text = self.text().await?;
-        let mut config = self.config(&text)?;
+        let mut config = self.config(&text).await?;
         // Of a virtual server that is not his he is told nothing, not even that it would answer.
         config.servers.retain(|server| may_see(by, Sight::Operation, Some(&server.name)).is_ok());
         let question = question(inquiry)?;
@@ -137,10 +140,16 @@ impl Control {
         Ok(self.look(|servers| servers.source().map(str::to_owned)).await?.unwrap_or_default())
     }
 
-    fn config(&self, text: &str) -> Result<Config, Fault> {
-        let loaded = ConfigFile::new(&self.house.file).check(text);
+    async fn config(&self, text: &str) -> Result<Config, Fault> {
+        let (file, text) = (ConfigFile::new(&self.house.file), text.to_owned());
+        let loaded = aside(move || file.check(&text)).await?;
         Ok(loaded.map_err(|unusable| Fault::Unavailable(unusable.render()))?.config)
     }
+}
+
+/// What may take a while with a long file, away from those who serve sessions.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ending())
 }
 
 fn question(inquiry: &Inquiry) -> Result<explain::Question, Fault> {
