@@ -55,14 +55,13 @@ impl Postfix {
         listening(self.at, "Postfix");
     }
 
-    /// From now on these are the lines of main.cf that are not the default; it is started anew.
+    /// From now on these lines of main.cf count, too, and files of keys are read anew: `postfix reload`.
     pub fn becomes(&mut self, main: &str) {
-        self.down();
         let file = self.folder.join("conf/main.cf");
         let text = fs::read_to_string(&file).unwrap();
         // The last line of a name counts.
         fs::write(&file, text + main).unwrap();
-        self.up();
+        self.process.as_ref().expect("Postfix is down").signal("HUP");
     }
 
     /// Stops it; its queue and its mailbox stay.

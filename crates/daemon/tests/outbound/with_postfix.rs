@@ -87,7 +87,8 @@ fn hosts(site: &Site, authority: &Authority) -> Postfix {
 /// A relay with a domain `POLICY.HOST.test` for each of them.
 fn relay(site: &Site, authority: &Authority, bind: &Bind) -> Relay {
     let trusted = format!("authority = {:?}", authority.file(site, "authority.pem"));
-    let mut settings = Settings::new(site).dns(bind.at);
+    // Just after `reload` Postfix lets a caller wait.
+    let mut settings = Settings::new(site).dns(bind.at).delivery("timeout = \"5 s\"");
     for (number, (host, _)) in HOSTS.iter().enumerate() {
         for policy in POLICIES {
             let (by_starttls, implicit) = ports(number);
