@@ -59,8 +59,11 @@ impl Postfix {
     pub fn becomes(&mut self, main: &str) {
         let file = self.folder.join("conf/main.cf");
         let text = fs::read_to_string(&file).unwrap();
-        // The last line of a name counts.
-        fs::write(&file, text + main).unwrap();
+        // Each name once: its log is slow to take the warnings of all processes.
+        let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        let is_new = |line: &&str| main.lines().all(|new| name(new) != name(line));
+        let kept: Vec<&str> = text.lines().filter(is_new).collect();
+        fs::write(&file, kept.join("\n") + "\n" + main).unwrap();
         self.process.as_ref().expect("Postfix is down").signal("HUP");
     }
 
