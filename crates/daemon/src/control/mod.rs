@@ -113,7 +113,10 @@ impl Control {
     pub async fn service(&self, by: &Operator) -> Result<ServiceView, Fault> {
         may_see(by, Sight::Operation, None)?;
         let file = ConfigFile::new(&self.house.file);
-        let edited = self.look(move |servers| servers.source() != file.text().ok().as_deref()).await?;
+        let source = self.look(|servers| servers.source().map(str::to_owned)).await?;
+        // A slow disk holds up whoever asks, and not the service.
+        let on_disk = tokio::task::spawn_blocking(move || file.text().ok()).await.map_err(|_| ending())?;
+        let edited = source != on_disk;
         Ok(ServiceView {
             version: env!("CARGO_PKG_VERSION").into(),
             started: self.house.started.rfc3339(),

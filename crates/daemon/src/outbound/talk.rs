@@ -322,11 +322,12 @@ impl Talk {
         self.alarm.set(self.watch.instant(self.session.deadline()));
         let Talk { wire, session, alarm, heard, live, .. } = self;
         let did = poll_fn(|cx| {
-            if poll_ended(live.as_ref(), cx).is_ready() {
-                return Poll::Ready(Did::End);
-            }
+            // What has come counts, whoever ends the session: it may be the 250 after the message.
             if let Poll::Ready(read) = wire.poll_read(cx, |octets| take(session, heard, octets)) {
                 return Poll::Ready(Did::Read(read));
+            }
+            if poll_ended(live.as_ref(), cx).is_ready() {
+                return Poll::Ready(Did::End);
             }
             // The machine sees for itself that its deadline has come.
             alarm.poll_ring(cx).map(|()| Did::Wait)
@@ -360,7 +361,11 @@ impl Talk {
             let Talk { wire, session, alarm, out, heard, live, .. } = self;
             let done = poll_fn(|cx| {
                 if poll_ended(live.as_ref(), cx).is_ready() {
-                    return Poll::Ready(Did::End);
+                    let read = wire.poll_read(cx, |octets| take(session, heard, octets));
+                    return Poll::Ready(match read {
+                        Poll::Ready(read) => Did::Read(read),
+                        Poll::Pending => Did::End,
+                    });
                 }
                 if let Poll::Ready(written) = wire.poll_write(cx, out) {
                     return Poll::Ready(Did::Wrote(written));

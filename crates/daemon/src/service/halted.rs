@@ -1,7 +1,7 @@
 //! Which virtual servers an operator has stopped or paused: kept over a restart of the process.
 //!
 //! `servers.json` in the state folder, written whole before the operator hears that it is done. A virtual server is known by its name,
-//! and by its home if it was renamed meanwhile. A file that cannot be read is told of and left, and all run.
+//! and by its home if it was renamed meanwhile. A file that cannot be read is told of and put aside, and all run.
 //!
 //! IIS: Start, Stop, Pause; the state of a virtual server (ServerState, ServerAutoStart).
 
@@ -43,10 +43,16 @@ impl Halted {
     /// From now on it is kept in this state folder. What was known before goes on to hold; else what lies there does.
     pub fn keep_in(&mut self, state: &Path, log: &Log) {
         let path = state.join("servers.json");
+        if self.path.as_ref() == Some(&path) {
+            return;
+        }
         if self.path.is_none() {
             self.entries = read(&path).unwrap_or_else(|error| {
+                let aside = path.with_extension("json.bad");
+                // What somebody may want to mend is not written over.
+                let kept = fs::rename(&path, &aside).map_or_else(|_| String::new(), |()| format!(" It lies in {} now.", aside.display()));
                 log.alarm(format!(
-                    "{} cannot be read ({error}): which virtual servers were stopped or paused is not known, and all are started.",
+                    "{} cannot be read ({error}): which virtual servers were stopped or paused is not known, and all are started.{kept}",
                     path.display()
                 ));
                 Vec::new()

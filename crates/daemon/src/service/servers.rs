@@ -216,7 +216,8 @@ impl Servers {
             }
         }
         for server in &config.servers {
-            if self.runs(&server.name).is_none() {
+            // One that an operator stops comes to its end beside us: nobody waits for it but who starts it again.
+            if self.runs(&server.name).is_none() && !self.is_stopped(server) {
                 self.stopped(Some(&server.home)).await;
             }
         }

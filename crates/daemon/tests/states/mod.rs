@@ -210,6 +210,8 @@ fn one_that_could_not_start_is_failed_and_started_when_it_can() {
     let (listen, home) =
         (taken.local_addr().unwrap().to_string(), house.site.folder.join("third").display().to_string());
     let words = ["server", "new", "Third", "--listen", &listen, "--home", &home, "--domain", "third.test"];
+    // The service answers.
+    house.states();
     let (code, out, _) = mailroot(&house.relay.config, &words);
     assert!(code == 1 && out.contains("taken by another program"), "{out}");
     assert_eq!(house.states(), ["Test running", "Other running", "Third failed"]);

@@ -162,9 +162,14 @@ fn delete(place: &Place, yes: bool) -> ExitCode {
 async fn question(desk: &Desk) -> Result<String, Failure> {
     let view: ServerView = desk.client.get(&desk.address("")).await?;
     let sessions = view.sessions_in + view.sessions_out;
+    // What does not run counts nothing.
+    let mail = match view.state {
+        ServerState::Running | ServerState::Paused => format!("{} messages stay", view.queue),
+        ServerState::Stopped | ServerState::Failed => "whatever waits in its queue stays".to_owned(),
+    };
     Ok(format!(
-        "'{}' is stopped and taken out of the configuration: {sessions} sessions end, {} messages stay undelivered in {}",
-        view.name, view.queue, view.home
+        "'{}' is stopped and taken out of the configuration: {sessions} sessions end, {mail} undelivered in {}",
+        view.name, view.home
     ))
 }
 
