@@ -202,15 +202,20 @@ impl Control {
     /// # Errors
     /// He may not, or it cannot be done, and why.
     pub async fn execute(&self, by: &Operator, from: &str, command: Command, dry_run: bool) -> Result<Outcome, Fault> {
-        let outcome = match may(by, &command) {
-            Ok(()) => self.carry_out(by, &command, dry_run).await,
-            Err(denied) => Err(Fault::Denied(denied)),
-        };
-        // Who only asks what would happen changes nothing; who may not even ask is written down.
-        if !dry_run || matches!(outcome, Err(Fault::Denied(_))) {
-            self.write_down(audit::record(self.house.clock.now(), by, from, &command, &outcome)).await;
-        }
-        outcome
+        let (control, by, from) = (self.clone(), by.clone(), from.to_owned());
+        whole(async move {
+            let outcome = match may(&by, &command) {
+                Ok(()) => control.carry_out(&by, &command, dry_run).await,
+                Err(denied) => Err(Fault::Denied(denied)),
+            };
+            // Who only asks what would happen changes nothing; who may not even ask is written down.
+            if !dry_run || matches!(outcome, Err(Fault::Denied(_))) {
+                let record = audit::record(control.house.clock.now(), &by, &from, &command, &outcome);
+                control.write_down(record).await;
+            }
+            outcome
+        })
+        .await
     }
 
     /// Notes in the audit log what is no command: a log-on, a password. `what` and `who` may be a stranger's words.
@@ -291,6 +296,12 @@ pub(crate) async fn obey(order: Order, servers: &mut Servers, file: &ConfigFile)
     }
 }
 
+/// Does it to the end, its audit record included, though whoever asked hangs up and nobody waits for the answer any more.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, Fault>> + Send + 'static) -> Result<T, Fault> {
+    let broken = |_| Err(Fault::Unavailable("a fault in Mailroot itself ended the work".into()));
+    tokio::spawn(work).await.unwrap_or_else(broken)
+}
+
 fn no_server(name: &str) -> Fault {
     Fault::NotFound(format!("virtual server \"{name}\""))
 }
@@ -298,3 +309,6 @@ fn no_server(name: &str) -> Fault {
 fn ending() -> Fault {
     Fault::Unavailable("the service is ending".into())
 }
+
+#[cfg(test)]
+mod tests;

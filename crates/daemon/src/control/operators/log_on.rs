@@ -5,7 +5,7 @@
 
 use super::{Operators, digest, no_chance};
 use crate::auth::{self, NotChecked};
-use crate::control::{Control, Fault, ending};
+use crate::control::{Control, Fault, ending, whole};
 use relay::account::lockout::LockoutRule;
 use relay::admin::roster::{Roster, key};
 use relay::admin::view::Outcome;
@@ -175,9 +175,13 @@ impl Control {
         current: Option<Secret>,
         new: Secret,
     ) -> Result<Outcome, Fault> {
-        let done = self.change_password(by, from, name, current, new).await;
-        self.note(&by.name, from, &format!("password of {name}"), &done).await;
-        done
+        let (control, by, from, name) = (self.clone(), by.clone(), from.to_owned(), name.to_owned());
+        let work = async move {
+            let done = control.change_password(&by, &from, &name, current, new).await;
+            control.note(&by.name, &from, &format!("password of {name}"), &done).await;
+            done
+        };
+        whole(work).await
     }
 
     async fn change_password(
