@@ -296,7 +296,20 @@ impl Roster {
     fn remove(&mut self, name: &str) -> Result<String, RosterFault> {
         let name = self.find(name).ok_or_else(|| no_operator(name))?.name.clone();
         self.operators.retain(|entry| entry.name != name);
-        Ok(format!("{name} is no operator any more"))
+        let before = self.tokens.len();
+        // And those that were made by these.
+        let mut makers = vec![key(&name)];
+        while let Some(maker) = makers.pop() {
+            for token in self.tokens.extract_if(.., |token| key(&token.by) == maker) {
+                makers.push(key(&format!("token:{}", token.name)));
+            }
+        }
+        let tokens = match before - self.tokens.len() {
+            0 => String::new(),
+            1 => "; a token that he made is worth nothing any more".into(),
+            many => format!("; {many} tokens that he made are worth nothing any more"),
+        };
+        Ok(format!("{name} is no operator any more{tokens}"))
     }
 
     fn invite(&mut self, name: &str, fresh: &Fresh<'_>) -> Result<String, RosterFault> {

@@ -53,6 +53,19 @@ fn the_last_administrator_stays_one() {
 }
 
 #[test]
+fn whoever_is_removed_leaves_no_tokens() {
+    let mut roster = roster();
+    for (n, name, by) in [(1, "one", "Bert"), (2, "two", "anna"), (3, "three", "bert"), (4, "four", "token:One")] {
+        let new = Command::TokenNew { name: name.into(), role: Role::Auditor, scope: Scope::All, days: 1 };
+        roster.apply(&new, &Fresh { by, ..fresh(n) }).unwrap().unwrap();
+    }
+    let told = roster.apply(&Command::OperatorRemove { name: "bert".into() }, &fresh(0)).unwrap().unwrap();
+    assert!(told.contains("3 tokens that he made"), "{told}");
+    let left: Vec<&str> = roster.tokens().iter().map(|token| &*token.name).collect();
+    assert_eq!(left, ["two"]);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let mut roster = roster();
     let token =
