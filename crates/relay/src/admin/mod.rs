@@ -13,6 +13,7 @@ mod command;
 pub mod content;
 pub mod edit;
 mod operator;
+mod reach;
 pub mod recipe;
 pub mod roster;
 pub mod settings;

@@ -2,7 +2,7 @@
 //!
 //! IIS: the Security tab.
 
-use super::{Command, roster};
+use super::{Command, reach, roster};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
@@ -89,6 +89,8 @@ pub enum Denied {
     Role(Role),
     /// It concerns a virtual server, or the service as a whole, which is not his.
     Scope,
+    /// The setting reaches beyond his virtual servers: to files, secrets, smart hosts.
+    Reach,
 }
 
 impl fmt::Display for Denied {
@@ -96,6 +98,9 @@ impl fmt::Display for Denied {
         match self {
             Denied::Role(role) => write!(f, "an operator of the role {role} may not do this; an administrator may"),
             Denied::Scope => f.write_str("this virtual server is not among yours"),
+            Denied::Reach => f.write_str(
+                "settings with folders, files, secrets, or smart hosts that all share are changed by an administrator of everything",
+            ),
         }
     }
 }
@@ -117,7 +122,13 @@ pub fn may(operator: &Operator, command: &Command) -> Result<(), Denied> {
         Role::Operator => is_operation(command),
         Role::HelpDesk | Role::Auditor => false,
     };
-    if allowed { Ok(()) } else { Err(Denied::Role(operator.role)) }
+    if !allowed {
+        return Err(Denied::Role(operator.role));
+    }
+    if operator.scope != Scope::All && !reach::stays_within(command) {
+        return Err(Denied::Reach);
+    }
+    Ok(())
 }
 
 /// What is done with what runs, as opposed to what changes the configuration or who may do what.

@@ -12,11 +12,20 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-pub(super) fn check(drafts: &[Drafted], problems: &mut Problems<'_>) {
+/// Folders that belong to no virtual server.
+pub(super) struct Own<'a> {
+    /// The service's own.
+    pub(super) state: &'a Path,
+    /// That of the configuration file.
+    pub(super) config: &'a Path,
+}
+
+pub(super) fn check(drafts: &[Drafted], own: &Own<'_>, problems: &mut Problems<'_>) {
     names(drafts, problems);
     homes(drafts, problems);
     for (i, draft) in drafts.iter().enumerate() {
         own_folders(draft, problems);
+        service_folders(draft, own, problems);
         for earlier in &drafts[..i] {
             foreign_folders(draft, earlier, problems);
         }
@@ -97,6 +106,26 @@ fn own_folders(draft: &Drafted, problems: &mut Problems<'_>) {
             };
             problems.note(span.clone(), text, format!("give {role} a folder of its own"));
         }
+    }
+}
+
+/// What is in a folder of a virtual server, its operators read: the service's own files must not be there. Beside them it may lie.
+fn service_folders(draft: &Drafted, own: &Own<'_>, problems: &mut Problems<'_>) {
+    let home = [("home", draft.server.home.clone(), draft.home.clone())];
+    for (role, path, span) in folders(draft).into_iter().chain(home) {
+        // A home that is told already has all its folders there.
+        if role != "home" && path.starts_with(&draft.server.home) && draft.server.home.starts_with(own.state) {
+            continue;
+        }
+        let text = if path.starts_with(own.state) || (role != "home" && own.state.starts_with(&path)) {
+            format!("{role} ({}) meets the folder of the service's own files ({})", path.display(), own.state.display())
+        } else if role != "home" && own.config.starts_with(&path) {
+            format!("{role} ({}) has the configuration file in it", path.display())
+        } else {
+            continue;
+        };
+        let hint = format!("give {role} a folder of its own, outside of the service's");
+        problems.note(span, text, hint);
     }
 }
 
@@ -220,4 +249,37 @@ fn listens(draft: &Drafted, host: &HostPort) -> bool {
 /// An address that always means this machine.
 fn is_here(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn refused(home: &str, drop: &str, badmail: &str) -> String {
+        let text = format!(
+            "[[virtual_server]]\nname = \"One\"\nhome = \"{home}\"\nmessages.badmail = \"{badmail}\"\n\
+             [[virtual_server.domain]]\nname = \"a.example\"\nkind = \"default\"\ndrop = \"{drop}\"\n"
+        );
+        let problems = Config::parse(&text, "/etc/mailroot/mailroot.toml", "mx.a.example").err().unwrap_or_default();
+        problems.iter().map(|problem| problem.text.to_string()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn folders_that_operators_read_do_not_meet_the_services_own() {
+        let meets = "meets the folder of the service's own files (/etc/mailroot/state)";
+        for (home, drop, badmail) in [
+            ("/srv/one", "state", "/srv/bad"),
+            ("/srv/one", "state/certificates", "/srv/bad"),
+            ("/srv/one", "/etc", "/srv/bad"),
+            ("/srv/one", "/srv/drop", "state"),
+            ("/srv/one", "/srv/drop", "/etc/mailroot"),
+            ("state", "/srv/drop", "/srv/bad"),
+            ("state/one", "/srv/drop", "/srv/bad"),
+        ] {
+            let told = refused(home, drop, badmail);
+            assert!(told.contains(meets), "{home} {drop} {badmail}: {told}");
+        }
+        assert_eq!(refused("/etc/mailroot", "drop", "bad"), "", "a home beside the configuration");
+        assert_eq!(refused("/etc/mailroot/one", "statements", "/srv/bad"), "");
+    }
 }

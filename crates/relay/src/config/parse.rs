@@ -10,7 +10,7 @@ use super::settings::{self, Range as Allowed, Tab};
 use super::smart_hosts::{self, SmartHosts};
 use super::{Config, HostPort, Listener, Terms, VirtualServer};
 use super::{access, check, console, delivery, dns, domains, general, identity, messages, queue, state};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
@@ -71,7 +71,8 @@ impl Config {
         let around = Around { host_name, surveyor, smart_hosts };
         let drafts: Vec<Drafted> =
             tables(&mut reader, root).into_iter().filter_map(|table| server(&mut reader, table, &around)).collect();
-        check::check(&drafts, &mut reader.problems);
+        let config = Path::new(path).parent().filter(|folder| folder.is_absolute()).unwrap_or(Path::new("/"));
+        check::check(&drafts, &check::Own { state: &state, config }, &mut reader.problems);
         if reader.problems.is_empty() {
             let servers = drafts.into_iter().map(|draft| Arc::new(draft.server)).collect();
             Ok(Config { dns, state, console, smart_hosts: around.smart_hosts.all(), servers })
