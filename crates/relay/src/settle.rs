@@ -111,7 +111,8 @@ fn haste(failure: &Failure) -> Option<Concern> {
 }
 
 /// Judges one recipient's failure: its `tries`-th, this one counted. It had gone to another host on these terms, or (`None`)
-/// to Drop. What concerns the whole destination lets the message wait with it: its own ladder is not climbed.
+/// to Drop. What concerns the whole destination lets the message wait with it: its own ladder is not climbed. Where there are only
+/// too many connections the destination does not rest, so the message waits for itself, a glitch long.
 #[must_use]
 pub fn failure(
     failure: &Failure,
@@ -127,10 +128,12 @@ pub fn failure(
     if Patience::of(policy, terms).is_over(arrived, now) {
         return Verdict::Failed(expired(Some(failure), now.since(arrived)));
     }
-    if concern(failure).is_some() {
-        return Verdict::Again(now);
-    }
-    Verdict::Again(now.plus(Ladder::of(policy, terms).wait(tries)))
+    let ladder = Ladder::of(policy, terms);
+    Verdict::Again(match concern(failure) {
+        Some(Concern::Crowded) => now.plus(ladder.wait(1)),
+        Some(_) => now,
+        None => now.plus(ladder.wait(tries)),
+    })
 }
 
 /// The failure of a recipient whose time is over: 4.4.7, as the old service reported it, with the last trouble's

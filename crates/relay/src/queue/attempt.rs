@@ -114,7 +114,7 @@ impl Queue {
         if self.was_the_last(name, &outcome, now) {
             return;
         }
-        self.settle(name, outcome, now);
+        self.settle(name, outcome, true, now);
         self.settle_down(name.id, now);
     }
 
@@ -151,7 +151,10 @@ impl Queue {
         let (destination, carried) = self.scheduler.carried_by(connection)?;
         let broken = outcome.results.iter().any(|(_, r)| r.as_ref().is_err_and(settle::ends_connection));
         let took = outcome.results.iter().any(|(_, r)| r.is_ok());
-        if self.scheduler.connection_done(connection, !broken, took, now) {
+        // Who says that there is one connection too many means this one.
+        let is_crowded = |failure: &Failure| settle::concern(failure) == Some(Concern::Crowded);
+        let surplus = !broken && outcome.results.iter().any(|(_, r)| r.as_ref().is_err_and(is_crowded));
+        if self.scheduler.connection_done(connection, !broken && !surplus, took, now) || surplus {
             self.effects.push(Effect::Quit { connection });
         }
         let failures = outcome.results.iter().filter_map(|(_, result)| result.as_ref().err());
@@ -172,8 +175,8 @@ impl Queue {
         Some(LotName { id, lot: name })
     }
 
-    /// Carries out the verdicts on one attempt.
-    fn settle(&mut self, name: LotName, outcome: Outcome, now: Timestamp) {
+    /// Carries out the verdicts on one attempt. `was_let_in`: over a session, and not at the door.
+    fn settle(&mut self, name: LotName, outcome: Outcome, was_let_in: bool, now: Timestamp) {
         let Some(message) = self.messages.get_mut(&name.id) else { return };
         let Some(at) = message.lots.iter().position(|l| l.name == name.lot) else { return };
         let mut lot = message.lots.swap_remove(at);
@@ -198,6 +201,10 @@ impl Queue {
                 }
                 Err(failure) => {
                     match settle::failure(&failure, lot.tries, arrived, now, terms, &self.server.delivery) {
+                        // The connections that we have take what one more was not let in with.
+                        Verdict::Again(_) if !was_let_in && settle::concern(&failure) == Some(Concern::Crowded) => {
+                            again.push((index, now, failure));
+                        }
                         Verdict::Again(due) => again.push((index, due, failure)),
                         Verdict::Failed(failure) => failed.push((index, failure)),
                         Verdict::Delivered => {}
@@ -354,7 +361,7 @@ impl Queue {
         }
         let host = self.name_of(destination);
         let results = failures.into_iter().map(|(index, failure)| (index, Err(failure))).collect();
-        self.settle(name, Outcome { id: name.id, host, at: now, channel: None, results }, now);
+        self.settle(name, Outcome { id: name.id, host, at: now, channel: None, results }, false, now);
     }
 
     pub(super) fn report(&mut self, id: QueueId, kind: ReportKind) {

@@ -57,6 +57,13 @@ impl Scheduler {
         self.connections.get(&name).map(|c| (c.destination, c.carries.map(|cargo| cargo.lot)))
     }
 
+    /// Connections of the destination that carry something or can: not those that are about to end.
+    pub(super) fn of_use(&self, id: DestinationId) -> u32 {
+        let carrying = self.connections.values().filter(|c| c.destination == id && c.carries.is_some()).count();
+        let all = carrying + self.see(id).map_or(0, |destination| destination.idle.len());
+        u32::try_from(all).unwrap_or(u32::MAX)
+    }
+
     /// A lot for Drop was tried.
     pub fn drop_done(&mut self, id: DestinationId, now: Timestamp) {
         if let Some(destination) = self.slot(id) {

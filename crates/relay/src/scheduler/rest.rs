@@ -80,11 +80,11 @@ impl Scheduler {
         }
     }
 
-    /// The destination has complained of too many connections. If it has others, it gets no more than those for a while; gives
-    /// false if it has not.
+    /// The destination has complained of too many connections. If it has others beside the one that it said so over, it gets no
+    /// more than those for a while; gives false if it has not.
     pub fn crowded(&mut self, id: DestinationId, now: Timestamp) -> bool {
+        let others = self.of_use(id);
         let Some(destination) = self.slot(id) else { return false };
-        let others = destination.connections;
         if others == 0 {
             return false;
         }

@@ -242,6 +242,70 @@ fn a_host_with_too_many_of_our_connections_keeps_those_that_it_has() {
     assert_eq!(delivered, 100, "no pause, and nothing was put off");
 }
 
+/// A server may say it in the midst of a session, over the only connection or over each of several, and say it again and again.
+#[test]
+fn too_many_connections_said_in_a_session_is_no_reason_to_try_again_at_once() {
+    for (code, text) in [
+        (450, "4.7.1 too many connections from your IP"),
+        (432, "4.3.2 Concurrent connections limit exceeded"),
+        (421, "4.7.0 Too many concurrent SMTP connections"),
+    ] {
+        for connections in [1, 3] {
+            let mut w = World::new("");
+            for n in 0..connections {
+                w.accept("a@local.test", &[&format!("b{n}@far.test")]);
+            }
+            let parcels = w.parcels();
+            assert_eq!(parcels.len(), connections);
+            for (connection, parcel, _) in parcels {
+                w.answer(connection, &parcel, Err(said(code, text)));
+                let is_quit = |e: &Effect| matches!(e, Effect::Quit { connection: of } if *of == connection);
+                assert_eq!(w.asked.iter().any(is_quit), code != 421, "the one too many ends, {code}");
+                assert!(w.parcels().is_empty(), "{code} over one of {connections}");
+                w.apply(Event::Closed { connection, unsent: None });
+                assert!(w.parcels().is_empty(), "{code} over one of {connections}, closed");
+            }
+            w.wait(MINUTE - Duration::from_secs(1));
+            assert!(w.parcels().is_empty(), "{code} over each of {connections}");
+            w.wait(2 * MINUTE);
+            let parcels = w.parcels();
+            assert_eq!(parcels.len(), 1, "one probes, {code} over each of {connections}");
+            for (connection, parcel, _) in parcels {
+                assert!(matches!(parcel.envelope.recipients[0].fate, Fate::Pending { tries: 0, .. }));
+                w.answer(connection, &parcel, took());
+            }
+        }
+    }
+}
+
+/// What one connection too many was told is no pause for the others, and a long queue is not shown to it message by message.
+#[test]
+fn what_complains_of_too_many_connections_gets_fewer() {
+    let mut w = World::new("");
+    for n in 0..50 {
+        w.accept("a@local.test", &[&format!("b{n}@far.test")]);
+    }
+    let mut parcels = w.parcels();
+    assert_eq!(parcels.len(), 5);
+    let (connection, parcel, _) = parcels.remove(0);
+    w.answer(connection, &parcel, Err(said(450, "too many connections from your IP")));
+    w.apply(Event::Closed { connection, unsent: None });
+    assert!(w.parcels().is_empty(), "no other in its place");
+    let (connection, parcel, _) = parcels.remove(0);
+    w.answer(connection, &parcel, took());
+    let (again, next) = w.one_parcel();
+    assert_eq!(again, connection, "the others go on");
+    parcels.push((again, next, false));
+    let mut complaints = 0;
+    while let Some((connection, parcel, _)) = parcels.pop() {
+        complaints += 1;
+        w.answer(connection, &parcel, Err(said(450, "too many connections from your IP")));
+        w.apply(Event::Closed { connection, unsent: None });
+        parcels.extend(w.parcels());
+    }
+    assert_eq!(complaints, 4, "each of the others once; then the destination rests");
+}
+
 #[test]
 fn mail_behind_tls_or_a_log_on_waits_and_the_alarm_is_raised_once() {
     for (kind, first_wait) in [(FailureKind::Tls, MINUTE), (FailureKind::Auth, 15 * MINUTE)] {
