@@ -1,7 +1,7 @@
 //! What was said in a session, for somebody who looks on: line after line, without what nobody may see.
 //!
 //! Both session machines keep minutes if they are told to, and whoever drives them takes what was noted. A machine knows what
-//! each line is, so it is the one to leave out secrets: a response of AUTH is noted as `***`, a line that is no known command by its
+//! each line is, so it is the one to leave out secrets: a response of AUTH, and the words of its answer, are noted as `***`, a line that is no known command by its
 //! length alone (it might be a password that came at the wrong time), a message as `(1234 octets)`.
 //!
 //! Nothing here is cleaned for a terminal or a page: what strangers said stands here as they said it.

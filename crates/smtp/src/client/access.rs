@@ -324,6 +324,37 @@ mod tests {
         }
     }
 
+    /// Some servers repeat what they do not understand.
+    #[test]
+    fn what_the_peer_repeats_of_auth_is_in_no_minutes() {
+        for (answer, noted) in [
+            ("500 5.5.1 unrecognized: AUTH PLAIN aHVudGVyMg==\r\n", "500 5.5.1 ***"),
+            ("500-5.5.1 unrecognized:\r\n500-5.5.1 AUTH PLAIN aHVudGVyMg==\r\n500 5.5.1 hunter2\r\n", "500 5.5.1 ***"),
+            ("535 what is aHVudGVyMg==?\r\n", "535 ***"),
+            ("421 4.7.0 not with hunter2\r\n", "421 4.7.0 ***"),
+            ("235 2.7.0 welcome, hunter2\r\n", "235 2.7.0 ***"),
+        ] {
+            let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(60));
+            settings.auth = true;
+            let mut session = Session::new(Arc::new(settings), Timestamp(0));
+            session.keep_minutes();
+            let hear = |session: &mut Session, said: &str| {
+                session.receive(said.as_bytes());
+                while session.next(Timestamp(0)).is_some() {}
+            };
+            hear(&mut session, "220 mx.test\r\n");
+            hear(&mut session, "250-mx.test\r\n250 AUTH PLAIN\r\n");
+            session.authenticate(Mechanism::Plain, Some(b"hunter2".to_vec()));
+            hear(&mut session, "");
+            hear(&mut session, answer);
+            let minutes = session.minutes();
+            let seen: Vec<_> = crate::minutes::lines(&minutes).map(|line| String::from_utf8_lossy(line.1)).collect();
+            seen_nothing(&seen.join("\n"));
+            assert!(seen.iter().any(|line| line == noted), "{noted} in {seen:?}");
+            assert!(seen.iter().any(|line| line == "220 mx.test"), "the others as they were said: {seen:?}");
+        }
+    }
+
     fn seen_nothing(seen: &str) {
         // As it is, as octets, and the same in base64.
         for trace in ["hunter2", "104, 117", "aHVudGV", "97, 72, 86"] {

@@ -217,7 +217,12 @@ impl Session {
     fn note_reply(&mut self, reply: &Reply) {
         let Some(minutes) = &mut self.minutes else { return };
         let mut printed = Vec::new();
-        reply.print(&mut printed);
+        if matches!(self.state, State::Auth(_)) {
+            // Some servers repeat what they do not understand.
+            Reply { lines: vec![SECRET.into()], ..*reply }.print(&mut printed);
+        } else {
+            reply.print(&mut printed);
+        }
         printed.split_inclusive(|&octet| octet == b'\n').for_each(|line| minutes.note(Side::Theirs, line));
     }
 
