@@ -295,6 +295,9 @@ pub(super) fn read<'s>(
         let text = "there is no masquerade domain to write into From";
         reader.problems.note(table.span_of(&MASQUERADE_FROM), text, "write masquerade_domain = \"example.com\"");
     }
+    if smart_host_use == SmartHostUse::AfterDirect {
+        refuse_weaker_end(reader, table, &smart_host, terms.tls);
+    }
     let delivery = Delivery {
         retry: waits.retry,
         glitch_retry: waits.glitch_retry,
@@ -319,6 +322,18 @@ pub(super) fn read<'s>(
         mx_loopback: reader.switch(table, &MX_LOOPBACK),
     };
     Some((delivery, hosts))
+}
+
+/// Notes a demand that the hosts which DNS names would meet, and not the smart host that takes what does not get through to them. A
+/// domain's own demand is looked at where it stands.
+fn refuse_weaker_end(reader: &mut Reader<'_>, table: Table<'_, '_>, smart_host: &Through, demanded: TlsPolicy) {
+    let Through::SmartHost(host) = smart_host else { return };
+    if TlsPolicy::Opportunistic.is_weaker_than(demanded) && host.terms.tls.is_weaker_than(demanded) {
+        let text =
+            format!("what does not get through directly goes to the smart host {}, which demands less TLS", host.name);
+        let hint = "write the same tls for that smart host, or take smart_host_use out";
+        reader.problems.note(table.span_of(&TLS), text, hint);
+    }
 }
 
 fn waits<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>) -> Waits {

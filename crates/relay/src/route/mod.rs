@@ -119,12 +119,14 @@ fn by_server<'a>(server: &'a VirtualServer, domain: &Domain, own: Option<&Arc<Te
     let (listed, because) = by_smart_host(server);
     let own_or = |terms: &Arc<Terms>| own.unwrap_or(terms).clone();
     let to = match listed {
-        // The configuration gives no domain terms against a smart host's.
+        // The configuration gives no domain terms against a smart host's; a plain list has none of its own.
         Some(to) => NextHop { terms: own_or(&to.terms), ..to },
         None => {
             let then_terms = match &server.delivery.smart_host {
                 Through::SmartHost(host) => Some(host.terms.clone()),
-                Through::Dns | Through::Hosts(_) => None,
+                // A domain's terms are for the hosts that DNS names for it.
+                Through::Hosts(_) => own.map(|_| server.delivery.terms.clone()),
+                Through::Dns => None,
             };
             let hosts = direct(server, domain, server.delivery.smart_host.hosts().to_vec());
             let terms = own_or(&server.delivery.terms);

@@ -196,6 +196,25 @@ fn after_direct_delivery_the_smart_hosts_terms_hold() {
     assert_eq!(hop.to_string(), "mx b.test:25, then a.test:25");
 }
 
+/// A plain list of hosts is spoken to on the virtual server's terms there, whatever the domain has for its own hosts; where all mail goes
+/// to the list, the domain's terms are for it.
+#[test]
+fn after_direct_delivery_a_list_of_hosts_has_the_virtual_servers_terms() {
+    let text = |used: &str| {
+        format!(
+            "[[virtual_server]]\nname = \"one\"\nhome = \"m\"\n\
+             delivery = {{ smart_host = \"a.test\", smart_host_use = \"{used}\", tls = \"verified\" }}\n\
+             domain = [{{ name = \"b.test\", kind = \"remote\", tls = \"none\" }}]\n"
+        )
+    };
+    let after = hop(&parse(&text("after_direct")).unwrap(), "x@b.test");
+    let then = after.then_terms.as_ref().unwrap();
+    assert_eq!((after.terms.tls, then.tls), (TlsPolicy::None, TlsPolicy::Verified));
+    assert_eq!(then.owner, Owner::Server);
+    let always = hop(&parse(&text("always")).unwrap(), "x@b.test");
+    assert_eq!((always.terms.tls, always.then_terms.is_none()), (TlsPolicy::None, true));
+}
+
 #[test]
 fn a_name_that_is_defined_goes_before_a_host() {
     let text = |smart_host: &str| {

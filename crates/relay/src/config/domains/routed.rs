@@ -153,15 +153,19 @@ pub(super) fn terms<'s>(
 /// Notes a domain whose demand would be met by the hosts that DNS names, and not by the smart host that takes what does not get through to
 /// them: whoever takes their TLS away would have the mail in clear text there.
 fn refuse_weaker_end(reader: &mut Reader<'_>, table: Table<'_, '_>, delivery: &Delivery, demanded: TlsPolicy) {
-    let (Through::SmartHost(host), SmartHostUse::AfterDirect) = (&delivery.smart_host, delivery.smart_host_use) else {
-        return;
+    let (then, hint) = match (&delivery.smart_host, delivery.smart_host_use) {
+        (Through::SmartHost(host), SmartHostUse::AfterDirect) if host.terms.tls.is_weaker_than(demanded) => (
+            format!("the smart host {}, which demands", host.name),
+            "write the same tls for that smart host, or route = \"mx\" here, so that nobody else gets this mail",
+        ),
+        (Through::Hosts(_), SmartHostUse::AfterDirect) if delivery.terms.tls.is_weaker_than(demanded) => (
+            "the hosts in delivery.smart_host on the terms of the virtual server, which demand".to_owned(),
+            "write the same tls into delivery, or route = \"mx\" here, so that nobody else gets this mail",
+        ),
+        _ => return,
     };
-    if host.terms.tls.is_weaker_than(demanded) {
-        let text =
-            format!("what does not get through directly goes to the smart host {}, which demands less TLS", host.name);
-        let hint = "write the same tls for that smart host, or route = \"mx\" here, so that nobody else gets this mail";
-        reader.problems.note(table.span_of(&keys::DOMAIN.tls), text, hint);
-    }
+    let text = format!("what does not get through directly goes to {then} less TLS");
+    reader.problems.note(table.span_of(&keys::DOMAIN.tls), text, hint);
 }
 
 /// The smart host on whose terms all mail of the domain goes.
