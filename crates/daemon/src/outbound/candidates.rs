@@ -8,7 +8,8 @@
 //!
 //! After direct delivery the smart hosts have their turn (`smart_host_use = "after_direct"`), also when the DNS knows
 //! no such domain, as the old service did it; not when the domain says that it takes no mail, and not when its mail
-//! would come back to us.
+//! would come back to us. Where a host that DNS names must not have the mail in clear text, the smart hosts do not get it so either:
+//! whoever keeps us from the one could otherwise read it on the way to the other.
 //!
 //! Each comes with the protection that the channel to it must have. A host that must not be used, because what its domain has
 //! published about TLS cannot be met, is none.
@@ -79,6 +80,12 @@ impl Guarded {
         Guarded { protection: Arc::new(Protection::of_terms(terms.tls, host)), waived: None }
     }
 
+    /// Never in clear text, whatever the terms.
+    fn never_in_clear(self) -> Guarded {
+        let protection = Arc::unwrap_or_clone(self.protection).never_in_clear();
+        Guarded { protection: Arc::new(protection), waived: None }
+    }
+
     /// As what is published has it; `waives`: as far as that works.
     fn by(
         published: Result<Protection, Failure>,
@@ -128,6 +135,8 @@ pub(super) struct Candidates<'a> {
     listed_terms: &'a Arc<Terms>,
     /// What is published about TLS holds nothing up.
     waives: bool,
+    /// A host that DNS names must not have the mail in clear text.
+    never_in_clear: bool,
     own: Own<'a>,
     direct: Option<Direct<'a>>,
     listed: VecDeque<&'a HostPort>,
@@ -155,6 +164,7 @@ impl<'a> Candidates<'a> {
             terms: &hop.terms,
             listed_terms: hop.then_terms.as_ref().unwrap_or(&hop.terms),
             waives: hop.wish == Wish::Arrival,
+            never_in_clear: false,
             own,
             direct: None,
             listed: VecDeque::new(),
@@ -250,6 +260,11 @@ impl<'a> Candidates<'a> {
             return;
         };
         let (hosts, mut protections) = self.look_up_group(names, &located, direct.port).await;
+        let is_strict = |found: &Result<Guarded, Failure>| match found {
+            Ok(guarded) => !guarded.protection.allows_clear_text(),
+            Err(failure) => failure.kind == FailureKind::Tls,
+        };
+        self.never_in_clear |= !self.waives && protections.values().any(is_strict);
         let (listeners, port) = (self.own.listeners, direct.port);
         let is_ours = |ip| is_ours(listeners, SocketAddr::new(ip, port));
         for target in exchanges.found(hosts, &is_ours, self.own.mx_loopback) {
@@ -352,7 +367,8 @@ impl<'a> Candidates<'a> {
         if is_ours(self.own.listeners, address) {
             self.failures.push(loops(&label));
         } else if mx::is_usable(address.ip()) {
-            self.add(host.clone(), address, Arc::clone(self.listed_terms), guarded);
+            let guarded = if self.never_in_clear { guarded.clone().never_in_clear() } else { guarded.clone() };
+            self.add(host.clone(), address, Arc::clone(self.listed_terms), &guarded);
         } else {
             self.failures.push(unusable(&label));
         }

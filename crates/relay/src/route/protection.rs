@@ -85,6 +85,8 @@ pub enum Because {
     MtaSts,
     /// The message, which demands TLS.
     RequireTls,
+    /// The hosts that DNS names, in whose place this one takes the mail, must not have it in clear text.
+    Instead,
 }
 
 /// How we know that a host takes a domain's mail.
@@ -269,6 +271,15 @@ impl Protection {
         matches!(self.channel, Channel::Clear | Channel::Opportunistic)
     }
 
+    /// The channel for mail that other hosts were not to have in clear text: so this one may not either.
+    #[must_use]
+    pub fn never_in_clear(self) -> Protection {
+        if !self.allows_clear_text() {
+            return self;
+        }
+        Protection { channel: Channel::Encrypted, because: Because::Instead, ..self }
+    }
+
     /// Is it proven who the host is?
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
@@ -319,6 +330,7 @@ impl std::fmt::Display for Protection {
             Because::DaneUnusable => ": its TLSA records are signed (DANE), but none of them is of use for mail",
             Because::MtaSts => ": its domain's MTA-STS policy wants it so",
             Because::RequireTls => ": the message demands it (REQUIRETLS)",
+            Because::Instead => ": the hosts that DNS names, which are tried before it, must have it so",
         })?;
         match self.testing {
             None => Ok(()),

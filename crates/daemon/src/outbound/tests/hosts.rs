@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dns::fake::{A, AAAA, MX, Say, a, aaaa, mx};
+use relay::config::terms::{Terms, TlsPolicy};
 
 const OK: &str = "attempted: 0=ok(250 2.0.0 taken)\nclosed";
 /// As long as a busy machine may need for a few packets to itself, and no longer than one likes to wait.
@@ -213,6 +214,37 @@ async fn direct_delivery_that_fails_and_the_smart_host_after_it() {
         assert_eq!(send(&mut site, &mx_hop(2, &[])).await, format!("closed: 0={expected}"), "{what}");
         send(&mut site, &mx_hop(2, &[address])).await;
         assert_eq!(smart.seen().contents.len(), by_smart_host, "{what}: the smart host");
+    }
+}
+
+/// What the hosts that DNS names must not have in clear text does not go so to the smart host either: whether they fail or cannot be
+/// called, and whether it offers TLS or is not to be asked for it.
+#[tokio::test]
+async fn the_smart_host_gets_nothing_in_clear_text_that_the_hosts_before_it_must_not_have_so() {
+    let plain = |tls| Arc::new(Terms { tls, ..Terms::plain() });
+    for (demanded, of_smart_host, expected, taken) in [
+        (TlsPolicy::Required, TlsPolicy::Opportunistic, "closed: 0=Tls 4.7.4", 0),
+        (TlsPolicy::Required, TlsPolicy::None, "closed: 0=Tls 4.7.4", 0),
+        (TlsPolicy::Opportunistic, TlsPolicy::None, OK, 1),
+    ] {
+        for answers in [true, false] {
+            let refuses = "S: 451 later\nC: QUIT".to_owned();
+            let hello = if demanded == TlsPolicy::Required { greet(&[]) + "C: QUIT" } else { refuses };
+            let (direct, smart, addresses) =
+                two(&[&hello], &[&if taken == 1 { good() } else { greet(&[]) + "C: QUIT" }]);
+            let dns = FakeDns::start(move |q| match q.kind {
+                MX => Say::Records(vec![mx(10, "a.test")]),
+                A => Say::Records(vec![a(if answers { "127.0.0.2" } else { "127.0.0.99" })]),
+                _ => Say::NoRecords,
+            })
+            .await;
+            let hop = Arc::unwrap_or_clone(mx_hop(addresses[0].port(), &addresses[1..]));
+            let hop = NextHop { terms: plain(demanded), then_terms: Some(plain(of_smart_host)), ..hop };
+            let mut site = Site::with_dns(&dns);
+            let told = send(&mut site, &Arc::new(hop)).await;
+            assert_eq!(told, expected, "{demanded:?}, then {of_smart_host:?}");
+            assert_eq!((direct.seen().connections, smart.seen().contents.len()), (usize::from(answers), taken));
+        }
     }
 }
 
