@@ -57,14 +57,24 @@ impl Candidate {
         }
     }
 
-    /// Who it is, at which port: what is remembered when it does not do.
-    pub(super) fn key(&self) -> Box<str> {
-        match (&self.host, self.addresses.front()) {
+    /// What is remembered when it does not do, for mail with this wish.
+    fn keys(&self, wish: Wish) -> Keys {
+        let host: Box<str> = match (&self.host, self.addresses.front()) {
             (Some(host), _) => format!("{host}:{}", self.port).into(),
             (None, Some(address)) => self.label(address),
             (None, None) => Box::default(),
-        }
+        };
+        Keys { on_terms: format!("{host} {} {wish:?}", self.terms.owner).into(), host }
     }
+}
+
+/// By what a host is remembered that did not do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Keys {
+    /// For everybody: who it is, at which port.
+    pub host: Box<str>,
+    /// For mail with the same wish on the same terms: what TLS or the log-on lacks may be no lack for others.
+    pub on_terms: Box<str>,
 }
 
 /// How the channel to a host must be.
@@ -133,6 +143,7 @@ pub(super) struct Candidates<'a> {
     terms: &'a Arc<Terms>,
     /// Those of the listed hosts.
     listed_terms: &'a Arc<Terms>,
+    wish: Wish,
     /// What is published about TLS holds nothing up.
     waives: bool,
     /// A host that DNS names must not have the mail in clear text.
@@ -163,6 +174,7 @@ impl<'a> Candidates<'a> {
             policies,
             terms: &hop.terms,
             listed_terms: hop.then_terms.as_ref().unwrap_or(&hop.terms),
+            wish: hop.wish,
             waives: hop.wish == Wish::Arrival,
             never_in_clear: false,
             own,
@@ -196,7 +208,8 @@ impl<'a> Candidates<'a> {
     pub(super) async fn next(&mut self) -> Option<Candidate> {
         loop {
             if let Some(candidate) = self.ready.pop_front() {
-                if !self.cooling.is_hot(&candidate.key()) {
+                let keys = self.keys(&candidate);
+                if !self.cooling.is_hot(&keys.host) && !self.cooling.is_hot(&keys.on_terms) {
                     return Some(candidate);
                 }
                 self.postponed.push_back(candidate);
@@ -208,6 +221,11 @@ impl<'a> Candidates<'a> {
                 return self.postponed.pop_front();
             }
         }
+    }
+
+    /// By what it is remembered if it does not do.
+    pub(super) fn keys(&self, candidate: &Candidate) -> Keys {
+        candidate.keys(self.wish)
     }
 
     /// May there be others after this one? Then no long time is spent on it.

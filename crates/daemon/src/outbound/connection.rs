@@ -107,17 +107,19 @@ async fn reach((shared, entry): Place<'_>, parcel: &Parcel, report: &mut Report)
     loop {
         let next = entry.unless_ended(pin!(candidates.next())).await;
         let Some(Some(candidate)) = next else { break };
-        let key = candidate.key();
+        let keys = candidates.keys(&candidate);
         match at_host((shared, entry), &turn, parcel, candidate, candidates.has_more(), until).await {
             Ok((mut session, results)) => {
-                shared.cooling.served(&key);
+                shared.cooling.served(&keys.host);
+                shared.cooling.served(&keys.on_terms);
                 report.attempted(&session.host, session.channel.as_ref(), results);
                 return is_ready(&mut session.talk).await.then_some(session);
             }
             Err(failures) => {
                 let is_final = entry.is_ended() || turn.is_given() || failures.iter().any(is_for_every_host);
                 if !turn.is_given() && failures.iter().any(is_the_hosts) {
-                    shared.cooling.failed(key);
+                    let of_terms = failures.iter().any(is_of_terms);
+                    shared.cooling.failed(if of_terms { keys.on_terms } else { keys.host });
                 }
                 failures.into_iter().for_each(|failure| candidates.failed(failure));
                 if is_final || Instant::now() > until {
@@ -216,6 +218,11 @@ fn is_for_every_host(failure: &Failure) -> bool {
 fn is_the_hosts(failure: &Failure) -> bool {
     use FailureKind::{Auth, Refused, Tls, Unreachable};
     failure.host.is_some() && matches!(failure.kind, Auth | Refused | Tls | Unreachable)
+}
+
+/// Does it say nothing about mail on other terms?
+fn is_of_terms(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Auth | FailureKind::Tls)
 }
 
 /// How the channel to the host must be for this message (RFC 8689 §4.2.1).

@@ -16,7 +16,7 @@ const HOT_MAX: usize = 10_000;
 /// See the module.
 #[derive(Default, Debug)]
 pub(super) struct Cooling {
-    /// Until when, by [`super::candidates::Candidate::key`].
+    /// Until when, by [`super::candidates::Keys`].
     hot: Mutex<HashMap<Box<str>, Instant>>,
 }
 

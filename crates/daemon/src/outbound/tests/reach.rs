@@ -4,7 +4,7 @@ use super::identities::terms;
 use super::tls::on;
 use super::*;
 use crate::dns::fake::{A, Say, a};
-use relay::config::terms::{Terms, TlsPolicy};
+use relay::config::terms::{Owner, Terms, TlsPolicy};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 const OK: &str = "attempted: 0=ok(250 2.0.0 taken)\nclosed";
@@ -93,4 +93,18 @@ async fn mail_comes_back_to_the_first_host_when_it_has_cooled_down() {
     let alone = on(terms(TlsPolicy::None), &[address]);
     assert_eq!(send(&mut site, &alone).await, "closed: 0=Refused 4.3.2");
     assert_eq!((send(&mut site, &alone).await, counts()), (OK.to_owned(), (4, 3)));
+}
+
+/// What one message demands in vain makes the host no worse for others.
+#[tokio::test]
+async fn a_host_whose_tls_does_not_do_for_some_mail_keeps_its_place_for_the_rest() {
+    let (first, address) = Peer::at("127.0.0.2:0".parse().unwrap(), &[&(greet(&[]) + "C: QUIT"), &good()]);
+    let (second, other) = Peer::at("127.0.0.3:0".parse().unwrap(), &[&(greet(&[]) + "C: QUIT")]);
+    let plain = on(terms(TlsPolicy::None), &[address, other]);
+    let owner = Owner::Domain("strict.test".into());
+    let strict = on(Terms { owner, ..terms(TlsPolicy::Required) }, &[address, other]);
+    let mut site = Site::start();
+    assert_eq!(send(&mut site, &strict).await, "closed: 0=Tls 4.7.4");
+    assert_eq!(send(&mut site, &plain).await, OK);
+    assert_eq!((first.seen().connections, second.seen().connections), (2, 1));
 }
