@@ -144,3 +144,24 @@ fn what_a_person_has_edited_or_broken_is_mended_or_told() {
     let (code, told, _) = mailroot(&relay.config, &["queue", "import", text(&relay.config)]);
     assert!(code == 1 && (told.contains("no tar archive") || told.contains("breaks off")), "{told}");
 }
+
+#[test]
+fn what_is_in_an_archive_twice_comes_once() {
+    let site = Site::new();
+    let relay = waiting(&site);
+    let id = hand_in(&relay, &["bob@far.test"], &plain("twice", "bob@far.test"));
+    let file = site.folder.join("queue.tar");
+    done(&relay.config, &["queue", "export", text(&file), "--all", "--remove", "--yes"]);
+    tar(&["xf", text(&file), "-C", text(&site.folder.join(""))]);
+    let (envelope, content) = (format!("{id}.env"), format!("{id}.eml"));
+    // What follows at once is not durable yet, what follows later may be.
+    for _ in 0..3 {
+        tar(&["rf", text(&file), "-C", text(&site.folder.join("")), &envelope, &content]);
+    }
+    for more in [&["--hold"] as &[&str], &["--hold", "--again"]] {
+        let (code, told, _) = mailroot(&relay.config, &[&["queue", "import", text(&file)], more].concat());
+        assert!(code == 1 && told.starts_with("1 messages carried into the queue; "), "{told}");
+        assert!(told.contains("twice"), "{told}");
+    }
+    assert_eq!(ids(&relay).len(), 2);
+}

@@ -18,7 +18,8 @@ use relay::pickup::Normalizer;
 use relay::record::Record;
 use smtp::command::BodyKind;
 use smtp::reply::Reply;
-use tokio::task::JoinSet;
+use std::collections::HashSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Troubles that the outcome tells one by one.
 pub const IMPORT_TROUBLES_MAX: usize = 100;
@@ -47,6 +48,7 @@ pub(super) async fn run(
         store,
         log: site.log,
         ledger,
+        handed: HashSet::new(),
         file: File::Other,
         half: None,
         skip: None,
@@ -91,6 +93,9 @@ enum Half {
     Content(QueueId, Box<Receiving>),
 }
 
+/// The id that it had, and what came of it.
+type Committed = (QueueId, Result<QueueId, Reply>);
+
 struct Import<'a> {
     control: &'a Control,
     server: &'a str,
@@ -98,12 +103,13 @@ struct Import<'a> {
     store: Store,
     log: Log,
     ledger: Ledger,
+    /// Those of this archive that were handed to the queue: the ledger knows them only later.
+    handed: HashSet<QueueId>,
     file: File,
     half: Option<Half>,
     /// Neither file of this message is taken.
     skip: Option<QueueId>,
-    /// The id that it had, and what came of it.
-    commits: JoinSet<(QueueId, Result<QueueId, Reply>)>,
+    commits: JoinSet<Committed>,
     tally: Tally,
 }
 
@@ -218,6 +224,9 @@ impl Import<'_> {
 
     /// Is it here, or was it? Why it is not taken.
     async fn known(&self, id: QueueId) -> Option<String> {
+        if self.handed.contains(&id) {
+            return Some("it is in this archive twice".into());
+        }
         if self.wishes.again {
             return None;
         }
@@ -247,9 +256,13 @@ impl Import<'_> {
         if eight_bit && envelope.body == BodyKind::SevenBit {
             envelope.body = BodyKind::EightBitMime;
         }
+        while let Some(ended) = self.commits.try_join_next() {
+            self.settled(ended);
+        }
         while self.commits.len() >= COMMITS {
             self.settle().await;
         }
+        self.handed.insert(old);
         let (store, log) = (self.store.clone(), self.log.clone());
         self.commits.spawn(async move {
             let (from, recipients) = (envelope.sender.clone(), envelope.recipients.len());
@@ -263,10 +276,16 @@ impl Import<'_> {
         });
     }
 
-    /// One of the commits has come to its end.
+    /// Waits until one of the commits has come to its end.
     async fn settle(&mut self) {
-        match self.commits.join_next().await {
-            Some(Ok((old, Ok(new)))) => {
+        if let Some(ended) = self.commits.join_next().await {
+            self.settled(ended);
+        }
+    }
+
+    fn settled(&mut self, ended: Result<Committed, JoinError>) {
+        match ended {
+            Ok((old, Ok(new))) => {
                 self.tally.done += 1;
                 if let Err(error) = self.ledger.add(old, new, self.control.now()) {
                     self.tally.trouble(format!(
@@ -274,13 +293,13 @@ impl Import<'_> {
                     ));
                 }
             }
-            Some(Ok((old, Err(reply)))) => {
+            Ok((old, Err(reply))) => {
+                self.handed.remove(&old);
                 self.tally.failed(old, format!("the queue does not take it: {}", reply.one_line()));
             }
-            Some(Err(_)) => {
+            Err(_) => {
                 self.tally.trouble("a fault in Mailroot itself kept a message out; it is in the log".into());
             }
-            None => {}
         }
     }
 
