@@ -159,7 +159,7 @@ impl Import<'_> {
         };
         if !belongs {
             self.alone();
-            if let Some(why) = self.known(id).await {
+            if let Some(why) = self.known(id).await.map_err(|fault| fault.to_string())? {
                 self.tally.skipped += 1;
                 self.tally.trouble(format!("{id}: {why}"));
                 self.skip = Some(id);
@@ -222,19 +222,22 @@ impl Import<'_> {
         (self.skip, self.half) = (Some(id), None);
     }
 
-    /// Is it here, or was it? Why it is not taken.
-    async fn known(&self, id: QueueId) -> Option<String> {
+    /// Is it here, or was it? Why it is not taken. If the queue does not say, nothing more may be taken.
+    async fn known(&self, id: QueueId) -> Result<Option<String>, Fault> {
         if self.handed.contains(&id) {
-            return Some("it is in this archive twice".into());
+            return Ok(Some("it is in this archive twice".into()));
         }
         if self.wishes.again {
-            return None;
+            return Ok(None);
         }
         if let Some(new) = self.ledger.before(id) {
-            return Some(format!("it was carried in before, as {new}; --again carries it in once more"));
+            return Ok(Some(format!("it was carried in before, as {new}; --again carries it in once more")));
         }
-        let there = self.control.detail(self.server, &id.to_string()).await.is_ok();
-        there.then(|| "it is in this queue; --again makes a second one of it".to_owned())
+        match self.control.detail(self.server, &id.to_string()).await {
+            Ok(_) => Ok(Some("it is in this queue; --again makes a second one of it".to_owned())),
+            Err(Fault::NotFound(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// What waits for its other half waits in vain.
