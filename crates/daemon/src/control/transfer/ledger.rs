@@ -50,7 +50,11 @@ impl Ledger {
             (parts.next()? == server).then_some((old, new))
         };
         let known = lines.iter().filter_map(entry).collect();
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        // What is added must not become part of a line that was torn; a shortened file ends well already.
+        if lines.len() <= IMPORTED_MAX && !text.is_empty() && !text.ends_with('\n') {
+            file.write_all(b"\n")?;
+        }
         Ok(Ledger { file, server: server.to_owned(), known })
     }
 
@@ -62,7 +66,8 @@ impl Ledger {
     /// It was carried in now.
     pub fn add(&mut self, old: QueueId, new: QueueId, now: Timestamp) -> io::Result<()> {
         self.known.insert(old, new);
-        writeln!(self.file, "{old} {new} {} {}", now.rfc3339(), self.server)
+        // All at once, so that a line is torn by a crash at most.
+        self.file.write_all(format!("{old} {new} {} {}\n", now.rfc3339(), self.server).as_bytes())
     }
 
     /// Makes durable what was added.
@@ -99,5 +104,16 @@ mod tests {
         let ledger = Ledger::open(state.path(), "One").unwrap();
         assert_eq!(ledger.before(QueueId(IMPORTED_MAX as u64)), Some(QueueId(IMPORTED_MAX as u64 + 1)));
         assert!(fs::read_to_string(&path).unwrap().lines().count() <= IMPORTED_MAX / 2);
+    }
+
+    #[test]
+    fn a_torn_line_spoils_no_other() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join("imported.log");
+        fs::write(&path, format!("{:016x} {:016x} x One\n{:016x} {:01x}", 1, 10, 2, 2)).unwrap();
+        Ledger::open(state.path(), "One").unwrap().add(QueueId(3), QueueId(30), Timestamp(0)).unwrap();
+        let ledger = Ledger::open(state.path(), "One").unwrap();
+        assert_eq!([1, 2, 3].map(|id| ledger.before(QueueId(id))), [Some(QueueId(10)), None, Some(QueueId(30))]);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3, "whole files get no empty line");
     }
 }
