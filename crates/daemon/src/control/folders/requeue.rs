@@ -49,7 +49,9 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
             let utf8 = needs_utf8(&sender, &recipients, &head[content_at..]);
             let source = Source { at: content_at as u64, ..source };
             let (incoming, kind) = as_it_was(store, id, source)?;
-            let waives_tls = scan(&head[content_at..]).waives_tls();
+            // As when it came: a second field may stand behind what was looked at, and then nothing was said.
+            let header = scan(&head[content_at..]);
+            let waives_tls = header.is_complete() && header.waives_tls();
             let require_tls = properties.is_some_and(|properties| properties.require_tls);
             let envelope =
                 Envelope { body: kind, utf8, require_tls, waives_tls, ..envelope(sender, &recipients, &origin, now) };
