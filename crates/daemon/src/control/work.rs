@@ -13,7 +13,7 @@ pub const READERS_MAX: usize = 4;
 pub(super) struct Work {
     readers: Semaphore,
     /// One order about files at a time: a message that two operators requeue goes once.
-    pub(super) files: Mutex<()>,
+    pub(super) files: Arc<Mutex<()>>,
     /// One import at a time.
     pub(super) import: Mutex<()>,
     /// The alarms as they were gathered last.
@@ -24,7 +24,7 @@ impl Default for Work {
     fn default() -> Work {
         Work {
             readers: Semaphore::new(READERS_MAX),
-            files: Mutex::default(),
+            files: Arc::default(),
             import: Mutex::default(),
             alarms: Mutex::default(),
         }

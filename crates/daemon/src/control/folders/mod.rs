@@ -133,9 +133,11 @@ async fn order(
         let text = format!("{} messages are named", names.len());
         return Ok(Outcome { text, count: names.len() as u64, ..Outcome::default() });
     }
-    let _alone = control.house.work.files.lock().await;
+    let alone = Arc::clone(&control.house.work.files).lock_owned().await;
     let (names, now): (Arc<[String]>, _) = (names.into(), control.house.clock.now());
     let done = control.on_a_thread(move || -> io::Result<Outcome> {
+        // Kept until all is done, even if whoever asked has gone away meanwhile.
+        let _alone = alone;
         let shelf = Shelf::open(&site.server, folder)?.ok_or(io::ErrorKind::NotFound)?;
         let mut tally = Tally::default();
         match verb {
