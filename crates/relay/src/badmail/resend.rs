@@ -96,6 +96,8 @@ pub enum NotResent {
     TooLong,
     /// There is nothing behind them: the message itself is lost.
     NoContent,
+    /// There is a `.BDP` file, but what it says cannot be read: it may be that it demands TLS.
+    Properties,
 }
 
 impl fmt::Display for NotResent {
@@ -105,6 +107,10 @@ impl fmt::Display for NotResent {
             Self::NoRecipients => f.write_str("it has no x-receiver line, so nobody would get it"),
             Self::TooLong => write!(f, "its x-receiver lines do not end within {ENVELOPE_LINES_MAX} octets"),
             Self::NoContent => f.write_str("its content is lost; only its envelope is left"),
+            Self::Properties => f.write_str(
+                "its .BDP file cannot be read, so nobody knows whether the message demands TLS; correct it, or remove it to have the \
+                 .BAD file read as a pickup file",
+            ),
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
     let store = site.store.as_ref().ok_or("the virtual server does not run, so its queue takes nothing")?;
     let (file, look) = shelf.open_message(name).map_err(|fault| fault.to_string())?;
     let head = beginning(&file, ENVELOPE_LINES_MAX + 1).map_err(unread)?;
-    let properties = shelf.properties(name);
+    let properties = shelf.properties(name).map_err(|fault| fault.to_string())?;
     let resend = resend(properties.as_ref(), &head).map_err(|fault| fault.to_string())?;
     let id = store.begin().map_err(not_taken)?;
     let origin = format!("Badmail/{name}.BAD");

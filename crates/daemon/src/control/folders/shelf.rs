@@ -13,7 +13,7 @@ use nix::dir::Type;
 use relay::admin::FolderName;
 use relay::admin::content::summary;
 use relay::admin::view::FileView;
-use relay::badmail::{PROPERTIES_MAX, Properties};
+use relay::badmail::{NotResent, PROPERTIES_MAX, Properties};
 use relay::config::VirtualServer;
 use smtp::time::Timestamp;
 use std::collections::BinaryHeap;
@@ -132,7 +132,7 @@ impl Shelf {
             why: None,
         };
         if self.which == FolderName::Badmail
-            && let Some(properties) = self.properties(name)
+            && let Ok(Some(properties)) = self.properties(name)
         {
             view.why = properties.text.clone().or(properties.reason);
             view.at = properties.badmailed.unwrap_or(view.at);
@@ -165,15 +165,18 @@ impl Shelf {
         Ok((file, look))
     }
 
-    /// What the `.BDP` file beside a message in Badmail says, if it can be read.
-    pub(super) fn properties(&self, name: &str) -> Option<Properties> {
-        let file_name = plain(&format!("{name}.BDP")).ok()?;
-        if !self.folder.look(&file_name).ok()?.regular {
-            return None;
+    /// What the `.BDP` file beside a message in Badmail says; `None`: there is none.
+    pub(super) fn properties(&self, name: &str) -> Result<Option<Properties>, NotResent> {
+        let unread = NotResent::Properties;
+        let file_name = plain(&format!("{name}.BDP")).map_err(|_| unread.clone())?;
+        match self.folder.look(&file_name) {
+            Ok(look) if look.regular => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            _ => return Err(unread),
         }
-        let file = self.folder.open_file(&file_name).ok()?;
-        let text = beginning(&file, PROPERTIES_MAX).ok()?;
-        Properties::parse(&String::from_utf8_lossy(&text))
+        let file = self.folder.open_file(&file_name).map_err(|_| unread.clone())?;
+        let text = beginning(&file, PROPERTIES_MAX).map_err(|_| unread.clone())?;
+        Properties::parse(&String::from_utf8_lossy(&text)).map(Some).ok_or(unread)
     }
 
     /// Takes a message away, in Badmail with what lies beside it.
@@ -330,6 +333,10 @@ mod tests {
         let view = shelf.line("1").unwrap();
         assert_eq!((view.why.as_deref(), view.sender.as_deref()), (Some("Nobody."), Some("<>")));
         assert_eq!((view.at.as_str(), view.recipients.len()), ("2026-11-28T00:00:00.000Z", 1));
+        assert!(matches!(shelf.properties("1"), Ok(Some(_))) && matches!(shelf.properties("3"), Ok(None)));
+        fs::write(path("1.BDP"), &properties[..50]).unwrap();
+        assert_eq!(shelf.properties("1"), Err(NotResent::Properties), "it may have said more");
+        assert_eq!(shelf.line("1").unwrap().why, None);
         shelf.remove("1").unwrap();
         assert!(!path("1.BAD").exists() && !path("1.BDP").exists() && !path("1.BDR").exists());
         assert!(path("2.BDR").exists());
