@@ -181,7 +181,10 @@ async fn copy(desk: &Desk, file: &Path, order: ExportOrder) -> Result<Copied, Fa
     }
     let copied = receive(desk, &order, &mut *target).await;
     let safe = copied.and_then(|copied| {
-        let synced = made.as_ref().map_or_else(|| target.flush(), File::sync_all);
+        let synced = match &made {
+            Some(made) => made.sync_all().and_then(|()| sync_name(file)),
+            None => target.flush(),
+        };
         synced.map_err(|error| Failure::Text(format!("{} cannot be written: {error}.", file.display())))?;
         Ok(copied)
     });
@@ -189,6 +192,12 @@ async fn copy(desk: &Desk, file: &Path, order: ExportOrder) -> Result<Copied, Fa
         let _ = std::fs::remove_file(file);
     }
     safe
+}
+
+/// Makes durable that the file is where it is.
+fn sync_name(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 async fn receive(desk: &Desk, order: &ExportOrder, target: &mut dyn Write) -> Result<Copied, Failure> {
