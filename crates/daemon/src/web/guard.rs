@@ -26,8 +26,9 @@ use relay::admin::Operator;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
-/// How long a request may take, until its answer begins.
+/// How long a request may take, until its answer begins; an import takes as long as its archive comes.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Octets of a form.
 pub const BODY_MAX: usize = 1_024 * 1_024;
@@ -82,18 +83,24 @@ impl Kind {
     }
 }
 
+/// Carries this an archive into a queue?
+fn is_import(uri: &Uri) -> bool {
+    uri.path().starts_with("/api/") && uri.path().ends_with("/queue-import")
+}
+
 /// See the module.
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
     let kind = Kind::of(request.uri());
-    let answer = async {
-        match admit(&web, kind, request).await {
-            Ok(request) => next.run(request).await,
-            Err(answer) => *answer,
-        }
-    };
     let late = || turned_away(kind, 503, "Too slow", "this took too long; try again");
-    let answered = tokio::time::timeout(ANSWER_WITHIN, answer).await;
-    dressed(answered.unwrap_or_else(|_| late()))
+    let until = Instant::now() + ANSWER_WITHIN;
+    let answered = match timeout_at(until, admit(&web, kind, request)).await {
+        // An import is answered when all of it has come; whoever stops sending is heard no longer.
+        Ok(Ok(request)) if is_import(request.uri()) => next.run(request).await,
+        Ok(Ok(request)) => timeout_at(until, next.run(request)).await.unwrap_or_else(|_| late()),
+        Ok(Err(answer)) => *answer,
+        Err(_) => late(),
+    };
+    dressed(answered)
 }
 
 /// The request with who asks, or the answer that it gets instead.

@@ -12,12 +12,15 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use relay::admin::view::Outcome;
 use std::io;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Octets of an order that names what is to be carried out.
 pub const EXPORT_ORDER_MAX: usize = 16 << 20;
 /// Octets that are read of a body which nobody wants any more.
 const UNWANTED: usize = 64 << 20;
+/// How long a piece of the archive may take to come; then it breaks off.
+pub const PIECE_WITHIN_MAX: Duration = Duration::from_secs(60);
 /// Pieces of a request's body that wait for the import.
 const PIECES_WAITING: usize = 8;
 
@@ -60,10 +63,20 @@ pub(super) async fn import(
     let feed = async move {
         let mut body = body.into_data_stream();
         let mut unwanted = 0;
-        while let Some(piece) = body.next().await {
+        loop {
+            // Whoever sends nothing holds up all other imports.
+            let piece = match tokio::time::timeout(PIECE_WITHIN_MAX, body.next()).await {
+                Ok(Some(piece)) => piece.map_err(io::Error::other),
+                Ok(None) => return,
+                Err(_) => {
+                    let text = format!("nothing came for {} seconds", PIECE_WITHIN_MAX.as_secs());
+                    let _ = pieces.send(Err(io::Error::new(io::ErrorKind::TimedOut, text))).await;
+                    return;
+                }
+            };
             let octets = piece.as_ref().map_or(0, bytes::Bytes::len);
             // Whoever reads it may have had enough; some more is read all the same, so that the answer is heard.
-            if pieces.send(piece.map_err(io::Error::other)).await.is_err() {
+            if pieces.send(piece).await.is_err() {
                 unwanted += octets;
             }
             if unwanted > UNWANTED {
