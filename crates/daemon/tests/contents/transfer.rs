@@ -5,7 +5,7 @@ use crate::harness::mail::{assert_same, plain, tricky};
 use crate::harness::operator::{done, mailroot};
 use crate::harness::peer::{At, Mood, Peer, Script};
 use crate::harness::relay::Relay;
-use crate::harness::{SOON, Site, has, until};
+use crate::harness::{Process, SOON, Site, has, until};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -162,6 +162,35 @@ fn what_is_in_an_archive_twice_comes_once() {
         let (code, told, _) = mailroot(&relay.config, &[&["queue", "import", text(&file)], more].concat());
         assert!(code == 1 && told.starts_with("1 messages carried into the queue; "), "{told}");
         assert!(told.contains("twice"), "{told}");
+    }
+    assert_eq!(ids(&relay).len(), 2);
+}
+
+#[test]
+fn an_export_that_ends_early_leaves_nothing_held() {
+    let site = Site::new();
+    // One message is under way for good, so that the export waits for it.
+    let script = Script::default().when(At::Rcpt, "carol", Mood::Stall);
+    let script = script.when(At::Rcpt, "bob", Mood::Say("451 4.2.1 later".into()));
+    let _peer = Peer::start(site.at(2, 2525), script);
+    let relay = waiting(&site);
+    hand_in(&relay, &["carol@far.test"], &plain("stalls", "carol@far.test"));
+    until(SOON, "it is under way", || done(&relay.config, &["queue", "list"]).contains(" sending ").then_some(()));
+    let waits = hand_in(&relay, &["bob@far.test"], &plain("waits", "bob@far.test"));
+    let held = || done(&relay.config, &["queue", "list", "--held"]).contains("bob@");
+    let nowhere = site.folder.join("no/queue.tar");
+    let (code, _, error) = mailroot(&relay.config, &["queue", "export", text(&nowhere), &waits, "--remove", "--yes"]);
+    assert!(code == 1 && error.contains("cannot be made") && !held(), "{error}");
+    for signal in ["INT", "TERM", "HUP"] {
+        let file = site.folder.join("queue.tar");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailroot"));
+        command.args(["queue", "export", text(&file), "--all", "--remove", "--yes", "--config"]).arg(&relay.config);
+        let mut export = Process::start(&mut command);
+        until(SOON, "it is held", || held().then_some(()));
+        export.signal(signal);
+        let status = export.ended(SOON, "the export ends");
+        assert_eq!(status.code(), Some(1), "{signal}");
+        assert!(!held() && !file.exists(), "{signal}");
     }
     assert_eq!(ids(&relay).len(), 2);
 }

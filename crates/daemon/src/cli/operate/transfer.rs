@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ids of one order.
 const IDS_AT_ONCE: usize = 10_000;
@@ -95,30 +96,104 @@ async fn carry_out(desk: &Desk, file: &Path, which: Which, yes: bool) -> Result<
         desk.confirmed(&format!("{} messages are taken out of the queue", all.len()))?;
     }
     let ours: Vec<String> = all.iter().filter(|(_, state)| state != "held").map(|(id, _)| id.clone()).collect();
-    order(desk, QueueVerb::Hold, &ours).await?;
-    let busy = rested(desk, &which).await?;
-    let ids: Vec<String> = all.into_iter().map(|(id, _)| id).filter(|id| !busy.contains(id)).collect();
-    let copied = match copy(desk, file, ExportOrder { which: Which::Ids(ids), as_queued: ours.clone() }).await {
-        Ok(copied) => copied,
+    // First, so that no signal finds them held and nobody who releases them.
+    let mut signals = Signals::new()?;
+    let ids = all.into_iter().map(|(id, _)| id).collect();
+    // The order to hold is waited for in any case: one that comes behind the release would hold them for good.
+    let written = match order(desk, QueueVerb::Hold, &ours).await {
+        Err(failure) => Err(failure),
+        Ok(_) => tokio::select! {
+            biased;
+            () = signals.any() => Err(Failure::Text("Interrupted; nothing was taken out of the queue.".into())),
+            written = rested_and_written(desk, file, &which, ids, &ours) => written,
+        },
+    };
+    let (copied, busy) = match written {
+        Ok(written) => written,
         Err(failure) => {
-            order(desk, QueueVerb::Release, &ours).await?;
+            let_go(desk, &ours, &mut signals).await;
             return Err(failure);
         }
     };
-    let deleted = order(desk, QueueVerb::Delete, &copied.ids).await?;
-    told(desk, file, &copied, "written and taken out of the queue");
-    if !busy.is_empty() {
-        complain(&format!("{} messages are being sent and were left in the queue, held.\n", busy.len()));
+    // From here on a signal changes nothing: what is deleted is in the file.
+    let deleted = order(desk, QueueVerb::Delete, &copied.ids).await;
+    let in_file: HashSet<&str> = copied.ids.iter().map(String::as_str).collect();
+    let rest: Vec<String> = ours.iter().filter(|id| !in_file.contains(id.as_str())).cloned().collect();
+    let all_free = let_go(desk, &rest, &mut signals).await;
+    let left = copied.ids.len() as u64 - deleted.as_ref().map_or(0, |deleted| *deleted).min(copied.ids.len() as u64);
+    if deleted.is_ok() {
+        told(desk, file, &copied, "written and taken out of the queue");
     }
-    if deleted < copied.ids.len() as u64 {
-        let text = format!(
-            "{} of the messages could not be taken out of the queue: they are held there and in the file. See \
-             mailroot queue list --held, and delete them there or do not import them.",
-            copied.ids.len() as u64 - deleted
-        );
-        return Err(Failure::Text(text));
+    if busy > 0 {
+        complain(&format!("{busy} messages were being sent: they are not in the file and stay in the queue.\n"));
     }
-    Ok(())
+    if left > 0 {
+        complain(&format!(
+            "{left} messages in the file may still be in the queue, held. See mailroot queue list --held, and delete \
+             them there or do not import them.\n"
+        ));
+    }
+    deleted?;
+    if left == 0 && all_free { Ok(()) } else { Err(Failure::Told(ExitCode::FAILURE)) }
+}
+
+/// Writes what rests of these, which are held; how many do not.
+async fn rested_and_written(
+    desk: &Desk,
+    file: &Path,
+    which: &Which,
+    mut ids: Vec<String>,
+    ours: &[String],
+) -> Result<(Copied, usize), Failure> {
+    let busy = rested(desk, which).await?;
+    let all = ids.len();
+    ids.retain(|id| !busy.contains(id));
+    let busy = all - ids.len();
+    let copied = copy(desk, file, ExportOrder { which: Which::Ids(ids), as_queued: ours.to_vec() }).await?;
+    Ok((copied, busy))
+}
+
+/// Releases what was held for the carrying alone, and tells if some of it may be held still.
+async fn let_go(desk: &Desk, ours: &[String], signals: &mut Signals) -> bool {
+    if ours.is_empty() {
+        return true;
+    }
+    let released = async {
+        order(desk, QueueVerb::Release, ours).await?;
+        states(desk, &Which::Ids(ours.to_vec())).await
+    };
+    // A second signal: he will not wait.
+    let released = tokio::select! {
+        () = signals.any() => None,
+        released = released => released.ok(),
+    };
+    let held = released.map(|states| states.iter().filter(|(_, state)| state == "held").count());
+    if held != Some(0) {
+        let held = held.unwrap_or(ours.len());
+        complain(&format!(
+            "{held} messages may be held still: see mailroot queue list --held, and mailroot queue release.\n"
+        ));
+    }
+    held == Some(0)
+}
+
+/// What ends a command early.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        let on = |kind| signal(kind).map_err(|error| Failure::Text(format!("The system gives no signals: {error}.")));
+        Ok(Signals([on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?]))
+    }
+
+    async fn any(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 /// The messages that are meant, and how each stands.
@@ -179,6 +254,7 @@ async fn copy(desk: &Desk, file: &Path, order: ExportOrder) -> Result<Copied, Fa
         made = Some(new.try_clone().map_err(|error| Failure::Text(format!("{}: {error}.", file.display())))?);
         target = Box::new(new);
     }
+    let mut unfinished = Unfinished(made.is_some().then_some(file));
     let copied = receive(desk, &order, &mut *target).await;
     let safe = copied.and_then(|copied| {
         let synced = match &made {
@@ -188,10 +264,21 @@ async fn copy(desk: &Desk, file: &Path, order: ExportOrder) -> Result<Copied, Fa
         synced.map_err(|error| Failure::Text(format!("{} cannot be written: {error}.", file.display())))?;
         Ok(copied)
     });
-    if safe.is_err() && made.is_some() {
-        let _ = std::fs::remove_file(file);
+    if safe.is_ok() {
+        unfinished.0 = None;
     }
     safe
+}
+
+/// A file that is removed again, unless it is finished.
+struct Unfinished<'f>(Option<&'f Path>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.0 {
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// Makes durable that the file is where it is.
