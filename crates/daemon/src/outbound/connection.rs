@@ -105,8 +105,15 @@ async fn reach((shared, entry): Place<'_>, parcel: &Parcel, report: &mut Report)
     let destination = Target::Hop(parcel.hop.clone()).name();
     let turn = shared.crowd.turn(&destination);
     loop {
-        let next = entry.unless_ended(pin!(candidates.next())).await;
-        let Some(Some(candidate)) = next else { break };
+        let found = {
+            let finding = async { entry.unless_ended(pin!(candidates.next())).await };
+            turn.unless_wanted(pin!(finding)).await
+        };
+        let Some(found) = found else {
+            candidates.failed(words::not_found(turn.patience(), &destination));
+            break;
+        };
+        let Some(Some(candidate)) = found else { break };
         let keys = candidates.keys(&candidate);
         match at_host((shared, entry), &turn, parcel, candidate, candidates.has_more(), until).await {
             Ok((mut session, results)) => {

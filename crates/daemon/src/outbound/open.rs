@@ -141,7 +141,11 @@ impl Opening<'_> {
         let settings = Arc::new(approach.settings(protection));
         let early = if settings.secure {
             self.live.set_phase(Phase::Handshake);
-            approach.secure_at_once(&mut wire, protection, label, &settings).await?
+            let securing = approach.secure_at_once(&mut wire, protection, label, &settings);
+            let Some(secured) = self.turn.unless_wanted(pin!(securing)).await else {
+                return Err(Unopened::Failed(words::not_greeted(self.turn.patience(), label)));
+            };
+            secured?
         } else {
             Vec::new()
         };

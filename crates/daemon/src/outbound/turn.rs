@@ -1,4 +1,4 @@
-//! Who gives his place to others while all connections are taken: whoever waits for a host that says nothing.
+//! Who gives his place to others while all connections are taken: whoever waits for a host that says nothing, or for its look-up.
 //!
 //! A host gets [`FIRST_TURN`] to answer and greet while another destination waits for a place. Then its connection gives way, one
 //! for each that waits, and its mail goes to the end of the line as if nothing had been tried. When its turn comes again it gets

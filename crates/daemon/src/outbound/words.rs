@@ -101,6 +101,17 @@ pub(super) fn not_connected(error: &io::Error, host: &str) -> Failure {
     Failure { kind, status, host: Some(host.into()), reply: None, text: text.into() }
 }
 
+/// It could not be found out in time where mail for `destination` goes.
+pub(super) fn not_found(wait: Duration, destination: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Dns,
+        status: EnhancedStatus(4, 4, 3),
+        host: None,
+        reply: None,
+        text: format!("The hosts of {destination} could not be looked up within {} s.", wait.as_secs()).into(),
+    }
+}
+
 /// `host` did not answer the call.
 pub(super) fn not_answered(wait: Duration, host: &str) -> Failure {
     Failure {

@@ -1,6 +1,8 @@
 //! A connection that is kept for more than one message.
 
+use super::identities::terms;
 use super::*;
+use relay::config::terms::TlsPolicy;
 
 fn to_peer(peer: &Peer) -> Parcel {
     message("to@there.test", CONTENT, &peer.hop())
@@ -197,4 +199,28 @@ async fn a_silent_host_gives_its_place_to_those_who_wait() {
     site.outbound.note_waiting(1);
     site.connect(4, to_peer(&peer));
     assert_eq!(site.event().await, OK);
+}
+
+/// The same for what comes before the greeting: the look-ups, and TLS from the first octet.
+#[tokio::test]
+async fn a_silent_resolver_and_a_silent_handshake_give_their_place_to_those_who_wait() {
+    // A socket that is never read: questions to it have no answer.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dns = relay::config::Dns { servers: vec![silent.local_addr().unwrap()], ..relay::config::Dns::default() };
+    let by_name = NextHop::plain(
+        Hosts::Mx { domain: smtp::address::Domain::parse("there.test").unwrap(), port: 2, then: Vec::new() },
+        Protocol::Esmtp,
+    );
+    let peer = Peer::start(&["H:", "H:"]);
+    let implicit = Arc::unwrap_or_clone(peer.hop());
+    let implicit = NextHop { terms: Arc::new(terms(TlsPolicy::Implicit)), ..implicit };
+    for hop in [by_name, implicit] {
+        let mut site = Site::with("", &dns);
+        let began = tokio::time::Instant::now();
+        site.outbound.note_waiting(1);
+        site.connect(1, message("to@there.test", CONTENT, &Arc::new(hop)));
+        assert_eq!(site.event().await, "closed untried");
+        let after = began.elapsed();
+        assert!(after >= Duration::from_millis(500) && after < Duration::from_millis(2_500), "{after:?}");
+    }
 }
