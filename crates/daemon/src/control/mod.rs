@@ -27,7 +27,7 @@ mod states;
 mod transfer;
 mod work;
 
-pub use audit::{AUDIT_LINES_MAX, Audit};
+pub use audit::{AUDIT_LINES_MAX, AUDIT_OCTETS_MAX, AUDIT_PART_MAX, Audit};
 pub use config::{HISTORY_MAX, Versions};
 pub use fault::{Fault, FileProblem, ProblemDetails};
 pub use transfer::{ExportOrder, ImportWishes, Pieces};
@@ -157,7 +157,8 @@ impl Control {
         limit: usize,
     ) -> Result<Page<AuditRecord>, Fault> {
         may_see(by, Sight::Audit, None)?;
-        let after = after.map(str::parse).transpose().map_err(|_| Fault::invalid("there is no such page"))?;
+        let after =
+            after.map(str::parse::<audit::Place>).transpose().map_err(|_| Fault::invalid("there is no such page"))?;
         let (house, filter) = (Arc::clone(&self.house), filter.clone());
         let read = tokio::task::spawn_blocking(move || house.audit.page(&filter, after, limit)).await;
         read.map_err(|_| ending())?
