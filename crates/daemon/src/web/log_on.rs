@@ -7,7 +7,7 @@ use super::Web;
 use super::door::Way;
 use super::guard::{Visitor, cookie_name, cookies};
 use crate::control::Fault;
-use crate::control::operators::{PASSWORD_CHARACTERS_MIN, Refused, Ticket};
+use crate::control::operators::{PASSWORD_CHARACTERS_MIN, Proven, Refused, Ticket};
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,7 +16,6 @@ use axum::routing::{get, post};
 use axum::{Extension, Form, Router};
 use console::Page;
 use console::door::{Invite, LogOn, Note};
-use relay::admin::Operator;
 use relay::admin::view::Outcome;
 use relay::record::Record;
 use serde::Deserialize;
@@ -76,7 +75,7 @@ async fn log_on(
     let password = Secret::new(password.into_bytes());
     cut(&mut name);
     match web.operators().prove(name.trim(), password, way.peer).await {
-        Ok(operator) => match begin(&web, way, &headers, &operator, "log-on").await {
+        Ok(proven) => match begin(&web, way, &headers, &proven, "log-on").await {
             Some(mut answer) => {
                 if let Ok(address) = HeaderValue::from_str(own(&next)) {
                     answer.headers_mut().insert(header::LOCATION, address);
@@ -113,8 +112,9 @@ fn cut(name: &mut String) {
 }
 
 /// Logs somebody on who has proved who he is: a new cookie, and the way to the overview.
-async fn begin(web: &Web, way: Way, headers: &HeaderMap, operator: &Operator, what: &str) -> Option<Response> {
-    let ticket = web.operators().begin(operator).await?;
+async fn begin(web: &Web, way: Way, headers: &HeaderMap, proven: &Proven, what: &str) -> Option<Response> {
+    let ticket = web.operators().begin(proven).await?;
+    let operator = &proven.operator;
     cookies(headers, way).for_each(|old| web.operators().log_out(old));
     let from = way.peer.to_string();
     web.log().write(&Record::Operator {
@@ -200,7 +200,7 @@ async fn accept(
         return invited(StatusCode::UNPROCESSABLE_ENTITY, name, Some("The two are not the same.".into()));
     }
     match web.operators().accept(&code, &password, way.peer).await {
-        Ok(operator) => match begin(&web, way, &headers, &operator, "password by a link").await {
+        Ok(proven) => match begin(&web, way, &headers, &proven, "password by a link").await {
             Some(answer) => answer,
             None => Redirect::to("/log-on").into_response(),
         },

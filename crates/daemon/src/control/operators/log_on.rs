@@ -6,6 +6,7 @@
 use super::{Operators, digest, no_chance};
 use crate::auth::{self, NotChecked};
 use crate::control::{Control, Fault, ending, whole};
+use relay::account::PasswordHash;
 use relay::account::lockout::LockoutRule;
 use relay::admin::roster::{Roster, key};
 use relay::admin::view::Outcome;
@@ -20,6 +21,15 @@ use std::time::Duration;
 pub const LOCKOUT: LockoutRule = LockoutRule { after: 10, lasts: Duration::from_secs(15 * 60) };
 /// Characters of an operator's password, at least.
 pub const PASSWORD_CHARACTERS_MIN: usize = 12;
+
+/// Somebody whose password was proved, or set, and which one that was.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// Who.
+    pub operator: Operator,
+    /// What his password's hash was then; without one nobody is logged on.
+    pub(super) hash: Option<PasswordHash>,
+}
 
 /// Why somebody is not logged on.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -40,7 +50,7 @@ impl Operators {
     ///
     /// # Errors
     /// Why not.
-    pub async fn prove(&self, name: &str, password: Secret, from: IpAddr) -> Result<Operator, Refused> {
+    pub async fn prove(&self, name: &str, password: Secret, from: IpAddr) -> Result<Proven, Refused> {
         let (shared, who) = (&self.shared, key(name));
         let entry = self.looked_up(name).await;
         let hash = entry.as_ref().and_then(|entry| entry.1.clone());
@@ -52,7 +62,7 @@ impl Operators {
             Ok(Ok((true, turn))) if is_real => {
                 shared.lockout().right(&who, from, shared.clock.now());
                 drop(turn);
-                entry.map(|entry| entry.0).ok_or(Refused::Wrong { locked: None })
+                entry.map(|(operator, hash)| Proven { operator, hash }).ok_or(Refused::Wrong { locked: None })
             }
             Ok(Ok((_, turn))) => {
                 let penalty = shared.lockout().wrong(&who, from, shared.clock.now());
@@ -66,7 +76,7 @@ impl Operators {
     }
 
     /// The operator of that name who may log on, and his password's hash, by the file as it is now.
-    async fn looked_up(&self, name: &str) -> Option<(Operator, Option<relay::account::PasswordHash>)> {
+    async fn looked_up(&self, name: &str) -> Option<(Operator, Option<PasswordHash>)> {
         let (operators, name) = (self.clone(), name.to_owned());
         let look = tokio::task::spawn_blocking(move || {
             let kept = operators.shared.usable().ok()?;
@@ -76,18 +86,24 @@ impl Operators {
         look.await.ok().flatten()
     }
 
-    /// Logs him on: a ticket that nobody had before. It is noted when that was.
-    pub async fn begin(&self, operator: &Operator) -> Option<super::Ticket> {
-        let (operators, name) = (self.clone(), operator.name.clone());
+    /// Logs him on: a ticket that nobody had before. It is noted when that was. Nobody is, if the password that was proved is not his any
+    /// more, or he may not log on.
+    pub async fn begin(&self, proven: &Proven) -> Option<super::Ticket> {
+        let (operators, Proven { operator, hash }) = (self.clone(), proven.clone());
         let begun = tokio::task::spawn_blocking(move || {
             let (shared, now) = (&operators.shared, operators.shared.clock.now());
             let mut kept = shared.usable().ok()?;
             let mut roster = kept.roster.clone();
-            roster.find_mut(&name)?.last_log_on = Some(now);
+            let entry = roster
+                .find_mut(&operator.name)
+                .filter(|entry| !entry.disabled && same(entry.password.as_ref(), hash.as_ref()))?;
+            entry.last_log_on = Some(now);
             // A disk that is full keeps nobody out.
             let _ = shared.write(&mut kept, roster);
+            // While nobody can change him: whoever does so then ends this log-on too.
+            let ticket = shared.sessions().begin(&operator.name, now);
             drop(kept);
-            shared.sessions().begin(&name, now)
+            ticket
         });
         begun.await.ok().flatten()
     }
@@ -96,14 +112,14 @@ impl Operators {
     #[must_use]
     pub fn invited(&self, code: &str) -> Option<String> {
         let now = self.shared.clock.now();
-        self.shared.kept().roster.invited(&digest(code), now).map(|entry| entry.name.to_string())
+        self.shared.current().roster.invited(&digest(code), now).map(|entry| entry.name.to_string())
     }
 
     /// Sets a password by a link, which is used up by it.
     ///
     /// # Errors
     /// The link is not good any more, or the password is none.
-    pub async fn accept(&self, code: &str, password: &Secret, from: IpAddr) -> Result<Operator, Fault> {
+    pub async fn accept(&self, code: &str, password: &Secret, from: IpAddr) -> Result<Proven, Fault> {
         check(password)?;
         let digest = digest(code);
         let over = || Fault::NotFound("such link any more: it was used, or is over, or there is a newer one".into());
@@ -114,10 +130,10 @@ impl Operators {
             entry.invitation = None;
             Ok(entry.name.to_string())
         });
-        let operator = stored.await?;
+        let proven = stored.await?;
         // From there he logs on: no stranger's guesses keep him out.
-        self.shared.lockout().right(&key(&operator.name), from, self.shared.clock.now());
-        Ok(operator)
+        self.shared.lockout().right(&key(&proven.operator.name), from, self.shared.clock.now());
+        Ok(proven)
     }
 
     /// Hashes a password, off the sockets' threads, and keeps it for whom `whose` names.
@@ -125,7 +141,7 @@ impl Operators {
         &self,
         password: Secret,
         whose: impl FnOnce(&mut Roster, Timestamp) -> Result<String, Fault> + Send + 'static,
-    ) -> Result<Operator, Fault> {
+    ) -> Result<Proven, Fault> {
         let busy = |_| Fault::Unavailable("too many passwords wait to be hashed; try again in a moment".into());
         let turn = self.shared.passwords.turn().await.map_err(busy)?;
         let operators = self.clone();
@@ -137,16 +153,21 @@ impl Operators {
             let name = whose(&mut roster, operators.shared.clock.now())?;
             let missing = || Fault::NotFound(format!("operator \"{name}\""));
             let entry = roster.find_mut(&name).ok_or_else(missing)?;
-            entry.password = Some(hash);
+            entry.password = Some(hash.clone());
             let operator = entry.operator();
             operators.shared.write(&mut kept, roster)?;
             drop(kept);
             // Whoever has stolen the old one is out.
             operators.shared.sessions().end_all(&name);
-            Ok(operator)
+            Ok(Proven { operator, hash: Some(hash) })
         });
         stored.await.map_err(|_| ending())?
     }
+}
+
+/// Is it the hash that was proved?
+fn same(now: Option<&PasswordHash>, then: Option<&PasswordHash>) -> bool {
+    now.map(PasswordHash::reveal) == then.map(PasswordHash::reveal)
 }
 
 /// Can this be a password?
@@ -215,8 +236,8 @@ impl Control {
             entry.invitation = None;
             Ok(entry.name.to_string())
         });
-        let operator = stored.await?;
-        let text = format!("{} has a new password, and is logged out everywhere", operator.name);
+        let proven = stored.await?;
+        let text = format!("{} has a new password, and is logged out everywhere", proven.operator.name);
         Ok(Outcome { text, count: 1, ..Outcome::default() })
     }
 }

@@ -9,7 +9,7 @@
 mod log_on;
 mod sessions;
 
-pub use log_on::{LOCKOUT, PASSWORD_CHARACTERS_MIN, Refused};
+pub use log_on::{LOCKOUT, PASSWORD_CHARACTERS_MIN, Proven, Refused};
 pub use sessions::{Lasting, SESSIONS_MAX, SESSIONS_OF_ONE_MAX, Ticket, digest, fresh_secret};
 
 use super::{Control, Fault, ending};
@@ -27,11 +27,14 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The file's name in the state folder.
 pub const FILE: &str = "operators.toml";
 /// What a program's token begins with, so that people and scanners know what it is.
 pub const TOKEN_PREFIX: &str = "mailroot-";
+/// So often requests look whether somebody has changed the file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module; cheap to clone.
 #[derive(Clone)]
@@ -60,6 +63,8 @@ struct Shared {
 struct Kept {
     roster: Roster,
     stamp: Option<Stamp>,
+    /// When a request last looked whether it is another one.
+    looked: Option<Instant>,
     /// Why it cannot be used.
     trouble: Option<String>,
 }
@@ -120,6 +125,7 @@ impl Operators {
         let code = fresh_secret()?;
         let now = self.shared.clock.now();
         let mut kept = self.shared.kept();
+        self.shared.read_if_changed(&mut kept);
         if kept.trouble.is_some() {
             return None;
         }
@@ -208,7 +214,7 @@ impl Operators {
     pub fn session(&self, cookie: &str, active: bool) -> Option<(Operator, String)> {
         let found = self.shared.sessions().find(&digest(cookie), self.shared.clock.now(), active);
         let (who, csrf) = found?;
-        let kept = self.shared.kept();
+        let kept = self.shared.current();
         let entry = kept.roster.find(who.as_str()).filter(|entry| !entry.disabled)?;
         Some((entry.operator(), csrf))
     }
@@ -221,7 +227,7 @@ impl Operators {
     /// What a token allows, or that of a known one which has expired.
     #[must_use]
     pub fn token(&self, token: &str) -> Option<Result<Operator, Box<str>>> {
-        let kept = self.shared.kept();
+        let kept = self.shared.current();
         let found = kept.roster.token(&digest(token))?;
         if self.shared.clock.now() >= found.until {
             return Some(Err(found.name.clone()));
@@ -233,6 +239,16 @@ impl Operators {
 impl Shared {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The roster as it is on disk, or was a second ago: for what each request asks. One that cannot be read changes nothing.
+    fn current(&self) -> MutexGuard<'_, Kept> {
+        let mut kept = self.kept();
+        if kept.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            kept.looked = Some(Instant::now());
+            self.read_if_changed(&mut kept);
+        }
+        kept
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

@@ -32,7 +32,7 @@ async fn furnished(folder: &Path) -> Operators {
     let operators = open(folder);
     let link = operators.welcome().unwrap();
     let set = operators.accept(code(&link), &secret("correct horse battery"), HOME).await.unwrap();
-    assert_eq!(set.name, "administrator");
+    assert_eq!(set.operator.name, "administrator");
     operators
 }
 
@@ -103,7 +103,7 @@ async fn who_is_changed_disabled_or_removed_is_out_at_once() {
     ] {
         operators.carry_out(&add("bert"), &root(), false).unwrap().unwrap();
         let bert = Operator { name: "bert".into(), role: Role::Operator, scope: Scope::All };
-        let ticket = operators.begin(&bert).await.unwrap();
+        let ticket = operators.begin(&Proven { operator: bert.clone(), hash: None }).await.unwrap();
         assert_eq!(operators.session(&ticket.cookie, true).unwrap().0, bert);
         operators.carry_out(&command, &root(), true).unwrap().unwrap();
         assert!(operators.session(&ticket.cookie, true).is_some(), "a dry run changes nothing");
@@ -152,4 +152,39 @@ async fn a_file_changed_by_hand_is_taken_over_and_a_broken_one_never_overwritten
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = operators.carry_out(&add("carl"), &root(), false).unwrap().unwrap_err();
     assert!(refused.to_string().contains("chmod 600"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_password_that_was_replaced_since_opens_no_log_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let operators = furnished(folder.path()).await;
+    let proven = operators.prove("administrator", secret("correct horse battery"), HOME).await.unwrap();
+    assert!(operators.begin(&proven).await.is_some());
+    let invite = Command::OperatorInvite { name: "administrator".into() };
+    let link = operators.carry_out(&invite, &root(), false).unwrap().unwrap().secret.unwrap();
+    let set = operators.accept(code(&link), &secret("another one of theirs"), HOME).await.unwrap();
+    assert!(operators.begin(&proven).await.is_none(), "proved before, and replaced since");
+    assert!(operators.begin(&set).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_taken_out_of_the_file_by_hand_is_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let operators = furnished(folder.path()).await;
+    let new = Command::TokenNew { name: "backup".into(), role: Role::Auditor, scope: Scope::All, days: 1 };
+    let token = operators.carry_out(&new, &root(), false).unwrap().unwrap().secret.unwrap();
+    let proven = operators.prove("administrator", secret("correct horse battery"), HOME).await.unwrap();
+    let ticket = operators.begin(&proven).await.unwrap();
+    assert!(operators.session(&ticket.cookie, true).is_some() && operators.token(&token).is_some());
+    fs::remove_file(folder.path().join(FILE)).unwrap();
+    // As if a second had passed.
+    let later = || operators.shared.kept().looked = None;
+    later();
+    assert!(operators.session(&ticket.cookie, true).is_none());
+    assert!(operators.token(&token).is_none());
+    let link = operators.welcome().unwrap();
+    assert!(operators.invited(code(&link)).is_some());
+    fs::remove_file(folder.path().join(FILE)).unwrap();
+    later();
+    assert!(operators.invited(code(&link)).is_none());
 }
