@@ -2,7 +2,8 @@
 //!
 //! One task looks while anybody listens, and all listeners get what it saw, each as much as is his: a listener costs one line a
 //! second and no question to the service. A listener who does not take his lines is dropped ([`DEAD_AFTER`]), and so is one whose
-//! log-on is over; more than [`VIEWERS_MAX`] are not let in. HTML Living Standard, Server-sent events.
+//! log-on is over; more than [`VIEWERS_MAX`], or
+//! [`VIEWERS_OF_ONE_MAX`] of one operator, are not let in. HTML Living Standard, Server-sent events.
 
 use super::Visit;
 use crate::control::{Control, Fault};
@@ -12,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use futures_util::stream::{self, Stream};
+use relay::account::AccountKey;
+use relay::admin::roster::key;
 use relay::admin::view::{ServerState, ServerView};
 use relay::admin::{Operator, Role, Scope, Sight, may_see};
 use serde::Serialize;
@@ -24,6 +27,8 @@ use tokio::time::MissedTickBehavior;
 
 /// Pages that are kept up to date at the same time.
 pub const VIEWERS_MAX: usize = 256;
+/// Of them those of one operator.
+pub const VIEWERS_OF_ONE_MAX: usize = 16;
 /// Whoever takes no line for so long is not there any more.
 pub const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// A line is made so often.
@@ -44,8 +49,8 @@ struct Stage {
 
 #[derive(Default)]
 struct House {
-    /// When each listener took his last line.
-    seats: HashMap<u64, Instant>,
+    /// When each listener took his last line, and who he is.
+    seats: HashMap<u64, (Instant, AccountKey)>,
     next: u64,
     /// Somebody looks.
     running: bool,
@@ -88,37 +93,38 @@ impl Stage {
         self.house.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place, and somebody who looks; none: all are taken.
-    fn enter(&self, control: &Control) -> Option<Seat> {
-        let seat = self.seat(Instant::now())?;
+    /// A place, and somebody who looks; none: all are taken, or all that one may have.
+    fn enter(&self, control: &Control, by: &Operator) -> Option<Seat> {
+        let seat = self.seat(Instant::now(), &by.name)?;
         if !std::mem::replace(&mut self.house().running, true) {
             tokio::spawn(look(self.clone(), control.clone()));
         }
         Some(seat)
     }
 
-    fn seat(&self, now: Instant) -> Option<Seat> {
-        let mut house = self.house();
-        if house.seats.len() >= VIEWERS_MAX {
+    fn seat(&self, now: Instant, name: &str) -> Option<Seat> {
+        let (mut house, who) = (self.house(), key(name));
+        let his = house.seats.values().filter(|(_, other)| *other == who).count();
+        if house.seats.len() >= VIEWERS_MAX || his >= VIEWERS_OF_ONE_MAX {
             return None;
         }
         house.next += 1;
         let number = house.next;
-        house.seats.insert(number, now);
+        house.seats.insert(number, (now, who));
         Some(Seat { stage: self.clone(), number })
     }
 
     /// Whoever takes no lines goes; is anybody left?
     fn sweep(&self, now: Instant) -> bool {
         let mut house = self.house();
-        house.seats.retain(|_, last| now.saturating_duration_since(*last) < DEAD_AFTER);
+        house.seats.retain(|_, (last, _)| now.saturating_duration_since(*last) < DEAD_AFTER);
         house.running = !house.seats.is_empty();
         house.running
     }
 
     /// He takes a line; false: his place was given up.
     fn takes(&self, number: u64, now: Instant) -> bool {
-        self.house().seats.get_mut(&number).map(|last| *last = now).is_some()
+        self.house().seats.get_mut(&number).map(|(last, _)| *last = now).is_some()
     }
 }
 
@@ -148,7 +154,7 @@ async fn look(stage: Stage, control: Control) {
 }
 
 async fn events(visit: Visit, Extension(stage): Extension<Stage>) -> Response {
-    let Some(seat) = stage.enter(&visit.web.control) else {
+    let Some(seat) = stage.enter(&visit.web.control, visit.by()) else {
         let full = Fault::Unavailable("too many pages are open; close some".into());
         return visit.fail(&full, "/").await;
     };
@@ -200,11 +206,12 @@ mod tests {
     #[test]
     fn viewers_are_bounded_and_whoever_takes_no_line_goes() {
         let (stage, start) = (Stage::default(), Instant::now());
-        let mut seats: Vec<_> = (0..VIEWERS_MAX).map_while(|_| stage.seat(start)).collect();
+        let mut seats: Vec<_> =
+            (0..VIEWERS_MAX).map_while(|n| stage.seat(start, &format!("anna{}", n / VIEWERS_OF_ONE_MAX))).collect();
         assert_eq!(seats.len(), VIEWERS_MAX);
-        assert!(stage.seat(start).is_none(), "all are taken");
+        assert!(stage.seat(start, "bert").is_none(), "all are taken");
         drop(seats.pop());
-        let last = stage.seat(start).expect("one went");
+        let last = stage.seat(start, "bert").expect("one went");
         let later = start + DEAD_AFTER;
         assert!(stage.takes(last.number, later));
         assert!(stage.sweep(later), "one is left");
@@ -212,5 +219,16 @@ mod tests {
         assert!(!stage.takes(seats[0].number, later), "his place was given up");
         drop(last);
         assert!(!stage.sweep(later), "nobody: nobody looks any more");
+    }
+
+    #[test]
+    fn one_operator_keeps_nobody_else_out() {
+        let (stage, now) = (Stage::default(), Instant::now());
+        let mut seats: Vec<_> = (0..VIEWERS_OF_ONE_MAX).map_while(|_| stage.seat(now, "anna")).collect();
+        assert_eq!(seats.len(), VIEWERS_OF_ONE_MAX);
+        assert!(stage.seat(now, "Anna").is_none());
+        assert!(stage.seat(now, "bert").is_some());
+        drop(seats.pop());
+        assert!(stage.seat(now, "anna").is_some());
     }
 }
