@@ -136,16 +136,18 @@ impl Opening<'_> {
         }
     }
 
+    /// The host has said nothing, and another waits for the place.
+    fn silent(&self, label: &str) -> Unopened {
+        Unopened::Failed(words::not_greeted(self.turn.patience(), label))
+    }
+
     async fn through(&self, mut wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {
         let approach = self.approach();
         let settings = Arc::new(approach.settings(protection));
         let early = if settings.secure {
             self.live.set_phase(Phase::Handshake);
             let securing = approach.secure_at_once(&mut wire, protection, label, &settings);
-            let Some(secured) = self.turn.unless_wanted(pin!(securing)).await else {
-                return Err(Unopened::Failed(words::not_greeted(self.turn.patience(), label)));
-            };
-            secured?
+            self.turn.unless_wanted(pin!(securing)).await.ok_or_else(|| self.silent(label))??
         } else {
             Vec::new()
         };
@@ -157,9 +159,7 @@ impl Opening<'_> {
         let mut login =
             Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
         let (mut fault, mut used) = (None, None);
-        let Some(mut said) = self.turn.unless_wanted(pin!(talk.next())).await else {
-            return Err(Unopened::Failed(words::not_greeted(self.turn.patience(), label)));
-        };
+        let mut said = self.turn.unless_wanted(pin!(talk.next())).await.ok_or_else(|| self.silent(label))?;
         loop {
             match said {
                 Said::Ready => break,

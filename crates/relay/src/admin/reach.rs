@@ -18,7 +18,10 @@ const TABLES: [&str; 5] =
 pub(super) fn stays_within(command: &Command) -> bool {
     match command {
         Command::Set { changes, .. } => changes.iter().all(|change| change_stays("", change)),
-        Command::DomainSet { changes, .. } => changes.iter().all(|change| change_stays("domain.", change)),
+        // Who has the log-on of a domain could have it sent to a host of his by another route.
+        Command::DomainSet { changes, .. } => {
+            changes.iter().all(|change| change.setting != "route" && change_stays("domain.", change))
+        }
         Command::DomainAdd { new, .. } => new.changes.iter().all(|change| change_stays("domain.", change)),
         _ => true,
     }
@@ -216,7 +219,12 @@ mod tests {
         ] {
             assert!(set(setting, value), "{setting} = {value}");
         }
-        assert!(domain("route", "\"smtp://mx.example.com\"") && domain("allow_relay", "true"));
+        assert!(domain("allow_relay", "true"));
+        let (server, changes) = ("One".to_owned(), vec![change("route", "\"smtp://mx.example.com\"")]);
+        let new = NewDomain { name: "b.example".into(), kind: DomainKind::Remote, changes: changes.clone() };
+        assert!(his(&Command::DomainAdd { server: server.clone(), new }), "it has no log-on");
+        let command = Command::DomainSet { server, domain: "b.example".into(), changes };
+        assert!(!his(&command), "its log-on may be somebody else's");
         assert!(domain("tls", "\"verified\"") && domain("quota", "\"unlimited\""));
     }
 }
