@@ -46,13 +46,13 @@ fn groups_of_the_system_are_what_the_configuration_says() {
     assert!(fine && text.contains("administrator"), "{text}");
     let (fine, text) = as_user(&relay, 9_003, nobody, &["server", "list"]);
     assert!(!fine && text.contains("no operator") && text.contains("console.groups"), "{text}");
-    let audit = fs::read_to_string(relay.config.with_file_name("state").join("audit.log")).unwrap();
+    let audit = fs::read_to_string(relay.config.with_file_name("state").join("refused.log")).unwrap();
     assert!(audit.contains("\"who\":\"unix:9001\"") && audit.contains("\"outcome\":\"refused\""), "{audit}");
     // The socket is open, and nothing else in the folder.
     let state = relay.config.with_file_name("state");
     let read = run(Command::new("setpriv").args(["--reuid=9001", "--regid=9001", "--clear-groups", "ls"]).arg(&state));
     assert!(!read.status.success());
-    for name in ["operators.toml", "audit.log"] {
+    for name in ["operators.toml", "audit.log", "refused.log"] {
         let mode = fs::metadata(state.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name}");
     }

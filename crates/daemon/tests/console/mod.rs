@@ -288,8 +288,9 @@ fn everything_is_written_down_and_nothing_can_be_forged() {
     find("operator_add", "done");
     find("password by a link", "done");
     let all = format!(
-        "{}{}",
+        "{}{}{}",
         fs::read_to_string(relay.config.with_file_name("state").join("audit.log")).unwrap(),
+        fs::read_to_string(relay.config.with_file_name("state").join("refused.log")).unwrap(),
         relay.log()
     );
     for secret in [&secret["mailroot-".len()..], crate::harness::console::PASSWORD, &root.csrf] {

@@ -129,8 +129,9 @@ fn settings_are_changed_in_the_file_and_in_force() {
     let first = history.lines().find(|line| line.contains("messages.size_max")).unwrap().split(' ').next().unwrap();
     done(&config, &["config", "rollback", first]);
     assert_eq!(fs::read_to_string(&config).unwrap(), text, "as it was after the first change");
-    let log = fs::read_to_string(config.with_file_name("state").join("audit.log")).unwrap_or_default();
-    assert!(log.contains("\"outcome\":\"done\"") && log.contains("\"outcome\":\"failed\""), "{log}");
+    let log = |name| fs::read_to_string(config.with_file_name("state").join(name)).unwrap();
+    let (log, refused) = (log("audit.log"), log("refused.log"));
+    assert!(log.contains("\"outcome\":\"done\"") && refused.contains("\"outcome\":\"failed\""), "{log}{refused}");
 }
 
 #[test]
