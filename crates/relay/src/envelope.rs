@@ -9,6 +9,7 @@ mod print;
 mod property;
 
 pub use parse::NotAnEnvelope;
+pub(crate) use print::kind_word;
 
 use crate::channel::Channel;
 use smtp::address::{Mailbox, ReversePath};

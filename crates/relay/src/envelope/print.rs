@@ -185,7 +185,7 @@ fn date(at: Timestamp) -> String {
     if (0..=LAST_DATE).contains(&at.0) { at.rfc3339() } else { format!("{}ms", at.0) }
 }
 
-pub(super) fn kind_word(kind: FailureKind) -> &'static str {
+pub(crate) fn kind_word(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Refused => "refused",
         FailureKind::Unreachable => "unreachable",

@@ -2,7 +2,7 @@
 
 use super::VALUE_MAX;
 use crate::channel::{Channel, Secured};
-use crate::envelope::{Failure, FailureKind};
+use crate::envelope::{Failure, kind_word};
 use smtp::address::ReversePath;
 use std::fmt::{self, Write};
 
@@ -63,7 +63,7 @@ impl<'a> Line<'a> {
     }
 
     pub(super) fn failure(self, failure: &Failure) -> Line<'a> {
-        let mut line = self.field("trouble", &trouble_word(failure.kind)).field("status", &failure.status);
+        let mut line = self.field("trouble", &kind_word(failure.kind)).field("status", &failure.status);
         if let Some(host) = &failure.host {
             line = line.field("by", host);
         }
@@ -108,21 +108,5 @@ fn quote(value: &str, out: &mut String) {
     out.push('"');
     if left > 0 {
         let _ = write!(out, "+{left}");
-    }
-}
-
-fn trouble_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Refused => "refused",
-        FailureKind::Unreachable => "unreachable",
-        FailureKind::Dns => "dns",
-        FailureKind::Tls => "tls",
-        FailureKind::Auth => "auth",
-        FailureKind::Unsupported => "unsupported",
-        FailureKind::Quota => "quota",
-        FailureKind::Local => "local",
-        FailureKind::Loop => "loop",
-        FailureKind::Expired => "expired",
-        FailureKind::Operator => "operator",
     }
 }
