@@ -1,24 +1,26 @@
 #!/usr/bin/env python3
-"""How quick the console's pages are while 100,000 messages wait and 2,000 sessions are open.
+"""How quick the console's pages are while 100,000 messages wait and 2,000 sessions are open, and what a viewer costs the relay.
 
-usage: console.py [PROGRAM [MESSAGES [SESSIONS]]]
+usage: console.py [--program PROGRAM] [--messages 100000] [--sessions 2000] [--pairs 8] [--load 20000]
 
-Milliseconds until the first octet of each page (median and most of twelve), as a client on loopback sees them. The smart host is an
-address where nobody listens, so that everything waits.
+First the milliseconds until the first octet of each page (median and most of twelve), as a client on loopback sees them. The smart host
+is an address where nobody listens, so that everything waits.
+
+Then the relay's throughput with all that waiting: `--load` messages of 1 KiB from Postfix's smtp-source through the relay to its
+smtp-sink, once with nobody looking on and once with a viewer, `--pairs` times in turn; what is compared is the median of all. A viewer
+does what a browser does: it listens to /events, and with each event fetches its page anew; here it goes to another page each
+time, so that each has its share. `--pairs 0` leaves this out. Needs Debian's package postfix for it.
 """
-import http.client, os, re, resource, shutil, socket, statistics, subprocess, sys, tempfile, threading, time
+import argparse, http.client, json, os, re, resource, shutil, socket, statistics, subprocess, tempfile, threading, time
 
-PROGRAM = sys.argv[1] if len(sys.argv) > 1 else "target/release/mailroot"
-MESSAGES = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
-SESSIONS = int(sys.argv[3]) if len(sys.argv) > 3 else 2_000
 CLIENTS = 32
-SMTP, WEB = ("127.0.0.1", 2977), ("127.0.0.1", 8979)
+SMTP, WEB, SINK = ("127.0.0.1", 2977), ("127.0.0.1", 8979), ("127.0.0.1", 2979)
 PAGES = """/ /alarms /servers/Test/sessions /servers/Test/sessions?find=idle1999 /servers/Test/queue /servers/Test/queue/messages
 /servers/Test/queue/messages?recipient=u3- /servers/Test/queue/messages?recipient=nobody /servers/Test/queue/messages?reason=refused
 /servers/Test/counters /servers/Test/badmail /series.json""".split()
 
 
-def configuration(home):
+def configuration(home, sessions):
     return f"""[console]
 listen = ["{WEB[0]}:{WEB[1]}"]
 [[virtual_server]]
@@ -26,9 +28,12 @@ name = "Test"
 home = "{home}"
 [virtual_server.general]
 listen = ["{SMTP[0]}:{SMTP[1]}"]
-connections_max = {SESSIONS + CLIENTS + 10}
+connections_max = {sessions + CLIENTS + 100}
 [virtual_server.access]
 relay = {{ only = ["127.0.0.0/8"] }}
+[virtual_server.messages]
+session_size_max = "unlimited"
+messages_per_connection = "unlimited"
 [virtual_server.delivery]
 fqdn = "relay.test"
 smart_host = "[127.0.0.9]:2978"
@@ -37,6 +42,10 @@ glitch_retry = {{ every = "1 h", times = 1 }}
 [[virtual_server.domain]]
 name = "local.test"
 kind = "default"
+[[virtual_server.domain]]
+name = "load.test"
+kind = "remote"
+route = "smtp://[{SINK[0]}]:{SINK[1]}"
 """
 
 
@@ -68,14 +77,114 @@ def hand_in(count, client):
     link.sendall(b"QUIT\r\n")
 
 
+def fill(messages, sessions):
+    """Gives the open sessions; they last as long as these are kept."""
+    start = time.time()
+    clients = [threading.Thread(target=hand_in, args=(messages // CLIENTS, at)) for at in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    print(f"{messages} messages handed in within {time.time() - start:.1f} s", flush=True)
+    idle = []
+    for at in range(sessions):
+        idle.append(socket.create_connection(SMTP))
+        idle[-1].recv(200)
+        idle[-1].sendall(b"EHLO idle%d.test\r\n" % at)
+    return idle
+
+
+def pages(cookie):
+    for page in PAGES:
+        times = []
+        for _ in range(12):
+            answer, body, first = request("GET", page, Cookie=cookie)
+            times.append(first)
+            time.sleep(0.15)
+        median, most = statistics.median(times), max(times)
+        print(f"{page:56} {answer.status} {len(body):7} octets  first {median:6.1f} ms, most {most:6.1f}", flush=True)
+
+
+class Viewer(threading.Thread):
+    """Looks on until told to stop. What it fetched stands in `fetched`."""
+
+    def __init__(self, cookie):
+        super().__init__()
+        self.cookie, self.over, self.fetched = cookie, False, 0
+
+    def run(self):
+        link = http.client.HTTPConnection(*WEB, timeout=60)
+        link.request("GET", "/events", headers={"Cookie": self.cookie, "Host": f"{WEB[0]}:{WEB[1]}"})
+        events = link.getresponse()
+        assert events.status == 200, events.status
+        while not self.over:
+            line = events.readline()
+            assert line, "the events have ended"
+            if line == b"\n":
+                answer, *_ = request("GET", PAGES[self.fetched % len(PAGES)], Cookie=self.cookie, **{"X-Background": "1"})
+                assert answer.status == 200, answer.status
+                self.fetched += 1
+        link.close()
+
+
+def waiting(cookie):
+    answer, body, _ = request("GET", "/api/v1/servers/Test", Cookie=cookie)
+    assert answer.status == 200, body
+    return json.loads(body)["messages"]
+
+
+def through(load, cookie):
+    """Messages a second, from the first one handed in to the last one delivered."""
+    before = waiting(cookie)
+    start = time.perf_counter()
+    subprocess.run(["smtp-source", "-s", "20", "-m", str(load), "-l", "1024", "-f", "a@local.test", "-t", "u@load.test",
+                    f"{SMTP[0]}:{SMTP[1]}"], check=True)
+    while waiting(cookie) > before:
+        time.sleep(0.02)
+    return load / (time.perf_counter() - start)
+
+
+def with_a_viewer(pairs, load, cookie):
+    sink = subprocess.Popen(["smtp-sink", f"{SINK[0]}:{SINK[1]}", "1024"], stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        through(load, cookie)
+        alone, watched, fetched = [], [], 0
+        for pair in range(pairs):
+            # Which comes first changes, so that what drifts concerns both alike.
+            for looks_on in (False, True) if pair % 2 else (True, False):
+                if looks_on:
+                    viewer = Viewer(cookie)
+                    viewer.start()
+                    watched.append(through(load, cookie))
+                    viewer.over = True
+                    viewer.join()
+                    fetched += viewer.fetched
+                else:
+                    alone.append(through(load, cookie))
+            print(f"messages/s: {alone[-1]:.0f} with nobody looking on, {watched[-1]:.0f} with a viewer", flush=True)
+        without, with_one = statistics.median(alone), statistics.median(watched)
+        print(f"medians {without:.0f} and {with_one:.0f}: {100 * (1 - with_one / without):.1f} % less with a viewer ({fetched} pages)")
+    finally:
+        sink.terminate()
+        sink.wait()
+
+
 def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--program", default="target/release/mailroot")
+    p.add_argument("--messages", type=int, default=100_000)
+    p.add_argument("--sessions", type=int, default=2_000)
+    p.add_argument("--pairs", type=int, default=8)
+    p.add_argument("--load", type=int, default=20_000)
+    args = p.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    folder = tempfile.mkdtemp(prefix="console-")
+    folder = tempfile.mkdtemp(prefix="console-", dir="/var/tmp")
     path, log = os.path.join(folder, "mailroot.toml"), os.path.join(folder, "log")
-    open(path, "w").write(configuration(os.path.join(folder, "home")))
+    open(path, "w").write(configuration(os.path.join(folder, "home"), args.sessions))
     with open(log, "w") as out:
-        service = subprocess.Popen([PROGRAM, "serve", "--config", path], stdout=out, stderr=out)
+        service = subprocess.Popen([args.program, "serve", "--config", path], stdout=out, stderr=out)
     try:
         link = None
         for _ in range(100):
@@ -85,26 +194,14 @@ def main():
             time.sleep(0.1)
         answer, *_ = request("POST", link[0], "password=correct+horse+battery&again=correct+horse+battery")
         cookie = answer.getheader("set-cookie").split(";")[0]
-        start = time.time()
-        clients = [threading.Thread(target=hand_in, args=(MESSAGES // CLIENTS, at)) for at in range(CLIENTS)]
-        for client in clients:
-            client.start()
-        for client in clients:
-            client.join()
-        print(f"{MESSAGES} messages handed in within {time.time() - start:.1f} s")
-        idle = []
-        for at in range(SESSIONS):
-            idle.append(socket.create_connection(SMTP))
-            idle[-1].recv(200)
-            idle[-1].sendall(b"EHLO idle%d.test\r\n" % at)
+        idle = fill(args.messages, args.sessions)
         time.sleep(3)
-        for page in PAGES:
-            times = []
-            for _ in range(12):
-                answer, body, first = request("GET", page, Cookie=cookie)
-                times.append(first)
-                time.sleep(0.15)
-            print(f"{page:56} {answer.status} {len(body):7} octets  first {statistics.median(times):6.1f} ms, most {max(times):6.1f}")
+        pages(cookie)
+        if args.pairs:
+            # All that waits has its files by now.
+            time.sleep(15)
+            with_a_viewer(args.pairs, args.load, cookie)
+        del idle
     finally:
         service.terminate()
         service.wait(60)

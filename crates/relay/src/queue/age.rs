@@ -56,7 +56,7 @@ impl Queue {
             self.look_at(id, now);
             self.report_failed_again(id, now);
             self.watch(id);
-            self.settle_down(id, now);
+            self.settle_down(id);
             return;
         }
         message.look = true;
@@ -177,7 +177,7 @@ impl Queue {
 
     /// The report about these recipients is accepted, or the message lies in Badmail for them. (For notices of delay
     /// or success, whose recipients are not failed, only the job is done.)
-    pub(super) fn told(&mut self, id: QueueId, recipients: &[u32], fate: &Fate, now: Timestamp) {
+    pub(super) fn told(&mut self, id: QueueId, recipients: &[u32], fate: &Fate) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         message.jobs = message.jobs.saturating_sub(1);
         let mut changed = false;
@@ -193,7 +193,7 @@ impl Queue {
         if changed && more {
             self.persist(id);
         }
-        self.settle_down(id, now);
+        self.settle_down(id);
     }
 
     /// A report or Badmail entry could not be written now. Notices of delay and success are not tried again.
@@ -205,7 +205,7 @@ impl Queue {
         if failed {
             self.alarms.push(Reverse((now.plus(JOB_RETRY), Alarm::Failed(id))));
         } else {
-            self.settle_down(id, now);
+            self.settle_down(id);
         }
     }
 

@@ -63,7 +63,7 @@ impl Queue {
         let Some(lot) = message.lot_mut(name.lot) else { return Prepared::NotNow };
         if lot.state == LotState::Ready && lot.epoch != epoch {
             self.route_anew(name.id, now);
-            self.settle_down(name.id, now);
+            self.settle_down(name.id);
             return Prepared::NotNow;
         }
         if lot.state != LotState::Ready || lot.destination != destination {
@@ -115,7 +115,7 @@ impl Queue {
             return;
         }
         self.settle(name, outcome, true, now);
-        self.settle_down(name.id, now);
+        self.settle_down(name.id);
     }
 
     /// The common case: the only recipient that was open is delivered, and nobody wants to hear of it. The message is
@@ -322,7 +322,7 @@ impl Queue {
             match unsent {
                 Some((id, failures)) if id == name.id && !failures.is_empty() => {
                     self.not_reached(destination, name, failures, now);
-                    self.settle_down(name.id, now);
+                    self.settle_down(name.id);
                 }
                 _ => self.untried(destination, name),
             }

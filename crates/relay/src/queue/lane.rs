@@ -15,13 +15,15 @@ use std::io;
 use std::sync::Arc;
 
 impl Queue {
-    /// A message in the journal that waits for a later try is put in line for parking.
-    pub(super) fn want_parking(&mut self, id: QueueId, _now: Timestamp) {
+    /// A message in the journal that waits for a later try is parked when nothing is on its way: many that fail at once must
+    /// not take the disk from those that come and go. (If that never comes, it is parked at its age.)
+    pub(super) fn want_parking(&mut self, id: QueueId) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         let waits = message.lots.iter().any(|l| matches!(l.state, LotState::Waiting(_) | LotState::Held));
-        if message.lane == Lane::Journal && waits && !message.park_wanted {
-            message.park_wanted = true;
-            self.to_park.push_back(id);
+        let is_new = message.lane == Lane::Journal && !message.park_wanted && !message.park_noted;
+        if is_new && waits {
+            message.park_noted = true;
+            self.put_off.push_back(id);
         }
     }
 
@@ -41,6 +43,15 @@ impl Queue {
         }
     }
 
+    fn line_up_to_park(&mut self, id: QueueId) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.park_noted = false;
+            if message.lane == Lane::Journal && !std::mem::replace(&mut message.park_wanted, true) {
+                self.to_park.push_back(id);
+            }
+        }
+    }
+
     /// Starts the next batch, if none is under way.
     pub(super) fn park(&mut self, now: Timestamp) {
         while let Some((arrived, id)) = self.young.front().copied() {
@@ -48,13 +59,12 @@ impl Queue {
                 break;
             }
             self.young.pop_front();
-            if let Some(message) = self.messages.get_mut(&id)
-                && message.lane == Lane::Journal
-                && !message.park_wanted
-            {
-                message.park_wanted = true;
-                self.to_park.push_back(id);
-            }
+            self.line_up_to_park(id);
+        }
+        while self.scheduler.is_calm()
+            && let Some(id) = self.put_off.pop_front()
+        {
+            self.line_up_to_park(id);
         }
         if self.parking > 0 || self.park_pause.is_some() || self.to_park.is_empty() {
             return;
@@ -107,7 +117,7 @@ impl Queue {
             self.line_up_again(*id);
             self.watch(*id);
             self.wants_go_on(*id, now);
-            self.settle_down(*id, now);
+            self.settle_down(*id);
         }
     }
 
@@ -127,7 +137,7 @@ impl Queue {
                 // If it can never be parked, it has its end all the same.
                 self.watch(*id);
                 self.wants_failed(*id, why);
-                self.settle_down(*id, now);
+                self.settle_down(*id);
             }
         }
         if self.parking == 0 && !self.park_progress {
@@ -137,12 +147,12 @@ impl Queue {
     }
 
     /// The folder has the envelope; if it is the newest, it may leave the memory.
-    pub(super) fn updated(&mut self, id: QueueId, version: u32, now: Timestamp) {
+    pub(super) fn updated(&mut self, id: QueueId, version: u32) {
         let Some(message) = self.messages.get_mut(&id) else { return };
         if message.version == version {
             message.unwritten = false;
             self.wants_confirmed(id);
-            self.settle_down(id, now);
+            self.settle_down(id);
         }
     }
 
@@ -239,7 +249,7 @@ impl Queue {
         if look {
             self.look_or_load(id, now);
         } else if waiting.is_empty() {
-            self.settle_down(id, now);
+            self.settle_down(id);
         }
     }
 

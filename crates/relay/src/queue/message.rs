@@ -83,6 +83,8 @@ pub(super) struct Message {
     pub watched: bool,
     /// It has been put in line for parking.
     pub park_wanted: bool,
+    /// It is to be parked when nothing is on its way.
+    pub park_noted: bool,
     /// It is to be parked even while it is on its way.
     pub park_flying: bool,
     /// Its envelope has changed since it went to be parked: the folder has the older one.

@@ -5,8 +5,8 @@
 //! the daemon (and the simulator) carry effects out and bring the results back as events.
 //!
 //! In the fast lane a message lives in the journal and in memory: accepted, sent, gone. It is parked (moved to the
-//! Queue folder) when an attempt fails for now, or when it is older than [`PARK_AFTER`] or [`YOUNG_MAX`] came after it; then its envelope leaves
-//! the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
+//! Queue folder) when it is older than [`PARK_AFTER`] or [`YOUNG_MAX`] came after it, and as soon as an attempt has failed for now if
+//! nothing else is on its way, for then the disk has time; with that its envelope leaves the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
 //!
 //! Rooms: `message` (what is kept), `attempt` (assign, settle), `destination` (rests, orders), `lane` (park, load), `age`
 //! (delays, expiry, reports), `ask` (what operators may ask), `work` and `list` (answers, in slices), `order` (hold, release,
@@ -113,6 +113,8 @@ pub struct Queue {
     tidy_alarms_at: usize,
     /// Messages in the journal, oldest first; may name some that are gone.
     young: VecDeque<(Timestamp, QueueId)>,
+    /// Messages in the journal that wait for a later try: parked when nothing is on its way. May name some that are gone.
+    put_off: VecDeque<QueueId>,
     /// Messages to park.
     to_park: VecDeque<QueueId>,
     parking: usize,
@@ -142,6 +144,7 @@ impl Queue {
             alarms: BinaryHeap::new(),
             tidy_alarms_at: ALARMS_TIDY_MIN,
             young: VecDeque::new(),
+            put_off: VecDeque::new(),
             to_park: VecDeque::new(),
             parking: 0,
             park_progress: false,
@@ -256,7 +259,7 @@ impl Queue {
             Event::Unask(id) => self.unask(id),
             Event::Parked(ids) => self.parked(&ids, now),
             Event::ParkFailed(ids, why) => self.park_failed(&ids, &why, now),
-            Event::Updated(id, version) => self.updated(id, version, now),
+            Event::Updated(id, version) => self.updated(id, version),
             Event::UpdateFailed(id, version, why) => self.update_failed(id, version, &why, now),
             Event::RemoveFailed(ids, why) => self.remove_failed(&ids, &why, now),
             Event::ParkOldest(ids) => self.park_oldest(&ids),
@@ -265,9 +268,9 @@ impl Queue {
             Event::Closed { connection, unsent } => self.closed(connection, unsent, now),
             Event::Reported { id, recipients, named } => {
                 self.effects.push(Effect::Record(Record::Reported { id, recipients: named }));
-                self.told(id, &recipients, &Fate::Reported { at: now }, now);
+                self.told(id, &recipients, &Fate::Reported { at: now });
             }
-            Event::Badmailed { id, recipients } => self.told(id, &recipients, &Fate::Badmail { at: now }, now),
+            Event::Badmailed { id, recipients } => self.told(id, &recipients, &Fate::Badmail { at: now }),
             Event::ReportFailed { id, .. } | Event::BadmailFailed { id, .. } => self.job_failed(id, now),
             Event::Alarm(text) => self.effects.push(Effect::Record(crate::record::Record::Alarm { text: text.into() })),
             Event::Configured(server) => self.configure(server, now),
@@ -307,6 +310,7 @@ impl Queue {
             look: false,
             watched: false,
             park_wanted: false,
+            park_noted: false,
             park_flying: false,
             changed: false,
             version: 0,
@@ -324,7 +328,7 @@ impl Queue {
         if lane == Lane::Folder {
             self.watch(id);
         }
-        self.settle_down(id, now);
+        self.settle_down(id);
     }
 
     fn recipients_of(&self, id: QueueId) -> usize {
@@ -465,13 +469,13 @@ impl Queue {
     }
 
     /// After something was done for a message: it is gone if nothing is left, else it may leave the memory.
-    fn settle_down(&mut self, id: QueueId, now: Timestamp) {
+    fn settle_down(&mut self, id: QueueId) {
         let Some(message) = self.messages.get(&id) else { return };
         if message.open == 0 && !message.is_busy() && message.lane != Lane::Parking && !self.awaits_confirmation(id) {
             self.forget(id);
             return;
         }
-        self.want_parking(id, now);
+        self.want_parking(id);
         self.slim(id);
     }
 

@@ -29,6 +29,7 @@ impl Scheduler {
             return Some(Way::Drop);
         }
         let carries = Some(Cargo { lot, recipients });
+        self.carrying += 1;
         let at = destination.pace;
         if let Some(at) = at {
             self.paces[at].begin(recipients);
@@ -80,6 +81,7 @@ impl Scheduler {
         let others_wait = !self.starved.is_empty();
         let Some(connection) = self.connections.get_mut(&name) else { return false };
         let carried = connection.carries.take();
+        self.carrying -= usize::from(carried.is_some());
         connection.carried += 1;
         let (id, pace, carried_so_far) = (connection.destination, connection.pace, connection.carried);
         if let (Some(at), Some(cargo)) = (pace, carried) {
@@ -157,6 +159,7 @@ impl Scheduler {
     pub fn connection_closed(&mut self, name: ConnectionId) -> Option<(DestinationId, Option<LotName>)> {
         self.no_longer_idle(name);
         let connection = self.connections.remove(&name)?;
+        self.carrying -= usize::from(connection.carries.is_some());
         let id = connection.destination;
         if let Some(destination) = self.slot(id) {
             destination.connections = destination.connections.saturating_sub(1);

@@ -91,6 +91,8 @@ pub struct Scheduler {
     free: Vec<u32>,
     index: HashMap<Target, DestinationId>,
     connections: HashMap<ConnectionId, Connection>,
+    /// How many of them carry something.
+    carrying: usize,
     /// Destinations that may have work and room, in turn.
     ring: VecDeque<DestinationId>,
     /// Destinations that have work and room of their own, but the total is reached.
@@ -119,6 +121,7 @@ impl Scheduler {
             free: Vec::new(),
             index: HashMap::new(),
             connections: HashMap::new(),
+            carrying: 0,
             ring: VecDeque::new(),
             starved: VecDeque::new(),
             paces: Vec::new(),
@@ -149,6 +152,12 @@ impl Scheduler {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Is nothing on its way to another host?
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.carrying == 0
     }
 
     /// How many destinations wait for a place, if all are taken.
