@@ -1,7 +1,7 @@
 //! One outbound connection from its first parcel to its end: a task.
 //!
 //! Hosts are tried in order until one of them has said something about the first parcel; from then on the connection
-//! belongs to that host and serves parcel after parcel, as long as new ones come within [`IDLE_KEEP`].
+//! belongs to that host and serves parcel after parcel, as long as new ones come within [`IDLE_KEEP`], and for [`SERVE_MAX`].
 //!
 //! ```text
 //!   candidate ── connect ── greeting, EHLO ── first parcel ──┐
@@ -44,6 +44,9 @@ use tokio::time::Instant;
 
 /// How long an open connection waits for its next parcel.
 pub const IDLE_KEEP: Duration = Duration::from_secs(2);
+/// A connection that never pauses begins anew after this, so that what has changed meanwhile counts for it as well: settings, what a
+/// domain publishes, the addresses of its hosts.
+pub const SERVE_MAX: Duration = Duration::from_secs(5 * 60);
 /// How long a host may take for greeting and EHLO when there are others to try.
 const HELLO_AMONG_OTHERS: Duration = Duration::from_secs(60);
 /// After this no further host is tried for the first parcel.
@@ -270,6 +273,7 @@ async fn serve(
     commands: &mut UnboundedReceiver<Command>,
     report: &mut Report,
 ) {
+    let until = Instant::now() + SERVE_MAX;
     loop {
         match session.talk.idle(IDLE_KEEP, |cx| commands.poll_recv(cx)).await {
             Idle::Work(Some(Command::Deliver(parcel))) => {
@@ -284,6 +288,9 @@ async fn serve(
                 }
                 if !is_ready(&mut session.talk).await {
                     return;
+                }
+                if Instant::now() > until {
+                    return goodbye(&mut session.talk).await;
                 }
             }
             Idle::Work(Some(Command::Quit) | None) | Idle::Quiet => {

@@ -51,7 +51,7 @@ mod turn;
 mod wire;
 mod words;
 
-pub use connection::IDLE_KEEP;
+pub use connection::{IDLE_KEEP, SERVE_MAX};
 
 use crate::clock::Clock;
 use crate::log::Log;

@@ -103,7 +103,7 @@ impl Opening<'_> {
             return opened;
         }
         self.shared.log.write(&Record::Waived { host: label.clone(), why: failure.text.clone() });
-        let wire = reach::again(self.candidate, self.address, self.call).await?;
+        let wire = self.call_again(&label).await?;
         self.under(waived, wire, &label).await
     }
 
@@ -125,8 +125,14 @@ impl Opening<'_> {
 
     /// Over a fresh connection; then it has an end.
     async fn once_more(&self, protection: &Arc<Protection>, label: &str) -> Result<Session, Failure> {
-        let wire = reach::again(self.candidate, self.address, self.call).await?;
+        let wire = self.call_again(label).await?;
         self.bounded(wire, protection, label).await.map_err(Unopened::failure)
+    }
+
+    async fn call_again(&self, label: &str) -> Result<Wire, Failure> {
+        let calling = reach::again(self.candidate, self.address, self.call);
+        let silent = || words::not_answered(self.turn.patience(), label);
+        self.turn.unless_wanted(pin!(calling)).await.ok_or_else(silent)?
     }
 
     async fn bounded(&self, wire: Wire, protection: &Arc<Protection>, label: &str) -> Result<Session, Unopened> {

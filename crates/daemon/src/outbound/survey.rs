@@ -7,7 +7,7 @@ use super::candidates::{Address, Candidate, Candidates, Own};
 use super::cooling::Cooling;
 use super::probe::Probe;
 use crate::policy::{Findings, Policies};
-use relay::config::VirtualServer;
+use relay::config::{Terms, VirtualServer};
 use relay::envelope::Failure;
 use relay::route::protection::{Located, Protection};
 use relay::route::{Hosts, NextHop};
@@ -78,26 +78,28 @@ pub async fn survey(server: &VirtualServer, hop: &NextHop, policies: &Policies) 
     let refused = failures.iter().filter_map(|failure| Domain::parse(failure.host.as_deref()?).ok());
     for name in stops.iter().filter_map(|stop| stop.name.clone()).chain(refused) {
         if findings.iter().all(|(known, _)| *known != name) {
-            let (located, port) = place(hop, &name, mx.as_ref());
-            let found = policies.look(&hop.terms, delivery.mta_sts, located, &Host::Name(name.clone()), port).await;
+            let (located, port, terms) = place(hop, &name, mx.as_ref());
+            let found = policies.look(terms, delivery.mta_sts, located, &Host::Name(name.clone()), port).await;
             findings.push((name, found));
         }
     }
     Survey { mx, stops, findings, failures }
 }
 
-/// How we know of a host, and its port.
-fn place<'a>(hop: &NextHop, name: &Domain, mx: Option<&'a Located>) -> (&'a Located, u16) {
+/// How we know of a host, its port, and on what terms it gets mail.
+fn place<'a>(hop: &'a NextHop, name: &Domain, mx: Option<&'a Located>) -> (&'a Located, u16, &'a Arc<Terms>) {
     const SETTINGS: &Located = &Located::Settings;
-    let listed = match &hop.hosts {
-        Hosts::Mx { then, .. } => then,
-        Hosts::Listed(hosts) => hosts,
-        Hosts::Literal { port, .. } => return (SETTINGS, *port),
-        Hosts::Unix(_) => return (SETTINGS, 0),
+    let (listed, terms_of_listed) = match &hop.hosts {
+        Hosts::Mx { then, .. } => (then, hop.then_terms.as_ref().unwrap_or(&hop.terms)),
+        Hosts::Listed(hosts) => (hosts, &hop.terms),
+        Hosts::Literal { port, .. } => return (SETTINGS, *port, &hop.terms),
+        Hosts::Unix(_) => return (SETTINGS, 0, &hop.terms),
     };
-    let listed = listed.iter().find(|host| host.host.domain() == Some(name)).map(|host| (SETTINGS, host.port));
+    if let Some(host) = listed.iter().find(|host| host.host.domain() == Some(name)) {
+        return (SETTINGS, host.port, terms_of_listed);
+    }
     match (&hop.hosts, mx) {
-        (Hosts::Mx { port, .. }, Some(located)) => listed.unwrap_or((located, *port)),
-        _ => listed.unwrap_or((SETTINGS, 0)),
+        (Hosts::Mx { port, .. }, Some(located)) => (located, *port, &hop.terms),
+        _ => (SETTINGS, 0, &hop.terms),
     }
 }

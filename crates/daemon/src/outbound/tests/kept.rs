@@ -57,6 +57,24 @@ async fn it_ends_when_nothing_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_begins_anew_after_a_while_however_much_there_is_to_do() {
+    let slow = format!(
+        "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nD:\nW: {}\nS: 250 2.0.0 taken\n",
+        SERVE_MAX.as_millis() / 2
+    );
+    let peer = Peer::start(&[&(greet(&[]) + TAKE + &slow + &slow + BYE)]);
+    let mut site = Site::start();
+    site.connect(1, to_peer(&peer));
+    assert_eq!(site.event().await, OK);
+    site.deliver(1, to_peer(&peer));
+    assert_eq!(site.event().await, OK);
+    site.deliver(1, to_peer(&peer));
+    site.deliver(1, to_peer(&peer));
+    assert_eq!(site.story().await, format!("{OK}\nclosed untried"));
+    assert_eq!(peer.lines().last().unwrap(), "QUIT");
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_ends_when_the_server_ends_it() {
     for end in ["X:", "S: 421 4.4.2 idle\nX:", "S: hello\nH:", "S: 250 ok\nH:"] {
         let peer = Peer::start(&[&(greet(&[]) + TAKE + "W: 500\n" + end)]);
