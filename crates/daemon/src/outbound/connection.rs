@@ -28,6 +28,7 @@ use super::turn::Turn;
 use super::wire::Wire;
 use super::words;
 use crate::sessions::{Entry, Live};
+use relay::config::CONNECTIONS_CEILING;
 use relay::envelope::{Failure, FailureKind};
 use relay::parcel::{ConnectionId, Parcel, Taken};
 use relay::record::Record;
@@ -106,7 +107,7 @@ async fn reach((shared, entry): Place<'_>, parcel: &Parcel, report: &mut Report)
     };
     let mut candidates = Candidates::of(&parcel.hop, &shared.policies, &shared.cooling, own);
     let destination = Target::Hop(parcel.hop.clone()).name();
-    let turn = shared.crowd.turn(&destination);
+    let turn = shared.crowd.turn(&destination, delivery.connections_max.unwrap_or(CONNECTIONS_CEILING));
     loop {
         let found = {
             let finding = async { entry.unless_ended(pin!(candidates.next())).await };

@@ -2,12 +2,13 @@
 //!
 //! A host gets [`FIRST_TURN`] to answer and greet while another destination waits for a place. Then its connection gives way, one
 //! for each that waits, and its mail goes to the end of the line as if nothing had been tried. When its turn comes again it gets
-//! [`SECOND_TURN`], so that a host that greets slowly is reached however busy this server is; after that it counts as unreachable. So
-//! as many silent hosts as there are places cost the living half a second once, and not for ever. While there are places, nobody is hurried.
+//! [`SECOND_TURN`], so that a host that greets slowly is reached however busy this server is; after that it counts as unreachable. At most
+//! half of the places are for second turns: while these are taken, a turn is a short one again. So
+//! silent hosts, however many, cost the living half of the places for a while, and not for ever. While there are places, nobody is hurried.
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,11 +28,13 @@ pub(super) struct Crowd {
     waiting: watch::Sender<usize>,
     /// Destinations that gave way and have not had their second turn.
     gave_way: Mutex<HashSet<Box<str>>>,
+    /// Second turns under way.
+    patient: AtomicUsize,
 }
 
 impl Default for Crowd {
     fn default() -> Crowd {
-        Crowd { waiting: watch::Sender::new(0), gave_way: Mutex::default() }
+        Crowd { waiting: watch::Sender::new(0), gave_way: Mutex::default(), patient: AtomicUsize::new(0) }
     }
 }
 
@@ -41,10 +44,18 @@ impl Crowd {
         self.waiting.send_if_modified(|known| std::mem::replace(known, waiting) != waiting);
     }
 
-    /// A connection to this destination begins.
-    pub(super) fn turn<'a>(&'a self, destination: &'a str) -> Turn<'a> {
+    /// A connection to this destination begins, one of at most `places`.
+    pub(super) fn turn<'a>(&'a self, destination: &'a str, places: u32) -> Turn<'a> {
+        let second_turns_max = (places as usize / 2).max(1);
         let mut gave_way = self.gave_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = !gave_way.remove(destination) && gave_way.len() < GAVE_WAY_MAX;
+        // Whoever counts holds the lock; whoever ends may be late, and then there is one second turn less for a moment.
+        let has_room = self.patient.load(Ordering::Relaxed) < second_turns_max;
+        let is_known = gave_way.contains(destination);
+        let is_first = if is_known { !has_room } else { gave_way.len() < GAVE_WAY_MAX };
+        if !is_first {
+            gave_way.remove(destination);
+            self.patient.fetch_add(1, Ordering::Relaxed);
+        }
         Turn { crowd: self, destination, is_first, given: AtomicBool::new(false) }
     }
 
@@ -108,11 +119,21 @@ impl Turn<'_> {
     }
 }
 
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.is_first {
+            self.crowd.patient.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::pending;
     use std::pin::pin;
+
+    const PLACES: u32 = 100;
 
     async fn lost(turn: &Turn<'_>) -> Duration {
         let began = Instant::now();
@@ -123,7 +144,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_is_hurried_while_there_are_places() {
         let crowd = Crowd::default();
-        let turn = crowd.turn("a");
+        let turn = crowd.turn("a", PLACES);
         let hour = Duration::from_secs(3_600);
         assert!(tokio::time::timeout(hour, lost(&turn)).await.is_err());
         assert!(!turn.is_given());
@@ -133,20 +154,37 @@ mod tests {
     async fn the_first_turn_is_short_and_the_second_is_long() {
         let crowd = Crowd::default();
         crowd.note(2);
-        let first = crowd.turn("a");
+        let first = crowd.turn("a", PLACES);
         assert_eq!(lost(&first).await, FIRST_TURN);
         assert!(first.is_given());
-        let second = crowd.turn("a");
+        let second = crowd.turn("a", PLACES);
         assert_eq!(lost(&second).await, SECOND_TURN);
         assert!(!second.is_given(), "now it counts as a failure");
         crowd.note(1);
-        assert_eq!(lost(&crowd.turn("a")).await, FIRST_TURN, "the next attempt begins anew");
+        assert_eq!(lost(&crowd.turn("a", PLACES)).await, FIRST_TURN, "the next attempt begins anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_the_places_are_for_second_turns() {
+        let crowd = Crowd::default();
+        for name in ["a", "b", "c"] {
+            crowd.note(1);
+            lost(&crowd.turn(name, 4)).await;
+        }
+        let (a, b) = (crowd.turn("a", 4), crowd.turn("b", 4));
+        assert_eq!([a.patience(), b.patience()], [SECOND_TURN; 2]);
+        crowd.note(1);
+        let c = crowd.turn("c", 4);
+        assert_eq!(lost(&c).await, FIRST_TURN, "a short one again");
+        assert!(c.is_given(), "and it is not to blame");
+        drop(a);
+        assert_eq!(crowd.turn("c", 4).patience(), SECOND_TURN);
     }
 
     #[tokio::test(start_paused = true)]
     async fn as_many_give_way_as_wait() {
         let crowd = Crowd::default();
-        let turns = ["a", "b", "c"].map(|name| crowd.turn(name));
+        let turns = ["a", "b", "c"].map(|name| crowd.turn(name, PLACES));
         crowd.note(2);
         let all = async { futures_util::future::join_all(turns.iter().map(lost)).await };
         assert!(tokio::time::timeout(Duration::from_secs(60), all).await.is_err());
@@ -157,7 +195,7 @@ mod tests {
     async fn whoever_answers_keeps_his_place() {
         let crowd = Crowd::default();
         crowd.note(1);
-        let turn = crowd.turn("a");
+        let turn = crowd.turn("a", PLACES);
         let answer = async {
             tokio::time::sleep(FIRST_TURN / 2).await;
             7
@@ -170,8 +208,8 @@ mod tests {
     async fn no_more_is_kept_in_mind_than_the_bound() {
         let crowd = Crowd::default();
         crowd.gave_way.lock().unwrap().extend((0..GAVE_WAY_MAX).map(|n| n.to_string().into_boxed_str()));
-        assert_eq!(crowd.turn("late").patience(), SECOND_TURN);
-        assert_eq!(crowd.turn("7").patience(), SECOND_TURN);
-        assert_eq!(crowd.turn("late").patience(), FIRST_TURN, "one has had its second turn");
+        assert_eq!(crowd.turn("late", PLACES).patience(), SECOND_TURN);
+        assert_eq!(crowd.turn("7", PLACES).patience(), SECOND_TURN);
+        assert_eq!(crowd.turn("late", PLACES).patience(), FIRST_TURN, "one has had its second turn");
     }
 }

@@ -336,7 +336,7 @@ async fn a_host_that_does_not_greet_is_left_sooner_when_there_are_others() {
         let entry = shared.sessions.outbound("there.test".into(), shared.clock.now());
         let began = tokio::time::Instant::now();
         let until = began + Duration::from_secs(1_000);
-        let turn = shared.crowd.turn("there.test");
+        let turn = shared.crowd.turn("there.test", 10);
         let tried = connection::at_host((shared, &entry), &turn, &parcel, candidate, has_others, until);
         let Err(failures) = tried.await else { panic!("a host that says nothing") };
         let [failure] = &failures[..] else { panic!("{failures:?}") };
