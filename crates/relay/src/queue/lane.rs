@@ -23,7 +23,7 @@ impl Queue {
         let is_new = message.lane == Lane::Journal && !message.park_wanted && !message.park_noted;
         if is_new && waits {
             message.park_noted = true;
-            self.put_off.push_back(id);
+            self.for_calm.push_back(id);
         }
     }
 
@@ -61,9 +61,12 @@ impl Queue {
             self.young.pop_front();
             self.line_up_to_park(id);
         }
-        while self.scheduler.is_calm()
-            && let Some(id) = self.put_off.pop_front()
+        // Those at the front that are gone, or in line already, are taken out at any time: there may never be a calm moment.
+        while let Some(id) = self.for_calm.front().copied()
+            && (self.scheduler.is_calm()
+                || !self.messages.get(&id).is_some_and(|m| m.lane == Lane::Journal && !m.park_wanted))
         {
+            self.for_calm.pop_front();
             self.line_up_to_park(id);
         }
         if self.parking > 0 || self.park_pause.is_some() || self.to_park.is_empty() {

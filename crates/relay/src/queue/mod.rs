@@ -114,7 +114,7 @@ pub struct Queue {
     /// Messages in the journal, oldest first; may name some that are gone.
     young: VecDeque<(Timestamp, QueueId)>,
     /// Messages in the journal that wait for a later try: parked when nothing is on its way. May name some that are gone.
-    put_off: VecDeque<QueueId>,
+    for_calm: VecDeque<QueueId>,
     /// Messages to park.
     to_park: VecDeque<QueueId>,
     parking: usize,
@@ -144,7 +144,7 @@ impl Queue {
             alarms: BinaryHeap::new(),
             tidy_alarms_at: ALARMS_TIDY_MIN,
             young: VecDeque::new(),
-            put_off: VecDeque::new(),
+            for_calm: VecDeque::new(),
             to_park: VecDeque::new(),
             parking: 0,
             park_progress: false,
@@ -198,6 +198,12 @@ impl Queue {
     #[must_use]
     pub fn envelopes_in_memory(&self) -> usize {
         self.messages.values().filter(|m| m.envelope.is_some()).count()
+    }
+
+    /// Messages that are to be parked in a calm moment, stale ones among them.
+    #[must_use]
+    pub fn waiting_for_calm(&self) -> usize {
+        self.for_calm.len()
     }
 
     /// Alarms that are set, stale ones among them.

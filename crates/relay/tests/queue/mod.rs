@@ -334,6 +334,21 @@ fn a_failed_message_is_parked_when_nothing_is_on_its_way_or_at_its_age() {
 }
 
 #[test]
+fn what_is_to_be_parked_in_a_calm_moment_does_not_pile_up_if_none_comes() {
+    let mut w = World::new("");
+    w.accept("a@local.test", &["b@slow.test"]);
+    w.one_parcel();
+    for n in 0..60 {
+        w.accept("a@local.test", &[&format!("b@d{n}.test")]);
+        let (connection, parcel) = w.one_parcel();
+        w.answer(connection, &parcel, Err(refused(451)));
+        w.wait(Duration::from_secs(1));
+    }
+    assert!((9..=12).contains(&w.queue.waiting_for_calm()), "{}", w.queue.waiting_for_calm());
+    assert!(w.folder.len() >= 48, "{}", w.folder.len());
+}
+
+#[test]
 fn an_old_message_in_the_journal_is_parked_while_it_waits_for_its_turn() {
     let mut w = World::new("");
     let first = w.accept("a@local.test", &["b@far.test"]);
