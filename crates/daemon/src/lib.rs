@@ -33,6 +33,7 @@ pub mod dns;
 pub mod explain;
 pub mod files;
 pub mod https;
+mod hush;
 pub mod inbound;
 pub mod listen;
 pub mod local;

@@ -1,12 +1,14 @@
 //! Asks an identity provider's token endpoint, and understands what it answers.
 //!
-//! What it says goes on to people, so it is cut, cleaned, and stripped of every secret that we sent. A web page instead of
+//! What it says goes on to people, so it is cut, cleaned, and stripped of every secret that we sent and of pieces of it, however it is
+//! encoded ([`crate::hush`]). A web page instead of
 //! an answer (a proxy's, a portal's) is trouble of theirs, and no refusal.
 //!
 //! RFC 6749 §5.1, §5.2.
 
 use super::plan::RETRY_AFTER_MAX;
 use crate::https::{Answer, Bounds, Https};
+use crate::hush::Hush;
 use relay::advice::{self, Remedy};
 use serde_json::Value;
 use smtp::sasl::Secret;
@@ -20,6 +22,22 @@ const ANSWER_MAX: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Octets of a token.
 const TOKEN_MAX: usize = 16 * 1024;
+
+/// Characters of an error or its description.
+const WORDS_MAX: usize = 4 * 1024;
+/// Words for an error that say nothing of anybody (RFC 6749 §5.2, RFC 8628 §3.5).
+const ERRORS: [&str; 10] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "authorization_pending",
+    "slow_down",
+    "access_denied",
+    "expired_token",
+];
 
 /// A token that was given.
 pub(super) struct Granted {
@@ -99,10 +117,9 @@ pub(super) fn document(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -
         (200, Some(document)) if document.get("error").is_none() => Ok(document),
         (_, Some(mut document)) if document.get("error").is_some() => {
             let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
-            let (error, description) =
-                (without_secrets(text("error"), form), without_secrets(text("error_description"), form));
+            let refused = refusal(endpoint, answer, text("error"), text("error_description"), form);
             wipe(&mut document);
-            Err(refusal(endpoint, answer, &error, &description))
+            Err(refused)
         }
         (200, _) => Err(NotGranted::passing(format!("{endpoint} answers with {}, not with JSON.", what_it_is(answer)))),
         (status @ 300..400, _) => Err(NotGranted {
@@ -123,13 +140,15 @@ pub(super) fn document(endpoint: &str, answer: &Answer, form: &[(&str, &str)]) -
 }
 
 /// What the provider says against it.
-fn refusal(endpoint: &str, answer: &Answer, error: &str, description: &str) -> NotGranted {
+fn refusal(endpoint: &str, answer: &Answer, error: &str, description: &str, form: &[(&str, &str)]) -> NotGranted {
+    let hush = hush(form);
     // What Microsoft adds is other each time.
     let words = description.split("Trace ID:").next().unwrap_or_default().trim();
-    let said = advice::cleaned(if words.is_empty() { error } else { words });
+    // Before it is cut and cleaned: what is left of a secret then might not be known any more.
+    let said = advice::cleaned(&hush.hide(begin(if words.is_empty() { error } else { words })));
     let passing = answer.status >= 500 || answer.status == 429;
     NotGranted {
-        error: advice::cleaned(error).into(),
+        error: if ERRORS.contains(&error) { error.into() } else { advice::cleaned(&hush.hide(begin(error))).into() },
         why: format!("{endpoint} says: {}", advice::sentence(&said)).into(),
         remedy: if passing { Remedy::Wait } else { advice::token_refusal(error, description) },
         pause: answer.retry_after.map(|pause| pause.min(RETRY_AFTER_MAX)),
@@ -160,10 +179,18 @@ pub(super) fn is_token(token: &Secret) -> bool {
 }
 
 /// No provider is trusted not to give our secrets back to us, into a log.
-fn without_secrets(text: &str, form: &[(&str, &str)]) -> String {
-    const OPEN: [&str; 3] = ["grant_type", "scope", "client_id"];
-    let secrets = form.iter().filter(|(key, value)| !OPEN.contains(key) && value.len() >= 4);
-    secrets.fold(text.to_owned(), |text, (_, secret)| text.replace(secret, "…"))
+fn hush(form: &[(&str, &str)]) -> Hush {
+    const OPEN: [&str; 4] = ["grant_type", "scope", "client_id", "client_assertion_type"];
+    let mut hush = Hush::default();
+    for (_, secret) in form.iter().filter(|(key, _)| !OPEN.contains(key)) {
+        hush.note_secret(&Secret::new(secret.as_bytes().to_vec()));
+    }
+    hush
+}
+
+/// As much of what a provider says as is looked at.
+fn begin(text: &str) -> &str {
+    text.char_indices().nth(WORDS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 /// A refusal may have what we sent in it.

@@ -7,10 +7,10 @@
 //! RFC 4954; the methods: [`smtp::sasl::client`]; GSSAPI (RFC 4752) with the feature `kerberos`. IIS: Delivery tab, Outbound Security.
 
 use super::Shared;
-use super::hush::Hush;
 use super::talk::Talk;
 use super::ticket::Ticket;
 use super::words;
+use crate::hush::Hush;
 use crate::oauth::Token;
 use crate::secret;
 use aws_lc_rs::rand;

@@ -30,7 +30,6 @@ mod alarm;
 mod candidates;
 mod connection;
 mod cooling;
-mod hush;
 mod login;
 mod message;
 mod open;

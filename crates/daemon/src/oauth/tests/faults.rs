@@ -103,6 +103,24 @@ async fn a_refusal_is_told_once_in_plain_words_and_the_mail_goes_on_when_it_is_m
     assert_eq!(world.alarms("smart host office"), 1, "{}", world.log());
     assert!(!world.log().contains("s3cret"), "{}", world.log());
 
+    // Nor does it get anywhere in pieces, or in another form.
+    for echo in [
+        "you sent client_secret=s3cret%26value",
+        "s3cret%26val is wrong",
+        "not s3cret&va",
+        "Basic Y2xpZW50OnMzY3JldCZ2YWx1ZQ==",
+    ] {
+        *says.lock().unwrap() =
+            Some(Says::json(401, &json!({"error": echo, "error_description": format!("AADSTS1: {echo}")})));
+        world.look().await;
+        world.pass(3_600);
+        let fault = world.bearer(&client).await.unwrap_err().to_string();
+        assert!(fault.contains("AADSTS1") && fault.contains('…'), "{fault}");
+        for piece in ["s3cret", "%26val", "&va", "czNjcmV0", "MzY3JldC"] {
+            assert!(!fault.contains(piece) && !world.log().contains(piece), "{piece} in {fault}");
+        }
+    }
+
     // The operator puts the right one into the file: no need to wait for the end of the pause.
     let (told, hears) = std::sync::mpsc::channel();
     world.tokens.tell(move |owner| told.send(owner.clone()).is_ok());
