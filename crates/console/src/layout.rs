@@ -227,7 +227,7 @@ impl Frame {
                 here: self.place == Place::Server(server.name.clone(), room),
                 count: match room {
                     Room::Sessions => server.sessions_in + server.sessions_out,
-                    Room::Queue => server.queue,
+                    Room::Queue => server.queue.unwrap_or_default(),
                     _ => 0,
                 },
                 counts: match room {
@@ -279,6 +279,7 @@ pub fn state_class(state: impl Borrow<ServerState>) -> &'static str {
         ServerState::Running => "running",
         ServerState::Paused => "paused",
         ServerState::Stopped => "stopped",
+        ServerState::Starting => "starting",
         ServerState::Failed => "failed",
     }
 }

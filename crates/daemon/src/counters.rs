@@ -110,7 +110,7 @@ impl Counts {
         set(Counter::ConnectionsInCurrent, view.sessions_in);
         set(Counter::ConnectionsOutCurrent, view.sessions_out);
         set(Counter::Destinations, view.destinations);
-        set(Counter::Queue, view.queue);
+        set(Counter::Queue, view.queue.unwrap_or_default());
         values
     }
 
@@ -127,7 +127,7 @@ impl Counts {
             rising[line] = (!counters.is_empty()).then(|| self.sum(counters));
         }
         rising[LINES.len()] = Some(self.sum(&BADMAIL));
-        let levels = [0, 0, view.queue, view.sessions_in, view.sessions_out, 0, 0];
+        let levels = [0, 0, view.queue.unwrap_or_default(), view.sessions_in, view.sessions_out, 0, 0];
         let before = hour.before;
         let point = array::from_fn(|line| rising[line].map_or(levels[line], |sum| sum.saturating_sub(before[line])));
         hour.before = rising.map(Option::unwrap_or_default);
@@ -181,7 +181,7 @@ mod tests {
             fqdn: String::new(),
             sessions_in: 2,
             sessions_out: 1,
-            queue,
+            queue: Some(queue),
             destinations: 1,
         }
     }

@@ -188,8 +188,8 @@ impl ServerRuntime {
     }
 
     /// Lets what is under way come to its end, at most for `bound`; what is not done by then stays in the queue on
-    /// disk. To be called after the listeners and their sessions have ended.
-    pub async fn stop(self, bound: Duration) {
+    /// disk. To be called after the listeners and their sessions have ended. Returns how many messages wait then.
+    pub async fn stop(self, bound: Duration) -> u64 {
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watch) = &watch {
             watch.stop();
@@ -211,6 +211,7 @@ impl ServerRuntime {
             let _ = tokio::time::timeout(bound, watch.ended()).await;
         }
         self.store.close().await;
+        self.store.waiting()
     }
 }
 

@@ -42,7 +42,7 @@ fn server() -> ServerView {
         fqdn: EVIL.into(),
         sessions_in: 0,
         sessions_out: 0,
-        queue: 0,
+        queue: Some(0),
         destinations: 0,
     }
 }

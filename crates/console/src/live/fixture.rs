@@ -29,7 +29,7 @@ pub fn server(name: &str, state: ServerState) -> ServerView {
         fqdn: "relay.corp.example".into(),
         sessions_in: 12,
         sessions_out: 3,
-        queue: 4_212,
+        queue: Some(4_212),
         destinations: 17,
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn verbs(frame: &Frame, server: &ServerView) -> Vec<(&'static str, &'
         ServerState::Running => &[(ServerVerb::Pause, "pause", "Pause"), (ServerVerb::Stop, "stop", "Stop")],
         ServerState::Paused => &[(ServerVerb::Continue, "continue", "Continue"), (ServerVerb::Stop, "stop", "Stop")],
         ServerState::Stopped => &[(ServerVerb::Start, "start", "Start")],
+        ServerState::Starting => &[(ServerVerb::Stop, "stop", "Stop")],
         ServerState::Failed => &[(ServerVerb::Start, "start", "Start"), (ServerVerb::Stop, "stop", "Stop")],
     };
     let allowed = |verb: ServerVerb| frame.may(&Command::ServerState { server: server.name.clone(), verb });

@@ -5,7 +5,7 @@
 
 use super::{Fault, FileProblem};
 use crate::beside;
-use crate::service::{ConfigFile, Loaded, Servers, Unusable};
+use crate::service::{Carried, ConfigFile, Loaded, Servers, Starts, Unusable};
 use relay::admin::settings::{SpotTable, spot};
 use relay::admin::view::{Outcome, VersionView};
 use relay::admin::{Command, edit};
@@ -18,6 +18,34 @@ use std::path::{Path, PathBuf};
 /// Versions that are kept; older ones are forgotten.
 pub const HISTORY_MAX: usize = 100;
 
+/// A change that was made.
+pub(super) struct Changed {
+    /// What is known of it so far.
+    pub outcome: Outcome,
+    /// What it has begun to start.
+    pub starts: Starts,
+}
+
+impl Changed {
+    fn at_once(outcome: Outcome) -> Changed {
+        Changed { outcome, starts: Starts::default() }
+    }
+
+    fn carried(carried: Carried, outcome: Outcome) -> Changed {
+        let Carried { faults, starts } = carried;
+        Changed { outcome: Outcome { troubles: faults.tell(), ..outcome }, starts }
+    }
+
+    /// With what came of what was started; not to be waited for in the service's loop.
+    pub async fn settled(self) -> Outcome {
+        let Changed { mut outcome, starts } = self;
+        let (troubles, late) = starts.settled().await;
+        outcome.troubles.extend(troubles);
+        late.iter().for_each(|name| outcome.text.push_str(&format!("; '{name}' is still starting")));
+        outcome
+    }
+}
+
 /// Carries out a command that changes the configuration.
 pub(super) async fn change(
     servers: &mut Servers,
@@ -25,7 +53,7 @@ pub(super) async fn change(
     command: &Command,
     by: &str,
     dry_run: bool,
-) -> Result<Outcome, Fault> {
+) -> Result<Changed, Fault> {
     let on_disk = file.text().map_err(refused)?;
     let in_force = servers.source().unwrap_or_default().to_owned();
     if *command == Command::ConfigReload {
@@ -44,7 +72,7 @@ pub(super) async fn change(
     let diff = edit::diff(&on_disk, &after);
     if dry_run || diff.is_empty() {
         let text = if diff.is_empty() { "nothing changes" } else { "this would change" };
-        return Ok(Outcome { text: text.into(), diff, restarts, ..Outcome::default() });
+        return Ok(Changed::at_once(Outcome { text: text.into(), diff, restarts, ..Outcome::default() }));
     }
     if let Command::ServerNew { new } = command
         && new.recipe.is_some()
@@ -56,8 +84,9 @@ pub(super) async fn change(
     let kept = versions.keep(&on_disk, &after, now, by, &what);
     let version = kept.map_err(|error| cannot_write(versions.folder(), &error))?;
     write_whole(file.path(), &after).map_err(|error| cannot_write(file.path(), &error))?;
-    let troubles = servers.take_over(&loaded).await;
-    Ok(Outcome { text: what, diff, restarts, troubles, version: Some(version), ..Outcome::default() })
+    let carried = servers.take_over(&loaded).await;
+    let outcome = Outcome { text: what, diff, restarts, version: Some(version), ..Outcome::default() };
+    Ok(Changed::carried(carried, outcome))
 }
 
 async fn reload(
@@ -67,19 +96,21 @@ async fn reload(
     on_disk: &str,
     by: &str,
     dry_run: bool,
-) -> Result<Outcome, Fault> {
+) -> Result<Changed, Fault> {
     let loaded: Loaded = file.check(on_disk).map_err(refused)?;
     let (diff, restarts) = (edit::diff(in_force, on_disk), servers.restarts(&loaded.config));
     if dry_run {
-        return Ok(Outcome { text: "this would change".into(), diff, restarts, ..Outcome::default() });
+        let text = "this would change".into();
+        return Ok(Changed::at_once(Outcome { text, diff, restarts, ..Outcome::default() }));
     }
     let versions = servers.versions();
     let what = "the file as it was edited by hand";
     let kept = versions.keep(in_force, on_disk, servers.clock().now(), by, what);
     let version = kept.map_err(|error| cannot_write(versions.folder(), &error))?;
-    let troubles = servers.take_over(&loaded).await;
+    let carried = servers.take_over(&loaded).await;
     let text = "the file as it stands is in force".into();
-    Ok(Outcome { text, diff, restarts, troubles, version: Some(version), ..Outcome::default() })
+    let outcome = Outcome { text, diff, restarts, version: Some(version), ..Outcome::default() };
+    Ok(Changed::carried(carried, outcome))
 }
 
 /// The text after the command, and what was done in a sentence.

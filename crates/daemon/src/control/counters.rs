@@ -90,13 +90,13 @@ impl Control {
 
     async fn values(&self, site: &Site) -> [u64; COUNTERS] {
         let mut values = site.counts.values(&site.view);
-        if site.view.queue > 0
+        if let Some(waiting @ 1..) = site.view.queue
             && let Some(depth) = self.depth(site).await
         {
             let mut set = |counter: Counter, value| values[counter.index()] = value;
             set(Counter::LocalQueue, depth.local);
             set(Counter::LocalRetryQueue, depth.local_retry);
-            set(Counter::RemoteQueue, site.view.queue.saturating_sub(depth.local));
+            set(Counter::RemoteQueue, waiting.saturating_sub(depth.local));
             set(Counter::RemoteRetryQueue, depth.retry.saturating_sub(depth.local_retry));
             set(Counter::Held, depth.held);
         }

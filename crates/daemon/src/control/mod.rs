@@ -289,10 +289,13 @@ pub(crate) async fn obey(order: Order, servers: &mut Servers, file: &ConfigFile)
         Order::Look(look) => look(servers),
         Order::Change { command, by, dry_run, answer } => match *command {
             Command::ServerState { server, verb } => states::change(servers, &server, verb, dry_run, answer).await,
-            command => {
-                let outcome = config::change(servers, file, &command, &by, dry_run).await;
-                let _ = answer.send(outcome);
-            }
+            command => match config::change(servers, file, &command, &by, dry_run).await {
+                // What it has begun to start takes its time, and nobody else waits for it.
+                Ok(changed) if !changed.starts.is_empty() => {
+                    drop(tokio::spawn(async move { answer.send(Ok(changed.settled().await)) }));
+                }
+                changed => drop(answer.send(changed.map(|changed| changed.outcome))),
+            },
         },
     }
 }

@@ -1,4 +1,5 @@
-//! Start, stop, pause and continue, from the service's own loop; a stop is answered when it is done, and holds up nothing meanwhile.
+//! Start, stop, pause and continue, from the service's own loop; a start and a stop are answered when they are
+//! done, and hold up nothing meanwhile.
 
 use super::{Fault, no_server};
 use crate::service::{Changed, Servers, Unchanged};
@@ -21,10 +22,7 @@ pub(super) async fn change(
     }
     match servers.change_state(name, verb).await {
         Ok(Changed::Done(outcome)) => drop(answer.send(Ok(outcome))),
-        Ok(Changed::When(done, outcome)) => drop(tokio::spawn(async move {
-            let _ = done.await;
-            let _ = answer.send(Ok(outcome));
-        })),
+        Ok(Changed::When(done)) => drop(tokio::spawn(async move { answer.send(Ok(done.await)) })),
         Err(Unchanged::Missing) => drop(answer.send(Err(no_server(name)))),
         Err(Unchanged::NotNow(why)) => drop(answer.send(Err(Fault::Conflict(why)))),
     }

@@ -1,7 +1,7 @@
 //! Which virtual servers an operator has stopped or paused: kept over a restart of the process.
 //!
 //! `servers.json` in the state folder, written whole before the operator hears that it is done. A virtual server is known by its name,
-//! and by its home if it was renamed meanwhile. A file that cannot be read is told of and put aside, and all run.
+//! and by its home if it was renamed meanwhile. With it stands how many messages were waiting in it when it had stopped. A file that cannot be read is told of and put aside, and all run.
 //!
 //! IIS: Start, Stop, Pause; the state of a virtual server (ServerState, ServerAutoStart).
 
@@ -37,6 +37,9 @@ struct Entry {
     name: String,
     home: PathBuf,
     state: Halt,
+    /// Messages that wait in one that is stopped, as it was when it came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waiting: Option<u64>,
 }
 
 impl Halted {
@@ -99,8 +102,25 @@ impl Halted {
             name: server.name.to_string(),
             home: server.home.clone(),
             state,
+            waiting: None,
         }));
         self.entries.sort_by(|a, b| a.name.cmp(&b.name));
+        self.write()
+    }
+
+    /// Messages that wait in one that is stopped; `None`: that is not known.
+    pub fn left(&self, server: &VirtualServer) -> Option<u64> {
+        self.entries.iter().find(|entry| entry.name == *server.name)?.waiting
+    }
+
+    /// So many messages wait in the home of one that was stopped and has come to its end.
+    ///
+    /// # Errors
+    /// It cannot be written down, and is not known after this life of the process.
+    pub fn note_left(&mut self, home: &Path, waiting: u64) -> io::Result<()> {
+        let stopped = self.entries.iter_mut().find(|entry| entry.home == home && entry.state == Halt::Stopped);
+        let Some(entry) = stopped else { return Ok(()) };
+        entry.waiting = Some(waiting);
         self.write()
     }
 

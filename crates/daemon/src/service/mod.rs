@@ -2,14 +2,15 @@
 //!
 //! [`run`] starts every virtual server of a configuration and keeps them until the process is told to end. One whose
 //! folder or ports cannot be used does not keep the others from starting; if none starts, the process ends with 1. What an operator has
-//! stopped stays stopped ([`states`]); if that is all, the process waits until one is started.
+//! stopped stays stopped ([`states`]); if that is all, the process waits until one is started. One that takes long to start, because its
+//! queue is large, holds up nobody: operators come in as soon as one runs, and the others follow ([`starts`]).
 //!
 //! - **SIGTERM, SIGINT**: stop. Nothing more is accepted; sessions hear 421 at their next command; what is in flight gets
 //!   [`STOP_BOUND`] to finish, the rest is in the queue on disk anyway. A second signal does not wait.
 //! - **SIGHUP**: read the configuration again. A bad file changes nothing and is reported; a good one is carried out by
 //!   [`servers`], which touches only what has changed.
 //! - Operators: what they want comes as [`control::Order`]s, one after the other ([`crate::control`]).
-//! - systemd: `READY=1`, `RELOADING=1`, `STOPPING=1`, the watchdog, and sockets that it hands over.
+//! - systemd: `READY=1` (when nothing is starting any more), `RELOADING=1`, `STOPPING=1`, the watchdog, and sockets that it hands over.
 //!
 //! It decides nothing about mail, and has no settings but those of the command line.
 
@@ -19,6 +20,7 @@ mod limits;
 mod notify;
 mod observe;
 mod servers;
+mod starts;
 mod states;
 
 #[cfg(test)]
@@ -27,20 +29,21 @@ mod tests;
 pub use configuration::{ConfigFile, Loaded, Unusable};
 pub use limits::open_files;
 pub use observe::Site;
-pub use servers::{Running, Servers};
+pub use servers::{Carried, Running, Servers};
+pub use starts::{Faults, Opened, Starts};
 pub use states::{Changed, Unchanged};
 
 use crate::clock::{Clock, Drift};
 use crate::control::operators::Operators;
 use crate::control::socket::Socket;
-use crate::control::{self, Control, Orders};
+use crate::control::{self, Control, Order, Orders};
 use crate::listen::Inherited;
 use crate::log::Log;
 use crate::web::Console;
-use notify::Supervisor;
+use notify::{Pulse, START_EXTENDED_EVERY, Supervisor};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// How long a stopping service lets what is in flight come to its end.
 pub const STOP_BOUND: Duration = Duration::from_secs(25);
@@ -65,7 +68,7 @@ pub struct Service {
 
 /// What has started.
 pub struct Ready<'a> {
-    /// The virtual servers.
+    /// The virtual servers; some may be starting still.
     pub servers: &'a Servers,
     /// Where the console is: `http://127.0.0.1:8025`; `None`: nowhere.
     pub console: Option<String>,
@@ -73,7 +76,7 @@ pub struct Ready<'a> {
     pub link: Option<&'a str>,
 }
 
-/// Runs until the process is told to stop. `ready` is called once everything that can start has started.
+/// Runs until the process is told to stop. `ready` is called once a virtual server runs and operators may come in.
 ///
 /// # Errors
 /// Nothing could be started; each reason in a sentence.
@@ -102,16 +105,18 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
     let signals = Signals::new();
     let mut signals = signals.map_err(|error| vec![format!("The system takes no orders for signals: {error}.")])?;
     let mut servers = Servers::new(log.clone(), service.clock, Inherited::from_environment());
+    let supervisor = Supervisor::from_environment(&log);
     let faults = tokio::select! {
-        faults = servers.take_over(&service.loaded) => faults,
+        faults = begin(&mut servers, &service.loaded, &supervisor) => faults,
         () = signals.end() => {
             servers.stop(STOP_BOUND).await;
             return Ok(());
         }
     };
     if servers.is_empty() {
-        return Err(faults);
+        return Err(faults.texts());
     }
+    faults.tell();
     servers.report_unused_sockets();
     let (clock, passwords) = (servers.clock().clone(), servers.passwords().clone());
     let operators = Operators::open(servers.state(), passwords, log.clone(), clock.clone());
@@ -122,8 +127,6 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
     doors.follow(&servers).await;
     let console = &doors.console;
     ready(&Ready { servers: &servers, console: console.address(), link: console.link() });
-    let supervisor = Supervisor::from_environment(&log);
-    supervisor.ready(&servers.summary());
     let points = control.take_points();
     serve(&mut servers, &mut doors, &mut signals, &supervisor, &service.file, &mut orders).await;
     drop(doors);
@@ -136,6 +139,20 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
         }
     }
     Ok(())
+}
+
+/// Starts what shall run, until one does, or nothing is to be waited for. (As long as nobody has a home, its lock does not say that
+/// another process is not at work; so the doors stay closed.)
+async fn begin(servers: &mut Servers, loaded: &Loaded, supervisor: &Supervisor) -> Faults {
+    let mut faults = servers.take_over(loaded).await.faults;
+    let mut extend = tokio::time::interval(START_EXTENDED_EVERY);
+    while servers.is_starting() && servers.iter().next().is_none() {
+        tokio::select! {
+            opened = servers.opened() => faults.extend(servers.finish(opened).await),
+            _ = extend.tick() => supervisor.starting(&servers.summary()),
+        }
+    }
+    faults
 }
 
 /// Where operators come in.
@@ -164,27 +181,37 @@ async fn serve(
     file: &ConfigFile,
     orders: &mut Orders,
 ) {
-    let mut watchdog = tokio::time::interval(supervisor.watchdog_every());
-    watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let from = Instant::now() + RESYNCHRONISE_EVERY;
     let mut resynchronise = tokio::time::interval_at(from, RESYNCHRONISE_EVERY);
-    let mut jumped = false;
+    let mut extend = tokio::time::interval(START_EXTENDED_EVERY);
+    extend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let pulse = supervisor.watch();
+    let (mut jumped, mut is_ready) = (false, false);
     loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
-            _ = signals.reload.recv() => {
+        if !is_ready && !servers.is_starting() {
+            supervisor.ready(&servers.summary());
+            is_ready = true;
+        }
+        let turn = next_turn(servers, signals, orders, &mut extend, &mut resynchronise, &pulse).await;
+        match turn {
+            Turn::End => return,
+            Turn::Reload => {
                 supervisor.reloading();
+                is_ready = false;
                 reload(servers, file).await;
                 doors.follow(servers).await;
-                supervisor.ready(&servers.summary());
             }
-            Some(order) = orders.recv() => {
+            Turn::Order(order) => {
                 control::obey(order, servers, file).await;
                 doors.follow(servers).await;
             }
-            _ = watchdog.tick() => supervisor.alive(),
-            _ = resynchronise.tick() => {
+            Turn::Opened(opened) => {
+                servers.finish(*opened).await.tell();
+                is_ready = false;
+            }
+            Turn::Ended => servers.forget_ended(),
+            Turn::Starting => supervisor.starting(&servers.summary()),
+            Turn::Resynchronise => {
                 jumped = follow_time(servers, jumped);
                 // A port that was taken may be free by now.
                 doors.console.try_again().await;
@@ -193,14 +220,49 @@ async fn serve(
     }
 }
 
+/// What the service's loop does next.
+enum Turn {
+    End,
+    Reload,
+    Order(Order),
+    /// A virtual server that was starting can run, or not.
+    Opened(Box<Opened>),
+    /// One has come to its end.
+    Ended,
+    /// Some are starting still.
+    Starting,
+    Resynchronise,
+}
+
+async fn next_turn(
+    servers: &mut Servers,
+    signals: &mut Signals,
+    orders: &mut Orders,
+    extend: &mut Interval,
+    resynchronise: &mut Interval,
+    pulse: &Pulse,
+) -> Turn {
+    let (ended, is_starting) = (servers.some_end(), servers.is_starting());
+    pulse.rests();
+    let turn = tokio::select! {
+        _ = signals.terminate.recv() => Turn::End,
+        _ = signals.interrupt.recv() => Turn::End,
+        _ = signals.reload.recv() => Turn::Reload,
+        Some(order) = orders.recv() => Turn::Order(order),
+        opened = servers.opened() => Turn::Opened(Box::new(opened)),
+        () = ended => Turn::Ended,
+        _ = extend.tick(), if is_starting => Turn::Starting,
+        _ = resynchronise.tick() => Turn::Resynchronise,
+    };
+    pulse.works();
+    turn
+}
+
 async fn reload(servers: &mut Servers, file: &ConfigFile) {
     match file.load() {
         Ok(loaded) => {
-            let faults = servers.take_over(&loaded).await;
-            // What went wrong is in the log, unless nothing runs any more; the service waits for a better file then.
-            if servers.is_empty() {
-                faults.iter().for_each(|fault| servers.log().alarm(fault.as_str()));
-            }
+            // What has begun to start tells of itself. If nothing runs any more, the service waits for a better file.
+            servers.take_over(&loaded).await.faults.tell();
         }
         Err(unusable) => {
             for line in unusable.lines() {

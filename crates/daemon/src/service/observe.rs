@@ -1,6 +1,6 @@
 //! What operators see of the virtual servers, and what they change by the configuration.
 
-use super::servers::{Running, needs_restart, successor};
+use super::servers::{Carried, Running, needs_restart, successor};
 use super::{Loaded, Servers};
 use crate::control::Versions;
 use crate::counters::Counts;
@@ -57,11 +57,11 @@ impl Servers {
         &self.tokens
     }
 
-    /// Makes what runs what was loaded; what could not be done, each in a sentence.
-    pub async fn take_over(&mut self, loaded: &Loaded) -> Vec<String> {
-        let faults = self.carry_out(&loaded.config).await;
+    /// Makes what runs what was loaded, but for what takes its time: that has begun when this returns.
+    pub async fn take_over(&mut self, loaded: &Loaded) -> Carried {
+        let carried = self.carry_out(&loaded.config).await;
         self.source = Some(loaded.source.clone());
-        faults
+        carried
     }
 
     /// The text of the configuration that is in force.
@@ -133,6 +133,7 @@ impl Servers {
         let state = match running {
             Some(_) if is_paused => ServerState::Paused,
             Some(_) => ServerState::Running,
+            None if self.starts(&server.name).is_some() => ServerState::Starting,
             None if is_stopped => ServerState::Stopped,
             None => ServerState::Failed,
         };
@@ -158,7 +159,10 @@ impl Servers {
             fqdn: server.delivery.fqdn.to_string(),
             sessions_in: running.map_or(0, |running| running.listeners.sessions().open() as u64),
             sessions_out: totals.connections as u64,
-            queue: totals.messages as u64,
+            queue: match running {
+                Some(_) => Some(totals.messages as u64),
+                None => self.halted.left(server),
+            },
             destinations: totals.destinations as u64,
         }
     }
@@ -170,8 +174,9 @@ impl Servers {
         if self.dns != config.dns {
             words.push("other name servers are asked".into());
         }
-        for running in &self.running {
-            let old = &running.server;
+        let starting = self.starting.iter().map(|starting| &starting.server);
+        let running = self.running.iter().map(|running| &running.server);
+        for old in running.clone().chain(starting.clone()) {
             let Some(new) = successor(old, config) else {
                 words.push(format!("'{}' is stopped", old.name));
                 continue;
@@ -191,7 +196,10 @@ impl Servers {
             words.extend(opened.map(|address| format!("'{}' listens on {address}", old.name)));
         }
         let is_successor = |new: &VirtualServer| {
-            self.running.iter().any(|old| successor(&old.server, config).is_some_and(|next| next.name == new.name))
+            running
+                .clone()
+                .chain(starting.clone())
+                .any(|old| successor(old, config).is_some_and(|next| next.name == new.name))
         };
         let new = config.servers.iter().filter(|new| !is_successor(new) && !self.is_stopped(new));
         words.extend(new.map(|new| format!("'{}' is started", new.name)));

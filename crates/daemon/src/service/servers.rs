@@ -3,7 +3,8 @@
 //! [`Servers::carry_out`] makes what runs what the configuration says: at start, when nothing runs, and on every reload.
 //! A virtual server is known by its name. New ones are started and missing ones stopped; one whose home or queue bounds
 //! have changed is stopped and started again; all others go on, get the new configuration, and only their
-//! changed addresses are rebound. Whatever goes wrong with one is reported in a line and leaves the others alone.
+//! changed addresses are rebound. Whatever goes wrong with one is reported in a line and leaves the others alone. What has to
+//! start or to stop does so beside everything else (the rooms `starts` and `states`): nothing here waits for it.
 //!
 //! A reload takes no virtual server out of service: one that cannot be started anew, or that could listen nowhere, goes on
 //! as it was configured before, and the next reload tries again.
@@ -14,18 +15,19 @@
 //! Addresses are closed everywhere before any is opened, so that one may move from one virtual server to another.
 
 use super::halted::Halted;
-use super::limits::{inbound_share, open_files};
+use super::limits::open_files;
+use super::starts::{Faults, Starting, Starts};
 use super::states::Stopping;
 use crate::auth::Passwords;
 use crate::clock::Clock;
 use crate::counters::Counts;
 use crate::desk::{Desk, Premises, Reception};
 use crate::dns::Resolver;
-use crate::listen::{Inherited, Listeners, Sessions};
+use crate::listen::{Inherited, Listeners};
 use crate::log::Log;
 use crate::oauth::{self, Tokens};
 use crate::policy::MtaSts;
-use crate::runtime::{Commons, ServerRuntime, StartError};
+use crate::runtime::ServerRuntime;
 use relay::admin::Direction;
 use relay::config::{Config, Console, Dns, VirtualServer};
 use relay::record::Record;
@@ -34,8 +36,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How long a virtual server that is stopped, removed or restarted may take to finish what is in flight.
@@ -45,14 +46,15 @@ const QUEUE_BOUND_MIN: Duration = Duration::from_secs(3);
 /// How long sessions that are cut off have to go.
 const CUT_OFF: Duration = Duration::from_millis(200);
 
-/// A virtual server whose home is being opened, on a thread that may wait for the disk.
-type Starting = JoinHandle<Result<ServerRuntime, StartError>>;
-
 /// The running virtual servers.
 pub struct Servers {
     pub(super) running: Vec<Running>,
+    /// Those whose home is being opened.
+    pub(super) starting: Vec<Starting>,
     /// Those that are coming to their end.
     pub(super) stopping: Vec<Stopping>,
+    /// Told when one of them has.
+    pub(super) ends: Arc<Notify>,
     /// What operators have stopped or paused.
     pub(super) halted: Halted,
     /// Why those do not run that should.
@@ -78,6 +80,14 @@ pub struct Servers {
     pub(super) counts: HashMap<Box<str>, Arc<Counts>>,
     pub(super) log: Log,
     pub(super) clock: Clock,
+}
+
+/// What became of a configuration that was carried out.
+pub struct Carried {
+    /// What could not be done.
+    pub faults: Faults,
+    /// What has begun to start.
+    pub starts: Starts,
 }
 
 /// One of them.
@@ -129,7 +139,9 @@ impl Servers {
     pub fn new(log: Log, clock: Clock, inherited: Inherited) -> Servers {
         Servers {
             running: Vec::new(),
+            starting: Vec::new(),
             stopping: Vec::new(),
+            ends: Arc::default(),
             halted: Halted::default(),
             failed: HashMap::new(),
             source: None,
@@ -150,10 +162,12 @@ impl Servers {
         }
     }
 
-    /// Does none run, and not because an operator wants it so?
+    /// Does none run or start, and not because an operator wants it so?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty() && !self.configured.iter().any(|server| self.is_stopped(server))
+        self.running.is_empty()
+            && self.starting.is_empty()
+            && !self.configured.iter().any(|server| self.is_stopped(server))
     }
 
     /// Those that run, in the configuration's order.
@@ -189,12 +203,15 @@ impl Servers {
     #[must_use]
     pub fn summary(&self) -> String {
         let addresses: Vec<_> = self.running.iter().flat_map(Running::addresses).map(|a| a.to_string()).collect();
-        format!("{} virtual servers, listening on {}", self.running.len(), addresses.join(" "))
+        let starting = match self.starting.len() {
+            0 => String::new(),
+            more => format!("; {more} starting"),
+        };
+        format!("{} virtual servers, listening on {}{starting}", self.running.len(), addresses.join(" "))
     }
 
-    /// Makes what runs what `config` says. Returns what could not be done, each in a sentence, which is in the log as well
-    /// if anything runs.
-    pub async fn carry_out(&mut self, config: &Config) -> Vec<String> {
+    /// Makes what runs what `config` says, but for what takes its time: that has begun when this returns.
+    pub async fn carry_out(&mut self, config: &Config) -> Carried {
         self.faults.clear();
         self.configured.clone_from(&config.servers);
         self.console = Some(config.console.clone());
@@ -215,38 +232,26 @@ impl Servers {
                 running.listeners.close_others(&wanted(server)).await;
             }
         }
+        let mut starts = Starts::default();
         for server in &config.servers {
-            // One that an operator stops comes to its end beside us: nobody waits for it but who starts it again.
-            if self.runs(&server.name).is_none() && !self.is_stopped(server) {
-                self.stopped(Some(&server.home)).await;
+            if self.runs(&server.name).is_some() {
+                self.follow(server).await;
+            } else if self.starts(&server.name).is_none() && !self.is_stopped(server) {
+                let log = self.log_of(server);
+                let before = replaced.iter().find(|old| old.name == server.name).cloned();
+                self.begin_start(server, &log, before);
+                starts.0.push((server.name.clone(), self.when_started(self.starting.len() - 1)));
             }
         }
-        let starting: Vec<_> = config.servers.iter().map(|server| self.start_unless_running(server)).collect();
-        let share = inbound_share(self.files, config.servers.len());
-        for (server, starting) in config.servers.iter().zip(starting) {
-            match starting {
-                Some((log, starting)) => {
-                    let old = replaced.iter().find(|old| old.name == server.name);
-                    if !self.finish_start(server, &log, share, starting).await
-                        && let Some(old) = old
-                    {
-                        let starting = self.begin_start(old, &log);
-                        if self.finish_start(old, &log, share, starting).await {
-                            self.goes_on_as_before(&log, old);
-                        }
-                    }
-                }
-                None => self.follow(server).await,
-            }
-        }
-        let place = |running: &Running| config.servers.iter().position(|server| server.name == running.server.name);
-        self.running.sort_by_key(place);
+        self.sort();
         self.failed.retain(|name, _| config.servers.iter().any(|server| server.name == *name));
-        let faults = std::mem::take(&mut self.faults);
-        if !self.is_empty() {
-            faults.iter().for_each(|(log, text)| log.alarm(text.as_str()));
-        }
-        faults.into_iter().map(|(_, text)| text).collect()
+        Carried { faults: Faults(std::mem::take(&mut self.faults)), starts }
+    }
+
+    /// Those that run stand in the configuration's order.
+    pub(super) fn sort(&mut self) {
+        let configured = &self.configured;
+        self.running.sort_by_key(|running| configured.iter().position(|other| other.name == running.server.name));
     }
 
     /// Sockets that were handed over and that no virtual server listens on are worth a word; those of one that shall not listen now
@@ -266,13 +271,24 @@ impl Servers {
         }
     }
 
-    /// Stops all, at most for `bound`.
+    /// Stops all, at most for `bound`; what is still starting then is left as it is, its queue is on disk.
     pub async fn stop(&mut self, bound: Duration) {
+        let until = Instant::now() + bound;
+        while !self.starting.is_empty() {
+            self.let_go(0, QUEUE_BOUND_MIN);
+        }
         let stopping: Vec<_> = self.running.drain(..).map(|running| tokio::spawn(stop(running, bound))).collect();
         for stopping in stopping {
             let _ = stopping.await;
         }
-        self.stopped(None).await;
+        if tokio::time::timeout_at(until, self.stopped()).await.is_err() {
+            for left in self.stopping.iter().filter(|stopping| stopping.ended.left().is_none()) {
+                self.log.alarm(format!(
+                    "'{}' has not come to its end in time and is left; its queue is on disk.",
+                    left.name
+                ));
+            }
+        }
     }
 
     /// Virtual servers that have another name now, and otherwise what cannot be exchanged as before, go on under it.
@@ -290,6 +306,18 @@ impl Servers {
                 running.runtime.reconfigure(Arc::clone(new));
             }
             running.name_in_log(several);
+        }
+        for starting in &mut self.starting {
+            let old = &starting.server;
+            if let Some(new) = successor(old, config)
+                && new.name != old.name
+            {
+                if let Some(counts) = self.counts.remove(&old.name) {
+                    self.counts.insert(new.name.clone(), counts);
+                }
+                starting.server = Arc::new(VirtualServer { name: new.name.clone(), ..(**old).clone() });
+            }
+            starting.log.set_server(several.then_some(&*starting.server.name));
         }
     }
 
@@ -312,37 +340,25 @@ impl Servers {
         }
     }
 
-    /// Stops those that are not in the configuration any more, and those that must be started anew; gives the latter, as
-    /// they were configured.
+    /// Lets those stop that are not in the configuration any more, and those that must be started anew; gives them, as they were
+    /// configured.
     async fn stop_outdated(&mut self, config: &Config) -> Vec<Arc<VirtualServer>> {
-        let stays = |running: &Running| {
-            let new = config.servers.iter().find(|server| server.name == running.server.name);
-            new.is_some_and(|new| !needs_restart(&running.server, new))
+        let stays = |old: &VirtualServer| {
+            let new = config.servers.iter().find(|server| server.name == old.name);
+            new.is_some_and(|new| !needs_restart(old, new))
         };
-        let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(stays);
+        let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(|running| stays(&running.server));
         self.running = stay;
-        let ended: Vec<_> = end.iter().map(|running| Arc::clone(&running.server)).collect();
-        let mut restarted = Vec::new();
+        let mut ended = Vec::new();
         for running in end {
-            let is_removed = !config.servers.iter().any(|server| server.name == running.server.name);
-            let done = self.let_stop(running).await;
-            // Who is removed may take its time; who is started anew comes first.
-            restarted.extend((!is_removed).then_some(done));
+            ended.push(Arc::clone(&running.server));
+            self.let_stop(running).await;
         }
-        for done in restarted {
-            let _ = done.await;
+        while let Some(at) = self.starting.iter().position(|starting| !stays(&starting.server)) {
+            ended.push(self.starting[at].last_good());
+            self.let_go(at, RELOAD_BOUND);
         }
         ended
-    }
-
-    /// Begins to open the home of a virtual server that does not run. Recovery may take a while; all do it at once.
-    fn start_unless_running(&self, server: &Arc<VirtualServer>) -> Option<(Log, Starting)> {
-        if self.runs(&server.name).is_some() || self.is_stopped(server) {
-            return None;
-        }
-        let log = self.log_of(server);
-        let starting = self.begin_start(server, &log);
-        Some((log, starting))
     }
 
     /// A log of its own, that names it if there are several.
@@ -352,67 +368,6 @@ impl Servers {
             log.set_server(None);
         }
         log.counting(self.counts_of(&server.name))
-    }
-
-    pub(super) fn begin_start(&self, server: &Arc<VirtualServer>, log: &Log) -> Starting {
-        let commons = Commons {
-            dns: self.dns.clone(),
-            mta_sts: self.mta_sts.clone(),
-            tokens: self.tokens.clone(),
-            state: self.state.clone(),
-            clock: self.clock.clone(),
-            runtime: Handle::current(),
-        };
-        let (server, log) = (Arc::clone(server), log.clone());
-        tokio::task::spawn_blocking(move || ServerRuntime::start(&server, &commons, &log))
-    }
-
-    /// Does it run now?
-    pub(super) async fn finish_start(
-        &mut self,
-        server: &Arc<VirtualServer>,
-        log: &Log,
-        share: usize,
-        starting: Starting,
-    ) -> bool {
-        let (name, log) = (&server.name, log.clone());
-        let runtime = match starting.await {
-            Ok(Ok(runtime)) => runtime,
-            Ok(Err(error)) => {
-                return self.fails(&log, server, format!("'{name}' is not started: {error}"));
-            }
-            Err(_) => {
-                return self.fails(&log, server, format!("'{name}' is not started, by a fault in Mailroot itself."));
-            }
-        };
-        let (reception, mut faults) = Reception::open(server, &self.premises(), runtime.resolver().clone(), &log, None);
-        let is_paused = self.is_paused(server);
-        let (usable, unusable) = if is_paused { Default::default() } else { reception.usable(server) };
-        faults.extend(unusable);
-        let store = runtime.store().clone();
-        let desk = Desk::new(Arc::clone(server), reception.clone(), store, log.clone(), self.clock.clone());
-        let sessions = Sessions::listed(share, Arc::clone(runtime.sessions()));
-        let listeners = Listeners::new(desk, sessions);
-        let mut running = Running { server: Arc::clone(server), runtime, reception, listeners, log };
-        let unopened = running.listeners.open_missing(&usable, &mut self.inherited);
-        faults.extend(unopened.iter().map(ToString::to_string));
-        faults.iter().for_each(|fault| self.fault(&running.log, format!("'{name}': {fault}.")));
-        if running.addresses().is_empty() && !faults.is_empty() && !is_paused {
-            let log = running.log.clone();
-            running.runtime.stop(RELOAD_BOUND).await;
-            let why = faults.iter().map(|fault| format!("{fault}.")).collect::<Vec<_>>().join(" ");
-            self.fails(&log, server, format!("'{name}' is not started, because it can listen nowhere."));
-            self.failed.insert(name.clone(), why);
-            return false;
-        }
-        self.failed.remove(name);
-        let home = server.home.display().to_string().into();
-        running.log.write(&Record::Started { listen: running.addresses(), home });
-        if is_paused {
-            running.log.write(&Record::Paused);
-        }
-        self.running.push(running);
-        true
     }
 
     /// Gives a running virtual server its new configuration. What could not be made ready before is tried again, whether
@@ -448,23 +403,23 @@ impl Servers {
         }
     }
 
-    fn goes_on_as_before(&mut self, log: &Log, server: &VirtualServer) {
+    pub(super) fn goes_on_as_before(&mut self, log: &Log, server: &VirtualServer) {
         let text = format!("'{}' goes on as it was configured before; mend this and reload again.", server.name);
         self.fault(log, text);
     }
 
-    fn premises(&self) -> Premises<'_> {
+    pub(super) fn premises(&self) -> Premises<'_> {
         Premises { state: &self.state, passwords: &self.passwords, clock: &self.clock }
     }
 
     /// It does not run; `false`.
-    fn fails(&mut self, log: &Log, server: &VirtualServer, text: String) -> bool {
+    pub(super) fn fails(&mut self, log: &Log, server: &VirtualServer, text: String) -> bool {
         self.failed.insert(server.name.clone(), text.clone());
         self.fault(log, text);
         false
     }
 
-    fn fault(&mut self, log: &Log, text: String) {
+    pub(super) fn fault(&mut self, log: &Log, text: String) {
         self.faults.push((log.clone(), text));
     }
 }
@@ -485,8 +440,8 @@ pub(super) fn needs_restart(old: &VirtualServer, new: &VirtualServer) -> bool {
     old.home != new.home || old.queue != new.queue
 }
 
-/// Stops one virtual server: no new connections, then no new commands, then no new attempts.
-pub(super) async fn stop(mut running: Running, bound: Duration) {
+/// Stops one virtual server: no new connections, then no new commands, then no new attempts. Returns how many messages wait in it.
+pub(super) async fn stop(mut running: Running, bound: Duration) -> u64 {
     let until = Instant::now() + bound;
     running.listeners.close().await;
     let sessions = Arc::clone(running.listeners.sessions());
@@ -498,6 +453,7 @@ pub(super) async fn stop(mut running: Running, bound: Duration) {
         let _ = tokio::time::timeout(CUT_OFF, sessions.emptied()).await;
     }
     let left = until.saturating_duration_since(Instant::now()).max(QUEUE_BOUND_MIN);
-    running.runtime.stop(left).await;
+    let waiting = running.runtime.stop(left).await;
     running.log.write(&Record::Stopped);
+    waiting
 }

@@ -3,38 +3,68 @@
 //! - *paused*: it does not listen; its sessions and its deliveries go on;
 //! - *stopped*: neither; sessions hear 421 and have [`STOP_BOUND`] to finish, then they are cut off; what is not delivered waits in
 //!   its Queue folder. It stays so over a restart, and no reload starts it;
+//! - *starting*: it will run, once its queue is recovered (the room `starts`); stopping it now ends it without its having run;
 //! - *failed*: it should run and does not; starting it tries again.
 //!
-//! Stopping takes its time beside everything else; whoever wants to know waits for [`Stopping::done`].
+//! Starting and stopping take their time beside everything else; whoever wants to know waits for what [`Changed::When`] brings.
 //!
 //! IIS: Start, Stop, Pause.
 
 use super::Servers;
 use super::halted::{FORGOTTEN, Halt};
-use super::limits::inbound_share;
 use super::servers::{RELOAD_BOUND as STOP_BOUND, Running, stop};
+use super::starts::{Started, TOLD_WITHIN};
 use relay::admin::ServerVerb;
 use relay::admin::view::Outcome;
 use relay::config::VirtualServer;
 use relay::record::Record;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 /// A virtual server that is coming to its end, beside those that run.
 pub(super) struct Stopping {
     pub name: Box<str>,
     pub home: PathBuf,
-    pub task: JoinHandle<()>,
+    pub ended: Ended,
+}
+
+impl Stopping {
+    /// Is it this one, or has it its home?
+    pub fn concerns(&self, server: &VirtualServer) -> bool {
+        self.name == server.name || self.home == server.home
+    }
+}
+
+/// Tells of an end, and how many messages then wait; anybody may wait for it.
+#[derive(Clone)]
+pub(super) struct Ended(pub(super) watch::Receiver<Option<Left>>);
+
+/// Messages that wait in a virtual server that has come to its end; `None`: that is not known.
+pub(super) type Left = Option<u64>;
+
+impl Ended {
+    /// Returns when it has come.
+    pub async fn wait(&mut self) {
+        // Without its sender it has come as well, in another way.
+        let _ = self.0.wait_for(Option::is_some).await;
+    }
+
+    /// Has it come, and what is left?
+    pub fn left(&self) -> Option<Left> {
+        let left = *self.0.borrow();
+        left.or_else(|| self.0.has_changed().is_err().then_some(None))
+    }
 }
 
 /// What came of it.
 pub enum Changed {
     /// It is done.
     Done(Outcome),
-    /// It will be, when the other end is dropped.
-    When(oneshot::Receiver<()>, Outcome),
+    /// This tells when it is done; not to be waited for in the service's loop.
+    When(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
 /// Why not.
@@ -55,7 +85,7 @@ impl Servers {
         let server = self.configured.iter().find(|server| &*server.name == name).cloned();
         let server = server.ok_or(Unchanged::Missing)?;
         match verb {
-            ServerVerb::Start => self.start(&server).await.map(Changed::Done),
+            ServerVerb::Start => self.start(&server),
             ServerVerb::Stop => Ok(self.halt(&server).await),
             ServerVerb::Pause => self.pause(&server).await.map(Changed::Done),
             ServerVerb::Continue => self.go_on(&server).map(Changed::Done),
@@ -90,53 +120,69 @@ impl Servers {
         self.halted.of(server) == Some(Halt::Stopped)
     }
 
-    async fn start(&mut self, server: &Arc<VirtualServer>) -> Result<Outcome, Unchanged> {
+    fn start(&mut self, server: &Arc<VirtualServer>) -> Result<Changed, Unchanged> {
         let name = &server.name;
         if self.runs(name).is_some() {
             return if self.is_paused(server) {
-                self.go_on(server)
+                self.go_on(server).map(Changed::Done)
             } else {
-                Ok(told(format!("'{name}' runs already"), 0))
+                Ok(Changed::Done(told(format!("'{name}' runs already"), 0)))
             };
         }
-        if self.is_stopping(server) {
+        let at = self.starts(name);
+        if at.is_none() && self.is_stopping(server) {
             return Err(Unchanged::NotNow(format!("'{name}' is still stopping; try again in a moment")));
         }
-        let mut troubles = self.remember(server, None);
-        self.faults.clear();
-        let log = self.log_of(server);
-        let share = inbound_share(self.files, self.configured.len());
-        let starting = self.begin_start(server, &log);
-        let runs = self.finish_start(server, &log, share, starting).await;
-        let configured = self.configured.clone();
-        self.running.sort_by_key(|running| configured.iter().position(|other| other.name == running.server.name));
-        let faults = std::mem::take(&mut self.faults);
-        faults.iter().for_each(|(log, text)| log.alarm(text.as_str()));
-        troubles.extend(faults.into_iter().map(|(_, text)| text));
-        let text = if runs { format!("'{name}' runs") } else { format!("'{name}' could not be started") };
-        Ok(Outcome { troubles, ..told(text, 0) })
+        let troubles = if self.halted.of(server).is_some() { self.remember(server, None) } else { Vec::new() };
+        let at = at.unwrap_or_else(|| {
+            let log = self.log_of(server);
+            self.begin_start(server, &log, None);
+            self.starting.len() - 1
+        });
+        let started = self.when_started(at);
+        Ok(Changed::When(Box::pin(told_of_start(name.clone(), troubles, started))))
     }
 
     async fn halt(&mut self, server: &Arc<VirtualServer>) -> Changed {
         let name = &server.name;
-        let before = self.halted.of(server);
-        if before == Some(Halt::Stopped) && self.runs(name).is_none() {
+        let (at, starts) = (self.runs(name), self.starts(name));
+        if self.is_stopped(server) && at.is_none() && starts.is_none() {
             return Changed::Done(told(format!("'{name}' is stopped already"), 0));
         }
         let troubles = self.remember(server, Some(Halt::Stopped));
-        let Some(at) = self.runs(name) else {
+        if let Some(at) = starts {
+            let mut ended = self.let_go(at, STOP_BOUND);
+            let name = name.clone();
+            return Changed::When(Box::pin(async move {
+                let text = match timeout(TOLD_WITHIN, ended.wait()).await {
+                    Ok(()) => format!("'{name}' is stopped; it had not started yet"),
+                    Err(_) => {
+                        format!("'{name}' is stopping; it had not started yet, and what it has begun comes to its end")
+                    }
+                };
+                Outcome { troubles, ..told(text, 0) }
+            }));
+        }
+        let Some(at) = at else {
             let text = format!("'{name}' did not run; it stays stopped");
             return Changed::Done(Outcome { troubles, ..told(text, 0) });
         };
         let running = self.running.remove(at);
         let sessions = running.runtime.sessions().count(None);
-        let done = self.let_stop(running).await;
+        let mut ended = self.let_stop(running).await;
         let text = format!("'{name}' is stopped; {} ended", counted(sessions));
-        Changed::When(done, Outcome { troubles, ..told(text, sessions) })
+        Changed::When(Box::pin(async move {
+            ended.wait().await;
+            Outcome { troubles, ..told(text, sessions) }
+        }))
     }
 
     async fn pause(&mut self, server: &Arc<VirtualServer>) -> Result<Outcome, Unchanged> {
         let name = &server.name;
+        if self.starts(name).is_some() {
+            let text = format!("'{name}' is starting; it will take no connections until it is continued");
+            return Ok(Outcome { troubles: self.remember(server, Some(Halt::Paused)), ..told(text, 0) });
+        }
         let Some(at) = self.runs(name) else {
             return Err(Unchanged::NotNow(format!("'{name}' does not run, so it cannot be paused; start it first")));
         };
@@ -156,6 +202,11 @@ impl Servers {
 
     fn go_on(&mut self, server: &Arc<VirtualServer>) -> Result<Outcome, Unchanged> {
         let name = &server.name;
+        if self.starts(name).is_some() {
+            let troubles = if self.is_paused(server) { self.remember(server, None) } else { Vec::new() };
+            let text = format!("'{name}' is starting; it will take connections when it runs");
+            return Ok(Outcome { troubles, ..told(text, 0) });
+        }
         let Some(at) = self.runs(name) else {
             return Err(Unchanged::NotNow(format!("'{name}' does not run; start it")));
         };
@@ -179,38 +230,68 @@ impl Servers {
         written.err().map(|error| format!("This cannot be written down: {error}. {FORGOTTEN}")).into_iter().collect()
     }
 
-    /// Lets it come to its end beside the others. The other end of what is returned is dropped when it has.
-    pub(super) async fn let_stop(&mut self, mut running: Running) -> oneshot::Receiver<()> {
-        let (name, home) = (running.server.name.clone(), running.server.home.clone());
-        let (ended, done) = oneshot::channel::<()>();
+    /// Lets it come to its end beside the others.
+    pub(super) async fn let_stop(&mut self, mut running: Running) -> Ended {
         // At once, for whoever wants its addresses next.
         running.listeners.close().await;
         self.inherited.take_back(running.listeners.closed());
-        let task = tokio::spawn(async move {
-            stop(running, STOP_BOUND).await;
-            drop(ended);
-        });
-        self.stopping.retain(|stopping| !stopping.task.is_finished());
-        self.stopping.push(Stopping { name, home, task });
-        done
+        let server = Arc::clone(&running.server);
+        self.let_end(&server, async move { Some(stop(running, STOP_BOUND).await) })
     }
 
     /// Is it, or whoever has its home, coming to its end?
     pub(super) fn is_stopping(&self, server: &VirtualServer) -> bool {
-        let is_it = |stopping: &Stopping| stopping.name == server.name || stopping.home == server.home;
-        self.stopping.iter().any(|stopping| is_it(stopping) && !stopping.task.is_finished())
+        self.stopping.iter().any(|stopping| stopping.concerns(server) && stopping.ended.left().is_none())
     }
 
-    /// Returns when none is coming to its end any more that has this home (`None`: any home).
-    pub(super) async fn stopped(&mut self, home: Option<&PathBuf>) {
-        let is_it = |stopping: &Stopping| home.is_none_or(|home| stopping.home == *home);
-        let (wanted, others) = std::mem::take(&mut self.stopping).into_iter().partition(is_it);
-        self.stopping = others;
-        let wanted: Vec<Stopping> = wanted;
-        for stopping in wanted {
-            let _ = stopping.task.await;
+    /// Returns when one has come to its end; [`Servers::forget_ended`] is to be called then.
+    pub(super) fn some_end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let ends = Arc::clone(&self.ends);
+        async move { ends.notified().await }
+    }
+
+    /// Forgets those that have come to their end, but for what waits in them.
+    pub(super) fn forget_ended(&mut self) {
+        for at in (0..self.stopping.len()).rev() {
+            if let Some(left) = self.stopping[at].ended.left() {
+                let Stopping { home, .. } = self.stopping.swap_remove(at);
+                self.keep_left(&home, left);
+            }
         }
     }
+
+    fn keep_left(&mut self, home: &Path, left: Left) {
+        if let Some(left) = left
+            && let Err(error) = self.halted.note_left(home, left)
+        {
+            let text = format!("How much mail waits in {} cannot be written down: {error}.", home.display());
+            self.log.alarm(text);
+        }
+    }
+
+    /// Returns when none is coming to its end any more.
+    pub(super) async fn stopped(&mut self) {
+        for stopping in &mut self.stopping {
+            stopping.ended.wait().await;
+        }
+        self.forget_ended();
+    }
+}
+
+/// Waits for a start, but not for long.
+async fn told_of_start(name: Box<str>, mut troubles: Vec<String>, started: oneshot::Receiver<Started>) -> Outcome {
+    let text = match timeout(TOLD_WITHIN, started).await {
+        Ok(Ok(started)) => {
+            troubles.extend(started.troubles);
+            if started.runs { format!("'{name}' runs") } else { format!("'{name}' could not be started") }
+        }
+        Ok(Err(_)) => {
+            troubles.push("The service is ending.".into());
+            format!("'{name}' could not be started")
+        }
+        Err(_) => format!("'{name}' is still starting: it recovers its queue"),
+    };
+    Outcome { troubles, ..told(text, 0) }
 }
 
 fn told(text: String, count: usize) -> Outcome {

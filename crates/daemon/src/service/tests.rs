@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::clock::Clock;
+use relay::admin::ServerVerb;
+use relay::admin::view::{Outcome, ServerState};
 use relay::config::Config;
 use relay::record::Level;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -77,7 +80,65 @@ impl House {
 
     async fn carry_out(&mut self, servers: &[(&str, SocketAddr, &str)]) -> Vec<String> {
         let config = self.folder.configure(servers);
-        tokio::time::timeout(LONG, self.servers.carry_out(&config)).await.unwrap()
+        self.follow(&config).await
+    }
+
+    /// Carries it out, and waits until all that was begun is done.
+    async fn follow(&mut self, config: &Config) -> Vec<String> {
+        let mut faults = self.begin(config).await.faults.tell();
+        while self.servers.is_starting() {
+            faults.extend(self.turn().await);
+        }
+        faults
+    }
+
+    async fn begin(&mut self, config: &Config) -> Carried {
+        tokio::time::timeout(LONG, self.servers.carry_out(config)).await.unwrap()
+    }
+
+    /// One turn of the service's loop for one that is starting.
+    async fn turn(&mut self) -> Vec<String> {
+        let opened = tokio::time::timeout(LONG, self.servers.opened()).await.unwrap();
+        self.servers.finish(opened).await.tell()
+    }
+
+    /// Starts or stops one; what is said when it is done.
+    async fn change(&mut self, name: &str, verb: ServerVerb) -> Outcome {
+        match self.servers.change_state(name, verb).await {
+            Ok(Changed::Done(outcome)) => outcome,
+            Ok(Changed::When(done)) => {
+                let done = tokio::spawn(done);
+                while self.servers.is_starting() {
+                    self.turn().await;
+                }
+                let outcome = tokio::time::timeout(LONG, done).await.unwrap().unwrap();
+                self.servers.forget_ended();
+                outcome
+            }
+            Err(why) => panic!("{name} {verb:?}: {why:?}"),
+        }
+    }
+
+    async fn change_while_starting(&mut self, name: &str, verb: ServerVerb) -> String {
+        match self.servers.change_state(name, verb).await {
+            Ok(Changed::Done(outcome)) => outcome.text,
+            _ => panic!("{name} {verb:?}"),
+        }
+    }
+
+    fn state(&self, name: &str) -> (ServerState, Option<u64>) {
+        let view = self.servers.views().into_iter().find(|view| view.name == name).unwrap();
+        (view.state, view.queue)
+    }
+
+    /// A home that takes long to open, until what is returned is let go: reading this file waits for whoever writes it.
+    fn slow(&self, name: &str) -> Slow {
+        let queue = self.folder.0.join(name).join("Queue");
+        std::fs::create_dir_all(&queue).unwrap();
+        let pipe = queue.join("standing.json");
+        let _ = std::fs::remove_file(&pipe);
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Slow { path: pipe, pipe: None }
     }
 
     fn names(&self) -> Vec<&str> {
@@ -91,6 +152,40 @@ impl House {
 
     async fn stop(mut self) {
         tokio::time::timeout(LONG, self.servers.stop(Duration::from_secs(5))).await.unwrap();
+    }
+}
+
+struct Slow {
+    path: PathBuf,
+    pipe: Option<std::fs::File>,
+}
+
+impl Slow {
+    /// Returns when somebody reads it, and waits.
+    async fn is_read(&mut self) {
+        let path = self.path.clone();
+        let opened = beside(move || {
+            let began = std::time::Instant::now();
+            loop {
+                // As long as nobody reads it this fails.
+                let opened = std::fs::OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
+                if let Ok(pipe) = opened {
+                    return pipe;
+                }
+                assert!(began.elapsed() < LONG, "{opened:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        self.pipe = Some(opened.await);
+    }
+
+    /// Whoever reads it goes on.
+    async fn let_go(mut self) {
+        if self.pipe.is_none() {
+            self.is_read().await;
+        }
+        std::fs::remove_file(&self.path).unwrap();
+        self.pipe.take().unwrap().write_all(b"{}").unwrap();
     }
 }
 
@@ -181,7 +276,7 @@ async fn a_reload_starts_stops_and_leaves_alone() {
     assert!(kept.starts_with("250 "), "{kept}");
     assert!(gone.starts_with("421 4.3.2 "), "{gone}");
     assert!(beside(move || TcpStream::connect(b)).await.is_err());
-    house.servers.stopped(None).await;
+    house.servers.stopped().await;
     let log = house.log();
     assert!(log.contains(" stopped server=goes\n") && log.contains(" configured server=stays\n"), "{log}");
     assert!(!log.contains(" stopped server=stays\n"), "{log}");
@@ -210,7 +305,7 @@ async fn what_cannot_be_exchanged_is_restarted() {
     let mut server = (*config.servers[0]).clone();
     server.home = house.folder.0.join("elsewhere");
     config.servers = vec![Arc::new(server)];
-    assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    assert_eq!(house.follow(&config).await, Vec::<String>::new());
     let told = beside(move || client.hear()).await;
     assert!(told.starts_with("421 4.3.2 "), "{told}");
     visit(a, "one").await;
@@ -226,14 +321,14 @@ async fn other_name_servers_end_no_session() {
     let mut client = visit(a, "one").await;
     let mut config = house.folder.configure(&[("one", a, "")]);
     config.dns.servers = vec!["127.0.0.1:5353".parse().unwrap()];
-    assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    assert_eq!(house.follow(&config).await, Vec::<String>::new());
     let reply = beside(move || client.ask("NOOP")).await;
     assert!(reply.starts_with("250 "), "{reply}");
     assert_eq!(house.log().matches(" started ").count(), 1, "{}", house.log());
     // What cannot be used leaves the ones from before.
     config.dns.dnssec = relay::config::Dnssec::Validate;
     config.dns.trust_anchor = Some(house.folder.0.join("missing"));
-    let faults = house.servers.carry_out(&config).await;
+    let faults = house.follow(&config).await;
     assert!(faults[0].starts_with("The changed [dns] is not used"), "{faults:?}");
     visit(a, "one").await;
     house.stop().await;
@@ -280,17 +375,17 @@ async fn a_new_home_that_cannot_be_used_leaves_the_old_one_in_use() {
     let (good, mut server) = (Arc::clone(&config.servers[0]), (*config.servers[0]).clone());
     server.home = house.folder.0.join("file/home");
     config.servers[0] = Arc::new(server);
-    let faults = house.servers.carry_out(&config).await;
+    let faults = house.follow(&config).await;
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[0].starts_with("'one' is not started: "), "{faults:?}");
     assert!(faults[1].starts_with("'one' goes on as it was configured before"), "{faults:?}");
     visit(a, "one").await;
     assert_eq!(house.servers.iter().next().unwrap().server().home, good.home);
     // It is tried again at the next reload, and goes on again.
-    assert_eq!(house.servers.carry_out(&config).await.len(), 2);
+    assert_eq!(house.follow(&config).await.len(), 2);
     visit(a, "one").await;
     config.servers[0] = good;
-    assert_eq!(house.servers.carry_out(&config).await, Vec::<String>::new());
+    assert_eq!(house.follow(&config).await, Vec::<String>::new());
     visit(a, "one").await;
     house.stop().await;
 }
@@ -314,4 +409,131 @@ async fn a_new_address_that_is_taken_leaves_the_old_one_open() {
     visit(other, "one").await;
     assert!(beside(move || TcpStream::connect(a)).await.is_err());
     house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_slow_to_start_holds_up_no_other() {
+    let mut house = House::new();
+    let (a, b) = (free_port(), free_port());
+    let slow = house.slow("one");
+    let config = house.folder.configure(&[("one", a, ""), ("two", b, "")]);
+    let carried = house.begin(&config).await;
+    assert!(carried.faults.texts().is_empty());
+    house.turn().await;
+    visit(b, "two").await;
+    assert_eq!(house.state("one"), (ServerState::Starting, None));
+    assert_eq!(house.state("two"), (ServerState::Running, Some(0)));
+    assert!(house.servers.summary().ends_with("; 1 starting"), "{}", house.servers.summary());
+    // What is configured meanwhile starts it no second time, and holds when it runs.
+    let config = house.folder.configure(&[("one", a, "connections_max = 7"), ("two", b, "")]);
+    assert!(house.begin(&config).await.starts.is_empty());
+    assert_eq!(house.servers.starting.len(), 1);
+    slow.let_go().await;
+    house.turn().await;
+    visit(a, "one").await;
+    assert_eq!(house.names(), ["one", "two"], "in the configuration's order");
+    let one = house.servers.iter().next().unwrap();
+    assert_eq!(one.server().general.connections_max, config.servers[0].general.connections_max);
+    let (troubles, late) = carried.starts.settled().await;
+    assert!(troubles.is_empty() && late.is_empty());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wanted_of_one_that_is_starting() {
+    let mut house = House::new();
+    let a = free_port();
+    house.carry_out(&[("one", a, "")]).await;
+    assert_eq!(house.change("one", ServerVerb::Stop).await.text, "'one' is stopped; 0 sessions ended");
+    assert_eq!(house.state("one"), (ServerState::Stopped, Some(0)));
+    // Stopped while it starts: it has not run, and may be started again.
+    let mut slow = house.slow("one");
+    let Ok(Changed::When(starting)) = house.servers.change_state("one", ServerVerb::Start).await else { panic!() };
+    slow.is_read().await;
+    assert_eq!(house.state("one"), (ServerState::Starting, None));
+    let Ok(Changed::When(again)) = house.servers.change_state("one", ServerVerb::Start).await else { panic!() };
+    assert_eq!(house.servers.starting.len(), 1);
+    let Ok(Changed::When(stopping)) = house.servers.change_state("one", ServerVerb::Stop).await else { panic!() };
+    for told in [starting.await, again.await] {
+        assert_eq!(told.text, "'one' could not be started");
+        assert_eq!(told.troubles, ["'one' was stopped before it had started."]);
+    }
+    assert_eq!(house.state("one").0, ServerState::Stopped);
+    let refused = house.servers.change_state("one", ServerVerb::Start).await;
+    assert!(matches!(refused, Err(Unchanged::NotNow(why)) if why.contains("still stopping")));
+    slow.let_go().await;
+    assert_eq!(stopping.await.text, "'one' is stopped; it had not started yet");
+    house.servers.forget_ended();
+    assert!(!house.servers.is_starting());
+    // Paused while it starts: it opens no address.
+    let slow = house.slow("one");
+    let Ok(Changed::When(starting)) = house.servers.change_state("one", ServerVerb::Start).await else { panic!() };
+    let told = house.change_while_starting("one", ServerVerb::Pause).await;
+    assert_eq!(told, "'one' is starting; it will take no connections until it is continued");
+    slow.let_go().await;
+    house.turn().await;
+    assert_eq!(starting.await.text, "'one' runs");
+    assert_eq!(house.state("one").0, ServerState::Paused);
+    assert!(beside(move || TcpStream::connect(a)).await.is_err());
+    house.change("one", ServerVerb::Continue).await;
+    visit(a, "one").await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_starting_is_renamed_moved_and_taken_out() {
+    let mut house = House::new();
+    let (a, b) = (free_port(), free_port());
+    let slow = house.slow("one");
+    let config = house.folder.configure(&[("one", a, ""), ("two", b, "")]);
+    house.begin(&config).await;
+    house.turn().await;
+    // Under another name it goes on starting.
+    let mut config = house.folder.configure(&[("uno", a, ""), ("two", b, "")]);
+    let mut server = (*config.servers[0]).clone();
+    server.home = house.folder.0.join("one");
+    config.servers[0] = Arc::new(server);
+    assert_eq!(house.servers.restarts(&config), ["'one' goes on as 'uno'"]);
+    assert!(house.begin(&config).await.starts.is_empty());
+    assert_eq!(house.state("uno").0, ServerState::Starting);
+    slow.let_go().await;
+    house.turn().await;
+    visit(a, "uno").await;
+    // Taken out while it starts: it never listens, and whoever gets its home waits for it.
+    house.change("uno", ServerVerb::Stop).await;
+    let mut slow = house.slow("one");
+    let Ok(Changed::When(starting)) = house.servers.change_state("uno", ServerVerb::Start).await else { panic!() };
+    slow.is_read().await;
+    let mut other = house.folder.configure(&[("two", b, ""), ("three", a, "")]);
+    let mut server = (*other.servers[1]).clone();
+    // Not the same bounds, so it is no new name for the one that is starting.
+    (server.home, server.queue.messages_max) = (house.folder.0.join("one"), 77);
+    other.servers[1] = Arc::new(server);
+    house.begin(&other).await;
+    assert!(!starting.await.troubles.is_empty());
+    assert_eq!(house.state("three").0, ServerState::Starting);
+    slow.let_go().await;
+    house.turn().await;
+    visit(a, "three").await;
+    assert_eq!(house.names(), ["two", "three"]);
+    let log = house.log();
+    assert_eq!(log.matches(" started ").count(), 3, "{log}");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_process_waits_for_a_start_but_not_for_ever() {
+    let mut house = House::new();
+    let mut slow = house.slow("one");
+    let config = house.folder.configure(&[("one", free_port(), "")]);
+    house.begin(&config).await;
+    slow.is_read().await;
+    let began = std::time::Instant::now();
+    house.servers.stop(Duration::from_millis(200)).await;
+    assert!(began.elapsed() < LONG);
+    assert!(house.log().contains("'one' has not come to its end in time"), "{}", house.log());
+    slow.let_go().await;
+    tokio::time::timeout(LONG, house.servers.stopped()).await.unwrap();
+    let queue = house.folder.0.join("one/Queue");
+    assert!(queue.join("journal").is_dir(), "what had begun was ended in order");
 }

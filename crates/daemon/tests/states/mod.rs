@@ -1,5 +1,7 @@
 //! Virtual servers that are started, stopped, paused and continued: what goes on, what ends, what stays so over a restart.
 
+mod slow;
+
 use crate::harness::client::Client;
 use crate::harness::mail::plain;
 use crate::harness::peer::{Peer, Script};
@@ -20,8 +22,12 @@ struct House {
 
 impl House {
     fn new(settings: impl FnOnce(Settings) -> Settings) -> House {
+        House::with(|site| settings(Settings::new(site)))
+    }
+
+    fn with(settings: impl FnOnce(&Site) -> Settings) -> House {
         let site = Site::new();
-        let settings = settings(Settings::new(&site));
+        let settings = settings(&site);
         let mut relay = Relay::prepare(&site, &settings);
         let other = site.at(3, 2525);
         let text = fs::read_to_string(&relay.config).unwrap();
@@ -147,11 +153,21 @@ fn what_waits_in_a_stopped_server_goes_when_it_is_started() {
     let site = Site::new();
     let settings =
         Settings::new(&site).smart_host(site.at(2, 2525)).delivery("glitch_retry = { every = \"1 h\", times = 3 }");
-    let relay = Relay::start(&site, &settings);
+    let mut relay = Relay::start(&site, &settings);
     let mut client = Client::greet(relay.at);
     assert_eq!(client.message("a@local.test", &["b@far.test"], &plain("waits", "b@far.test")).code, 250);
     done(&relay.config, &["destination", "suspend", &format!("[{}]:2525", site.ip(2))]);
     done(&relay.config, &["server", "stop", "--yes"]);
+    // How much waits is known, and stays so over a restart.
+    let config = relay.config.clone();
+    let waiting = || {
+        let list = done(&config, &["server", "list", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&list).unwrap()[0]["queue"].as_u64()
+    };
+    assert_eq!(waiting(), Some(1));
+    relay.stop();
+    let _process = Process::start(&mut relay.command());
+    assert_eq!(waiting(), Some(1));
     let peer = Peer::start(site.at(2, 2525), Script::default());
     done(&relay.config, &["server", "start"]);
     assert!(done(&relay.config, &["destination", "list"]).contains("suspended"), "what was suspended is so still");

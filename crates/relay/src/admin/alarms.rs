@@ -298,7 +298,7 @@ mod tests {
             fqdn: String::new(),
             sessions_in: 0,
             sessions_out: 0,
-            queue: 0,
+            queue: None,
             destinations: 0,
         };
         assert_eq!(server(&view), None);

@@ -44,6 +44,8 @@ pub enum ServerState {
     Paused,
     /// It was stopped, and stays so until it is started.
     Stopped,
+    /// It will run when its queue is recovered.
+    Starting,
     /// It could not start; `trouble` says so.
     Failed,
 }
@@ -67,8 +69,9 @@ pub struct ServerView {
     pub sessions_in: u64,
     /// Outbound sessions.
     pub sessions_out: u64,
-    /// Messages that wait, held ones included.
-    pub queue: u64,
+    /// Messages that wait, held ones included; of one that was stopped, as it was when it stopped. None: it does not run, and nobody
+    /// has counted.
+    pub queue: Option<u64>,
     /// Destinations with mail.
     pub destinations: u64,
 }

@@ -162,10 +162,9 @@ fn delete(place: &Place, yes: bool) -> ExitCode {
 async fn question(desk: &Desk) -> Result<String, Failure> {
     let view: ServerView = desk.client.get(&desk.address("")).await?;
     let sessions = view.sessions_in + view.sessions_out;
-    // What does not run counts nothing.
-    let mail = match view.state {
-        ServerState::Running | ServerState::Paused => format!("{} messages stay", view.queue),
-        ServerState::Stopped | ServerState::Failed => "whatever waits in its queue stays".to_owned(),
+    let mail = match view.queue {
+        Some(waiting) => format!("{waiting} messages stay"),
+        None => "whatever waits in its queue stays".to_owned(),
     };
     Ok(format!(
         "'{}' is stopped and taken out of the configuration: {sessions} sessions end, {mail} undelivered in {}",
@@ -178,8 +177,14 @@ pub(in crate::cli) fn word(state: ServerState) -> &'static str {
         ServerState::Running => "running",
         ServerState::Paused => "paused",
         ServerState::Stopped => "stopped",
+        ServerState::Starting => "starting",
         ServerState::Failed => "failed",
     }
+}
+
+/// How many messages wait; `?`: nobody has counted.
+pub(in crate::cli) fn waiting(view: &ServerView) -> String {
+    view.queue.map_or_else(|| "?".into(), |waiting| waiting.to_string())
 }
 
 fn row(view: &ServerView) -> Vec<String> {
@@ -189,7 +194,7 @@ fn row(view: &ServerView) -> Vec<String> {
         view.listen.join(" "),
         view.sessions_in.to_string(),
         view.sessions_out.to_string(),
-        view.queue.to_string(),
+        waiting(view),
         view.trouble.join("; "),
     ]
 }

@@ -4,7 +4,7 @@
 //! of at least 40 columns and uses what there is; without one it prints a single picture and says so.
 
 use super::live::{Screen, Seen, is_there};
-use super::server::word;
+use super::server::{waiting, word};
 use super::session::{sessions, way};
 use super::table::{clean, octets, short, table};
 use super::{Desk, Failure, Place, run};
@@ -132,7 +132,10 @@ fn draw(picture: &Picture, rates: Option<Rates>, columns: usize, rows: usize) ->
     server.trouble.iter().for_each(|trouble| text.push_str(&format!("! {}\n", clean(trouble))));
     text.push_str(&format!(
         "queue {}  destinations {}  sessions in {}  out {}\n",
-        server.queue, server.destinations, server.sessions_in, server.sessions_out
+        waiting(server),
+        server.destinations,
+        server.sessions_in,
+        server.sessions_out
     ));
     if let Some(rates) = rates {
         let line = |way: usize| {
@@ -244,7 +247,7 @@ mod tests {
                 fqdn: String::new(),
                 sessions_in: sessions,
                 sessions_out: 0,
-                queue: 10 * destinations,
+                queue: Some(10 * destinations),
                 destinations,
             },
             destinations: (0..destinations).map(destination).collect(),

@@ -73,7 +73,8 @@ struct Line<'a> {
 struct Figures {
     state: ServerState,
     sessions: u64,
-    queue: u64,
+    /// None: nobody has counted.
+    queue: Option<u64>,
 }
 
 /// A listener's place; free again when he goes.

@@ -37,7 +37,14 @@ async fn destinations(visit: Visit, Path(server): Path<String>, Query(query): Qu
         let (view, all) = (view?, all?);
         let (total, skipped) = (all.len(), skipped(&Fields(query)));
         let destinations = part(all, skipped);
-        Ok(Destinations { frame, server: server.clone(), messages: view.queue, destinations, total, skipped })
+        Ok(Destinations {
+            frame,
+            server: server.clone(),
+            messages: view.queue.unwrap_or_default(),
+            destinations,
+            total,
+            skipped,
+        })
     };
     visit.answer(page.await, "/").await
 }
