@@ -14,7 +14,7 @@ use crate::outbound::{Means, Outbound};
 use crate::policy::{MtaSts, Policies};
 use crate::queue_thread::{self, Glance, Hands};
 use crate::reporter::Reporter;
-use crate::sessions::Registry;
+use crate::sessions::{Numbers, Registry};
 use crate::standing::Standing;
 use crate::store::Store;
 use crate::watch::Watch;
@@ -53,6 +53,8 @@ pub struct Commons {
     pub mta_sts: MtaSts,
     /// Tokens for hosts that want OAuth 2.0.
     pub tokens: Tokens,
+    /// The numbers of sessions.
+    pub numbers: Numbers,
     /// The folder of the service's own files.
     pub state: PathBuf,
     /// The time.
@@ -80,7 +82,7 @@ impl ServerRuntime {
     /// # Errors
     /// The home cannot be used, another process holds it, or the resolver cannot be set up.
     pub fn start(server: &Arc<VirtualServer>, commons: &Commons, log: &Log) -> Result<ServerRuntime, StartError> {
-        let Commons { dns, mta_sts, tokens, state, clock, runtime } = commons;
+        let Commons { dns, mta_sts, tokens, numbers, state, clock, runtime } = commons;
         let (events, inbox) = mpsc::channel();
         let mended = events.clone();
         tokens.tell(move |owner| mended.send(Event::Mended(owner.clone())).is_ok());
@@ -100,7 +102,7 @@ impl ServerRuntime {
         if let Some(counts) = log.counts() {
             resolver = resolver.counting(counts.dns());
         }
-        let sessions = Registry::new();
+        let sessions = Registry::numbered(numbers);
         let means = Means {
             policies: Policies::new(resolver.clone(), mta_sts.clone()),
             store: store.clone(),

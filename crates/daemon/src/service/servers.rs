@@ -28,6 +28,7 @@ use crate::log::Log;
 use crate::oauth::{self, Tokens};
 use crate::policy::MtaSts;
 use crate::runtime::ServerRuntime;
+use crate::sessions::Numbers;
 use relay::admin::Direction;
 use relay::config::{Config, Console, Dns, VirtualServer};
 use relay::record::Record;
@@ -72,6 +73,7 @@ pub struct Servers {
     pub(super) mta_sts: MtaSts,
     pub(super) passwords: Passwords,
     pub(super) tokens: Tokens,
+    pub(super) numbers: Numbers,
     pub(super) inherited: Inherited,
     pub(super) files: u64,
     /// What has gone wrong while the newest configuration was carried out.
@@ -153,6 +155,7 @@ impl Servers {
             // One hash takes a core for a while, and memory.
             passwords: Passwords::new(std::thread::available_parallelism().map_or(1, usize::from)),
             tokens: Tokens::new(Path::new(""), log.clone(), clock.clone()),
+            numbers: Numbers::default(),
             inherited,
             files: open_files(),
             faults: Vec::new(),

@@ -137,6 +137,7 @@ impl Servers {
             dns: self.dns.clone(),
             mta_sts: self.mta_sts.clone(),
             tokens: self.tokens.clone(),
+            numbers: self.numbers.clone(),
             state: self.state.clone(),
             clock: self.clock.clone(),
             runtime: Handle::current(),

@@ -29,8 +29,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct Registry {
     live: Mutex<HashMap<u64, Arc<Live>>>,
-    last: AtomicU64,
+    numbers: Numbers,
 }
+
+/// The numbers of sessions, one row for the whole process: a virtual server that is started anew begins with none that an operator
+/// may have seen before.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers(Arc<AtomicU64>);
 
 /// A session's place in the registry; it leaves with this.
 #[derive(Debug)]
@@ -39,10 +44,16 @@ pub struct Entry {
 }
 
 impl Registry {
-    /// Without sessions.
+    /// Without sessions, and alone in its process.
     #[must_use]
     pub fn new() -> Arc<Registry> {
         Arc::default()
+    }
+
+    /// Without sessions; they get numbers of this row.
+    #[must_use]
+    pub fn numbered(numbers: &Numbers) -> Arc<Registry> {
+        Arc::new(Registry { numbers: numbers.clone(), ..Registry::default() })
     }
 
     /// A client has come in.
@@ -58,7 +69,7 @@ impl Registry {
     }
 
     fn next(&self) -> u64 {
-        self.last.fetch_add(1, Ordering::Relaxed) + 1
+        self.numbers.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn enter(&self, live: Live) -> Entry {
@@ -164,6 +175,19 @@ mod tests {
         assert_eq!(registry.end_all(None), 1);
         drop(two);
         assert_eq!(registry.count(None), 0);
+    }
+
+    #[test]
+    fn a_virtual_server_that_is_started_anew_counts_on() {
+        let numbers = Numbers::default();
+        let before = Registry::numbered(&numbers);
+        let _one = before.inbound(peer(), None, Timestamp(0));
+        let other = Registry::numbered(&numbers);
+        let _two = other.inbound(peer(), None, Timestamp(0));
+        let after = Registry::numbered(&numbers);
+        let _three = after.inbound(peer(), None, Timestamp(0));
+        assert_eq!(after.views(None, Timestamp(0))[0].id, "3");
+        assert!(!after.end("1") && !after.end("2"));
     }
 
     #[test]
