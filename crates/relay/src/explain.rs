@@ -91,6 +91,8 @@ pub struct Decision {
     pub outcome: Result<String, Reply>,
     /// The setting's name; empty: a rule that no setting changes.
     pub setting: &'static str,
+    /// The domain or the smart host that it is of; `None`: the virtual server.
+    pub whose: Option<String>,
     /// What it says.
     pub value: String,
     /// File and line; `None`: it is not written, and its default decided.
@@ -106,6 +108,7 @@ impl Decision {
             asked,
             outcome,
             setting: because.setting,
+            whose: because.whose(),
             value: because.value.to_string(),
             place: because.place().map(|place| (place.file.to_owned(), place.line)),
             words: because.words.clone().into_owned(),

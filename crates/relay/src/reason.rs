@@ -77,6 +77,16 @@ impl<'a> Reason<'a> {
         Reason::setting(server, "", Value::None, words)
     }
 
+    /// Whose table it stands in: a domain's pattern, or a smart host's name; `None`: the virtual server's.
+    #[must_use]
+    pub fn whose(&self) -> Option<String> {
+        match self.spot {
+            Spot::Setting | Spot::Item(_) | Spot::Key(..) | Spot::Terms(Owner::Server, _) => None,
+            Spot::Domain(domain, below, _) => Some(if below { format!("*.{domain}") } else { domain.to_string() }),
+            Spot::Terms(Owner::SmartHost(name) | Owner::Domain(name), _) => Some(name.to_string()),
+        }
+    }
+
     /// Where in the file it stands; `None`: it is not written, and its default decided.
     #[must_use]
     pub fn place(&self) -> Option<Place<'a>> {

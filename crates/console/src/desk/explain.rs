@@ -40,10 +40,12 @@ impl Explain {
         if !self.frame.sees(Sight::Configuration, Some(server)) {
             return None;
         }
-        match decision.tab.as_deref()? {
-            "domain" => Some(path::server(server, &["domains"])),
-            "smart_host" => Some("/smart-hosts".into()),
-            table => {
+        match (decision.tab.as_deref()?, decision.whose.as_deref()) {
+            ("domain", Some(domain)) => Some(format!("{}#{setting}", path::server(server, &["domains", domain]))),
+            ("domain", None) => Some(path::server(server, &["domains"])),
+            ("smart_host", Some(host)) => Some(format!("{}#{setting}", path::of(&["smart-hosts", host]))),
+            ("smart_host", None) => Some("/smart-hosts".into()),
+            (table, _) => {
                 let tab = Tab::of_table(table)?;
                 Some(format!("{}#{setting}", path::server(server, &["properties", tab.segment()])))
             }

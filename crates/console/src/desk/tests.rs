@@ -230,7 +230,8 @@ fn no_text_becomes_a_part_of_a_page() {
         outcome: evil(),
         because: evil(),
         setting: Some(evil()),
-        tab: Some("access".into()),
+        tab: Some("domain".into()),
+        whose: Some(evil()),
         value: evil(),
         line: Some(1),
     };
@@ -418,7 +419,7 @@ fn operators_and_their_forms() {
 
 #[test]
 fn the_setting_that_decided_is_linked_for_whoever_may_see_it() {
-    let decision = |setting: &str, tab: &str| DecisionView {
+    let decision = |setting: &str, tab: &str, whose: Option<&str>| DecisionView {
         stage: "recipient".into(),
         asked: String::new(),
         accepted: false,
@@ -426,13 +427,16 @@ fn the_setting_that_decided_is_linked_for_whoever_may_see_it() {
         because: String::new(),
         setting: Some(setting.into()),
         tab: Some(tab.into()),
+        whose: whose.map(str::to_owned),
         value: String::new(),
         line: None,
     };
     let decisions = vec![
-        decision("access.relay.only", "access"),
-        decision("domain.route", "domain"),
-        decision("queue.memory_max", "queue"),
+        decision("access.relay.only", "access", None),
+        decision("domain.route", "domain", Some("*.far.test")),
+        decision("smart_host.sender", "smart_host", Some("the office")),
+        decision("domain.kind", "domain", None),
+        decision("queue.memory_max", "queue", None),
     ];
     let page = |role| Explain {
         frame: frame(role),
@@ -443,6 +447,8 @@ fn the_setting_that_decided_is_linked_for_whoever_may_see_it() {
     let html = page(Role::Operator).html();
     for link in [
         "/servers/One/properties/access#access.relay.only",
+        "/servers/One/domains/%2A.far.test#domain.route",
+        "/smart-hosts/the%20office#smart_host.sender",
         "/servers/One/domains",
         "/servers/One/properties/advanced#queue.memory_max",
     ] {

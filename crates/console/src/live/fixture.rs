@@ -215,6 +215,7 @@ pub fn content(hostile: &str) -> ContentView {
         text: format!("Good morning,\n\nyour invoice is ready.\n\n{hostile}\n"),
         cut: true,
         attachments: vec!["invoice-2026-11.pdf".into(), format!("{hostile}.html")],
+        why: Some(format!("This message could neither be delivered nor returned to its sender.\n{hostile}\n")),
     }
 }
 

@@ -192,6 +192,7 @@ fn decision(decision: &Decision) -> DecisionView {
         tab: setting.as_deref().map(|name| {
             settings::find(name).map_or(name.split('.').next().unwrap_or(name), |setting| setting.tab.word()).to_owned()
         }),
+        whose: decision.whose.clone(),
         setting,
         value: decision.value.clone(),
         line: decision.place.as_ref().map(|(_, line)| u64::from(*line)),

@@ -43,7 +43,7 @@ pub fn view(name: &str, size: u64, beginning: &[u8]) -> ContentView {
         }
     };
     let cut = fields_cut || text_cut || size > seen.len() as u64;
-    ContentView { name: name.into(), size, headers, text, cut, attachments }
+    ContentView { name: name.into(), size, headers, text, cut, attachments, why: None }
 }
 
 /// The same for somebody who may see the header alone.
@@ -53,7 +53,7 @@ pub fn header_view(name: &str, size: u64, beginning: &[u8]) -> ContentView {
     let header = scan(seen);
     let (headers, _) = lines(&header);
     let cut = size > header.body_at() as u64;
-    ContentView { name: name.into(), size, headers, text: String::new(), cut, attachments: Vec::new() }
+    ContentView { name: name.into(), size, headers, text: String::new(), cut, attachments: Vec::new(), why: None }
 }
 
 fn lines(header: &Header<'_>) -> (Vec<HeaderLine>, bool) {

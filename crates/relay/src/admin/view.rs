@@ -313,6 +313,8 @@ pub struct ContentView {
     pub cut: bool,
     /// Names of its attachments.
     pub attachments: Vec<String>,
+    /// Badmail: why it is there, the report that lies beside it.
+    pub why: Option<String>,
 }
 
 /// A header field.
@@ -528,6 +530,8 @@ pub struct DecisionView {
     pub setting: Option<String>,
     /// Its tab, or the table of the file that it stands in.
     pub tab: Option<String>,
+    /// The domain or the smart host that it is of; none: the virtual server.
+    pub whose: Option<String>,
     /// What it says.
     pub value: String,
     /// The line in the configuration; none: it is not written, and its default decided.

@@ -61,7 +61,7 @@ impl Control {
         page.await?.map_err(|error| unreadable(&error))
     }
 
-    /// What a message in a folder says. Whoever may not read messages gets its header alone.
+    /// What a message in a folder says, and of one in Badmail, why it is there. Whoever may not read messages gets its header alone.
     ///
     /// # Errors
     /// He may not see it, or there is no such message.
@@ -76,10 +76,11 @@ impl Control {
         let whole = may_see(by, Sight::Content, Some(server)).is_ok();
         let (site, name) = (self.site(server).await?, name.to_owned());
         let look = move || {
-            let (file, size) = opened(&site, folder, &name)?;
+            let shelf = open(&site, folder, &name)?;
+            let (file, look) = shelf.open_message(&name)?;
             let head = beginning(&file, CONTENT_READ_MAX).map_err(|error| unreadable(&error))?;
             let view = if whole { content::view } else { content::header_view };
-            Ok(view(&name, size, &head))
+            Ok(ContentView { why: shelf.why(&name), ..view(&name, look.size, &head) })
         };
         self.on_a_thread(look).await?
     }
@@ -101,10 +102,13 @@ impl Control {
     }
 }
 
-fn opened(site: &Site, folder: FolderName, name: &str) -> Result<(File, u64), Fault> {
+fn open(site: &Site, folder: FolderName, name: &str) -> Result<Shelf, Fault> {
     let absent = || Fault::NotFound(format!("message \"{name}\" in this folder"));
-    let shelf = Shelf::open(&site.server, folder).map_err(|error| unreadable(&error))?.ok_or_else(absent)?;
-    let (file, look) = shelf.open_message(name)?;
+    Shelf::open(&site.server, folder).map_err(|error| unreadable(&error))?.ok_or_else(absent)
+}
+
+fn opened(site: &Site, folder: FolderName, name: &str) -> Result<(File, u64), Fault> {
+    let (file, look) = open(site, folder, name)?.open_message(name)?;
     Ok((file, look.size))
 }
 

@@ -29,6 +29,8 @@ use std::path::PathBuf;
 pub const NAMES_SCANNED_MAX: u64 = 1_000_000;
 /// Octets of a file's beginning that are read for a line of the list.
 const LINE_READ: usize = 16 << 10;
+/// Octets of a `.BDR` file that are shown.
+const REPORT_READ_MAX: usize = 64 << 10;
 /// Octets of a name.
 const NAME_MAX: usize = 255;
 
@@ -168,15 +170,40 @@ impl Shelf {
     /// What the `.BDP` file beside a message in Badmail says; `None`: there is none.
     pub(super) fn properties(&self, name: &str) -> Result<Option<Properties>, NotResent> {
         let unread = NotResent::Properties;
-        let file_name = plain(&format!("{name}.BDP")).map_err(|_| unread.clone())?;
+        let text = self.beside(name, "BDP", PROPERTIES_MAX).map_err(|_| unread.clone())?;
+        text.map(|text| Properties::parse(&text).ok_or(unread)).transpose()
+    }
+
+    /// Of a message in Badmail, why it is there: its `.BDR` file; without that, what the `.BDP` file says.
+    pub(super) fn why(&self, name: &str) -> Option<String> {
+        if self.which != FolderName::Badmail {
+            return None;
+        }
+        let report = self.beside(name, "BDR", REPORT_READ_MAX).ok().flatten().filter(|text| !text.trim().is_empty());
+        report.map(|text| text.replace("\r\n", "\n")).or_else(|| {
+            let properties = self.properties(name).ok().flatten()?;
+            properties.text.or(properties.reason)
+        })
+    }
+
+    /// What a file with another extension beside a message says, from its beginning; `None`: there is none.
+    fn beside(&self, name: &str, extension: &str, most: usize) -> io::Result<Option<String>> {
+        let file_name =
+            plain(&format!("{name}.{extension}")).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match self.folder.look(&file_name) {
             Ok(look) if look.regular => {}
+            Ok(_) => return Err(io::ErrorKind::InvalidInput.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            _ => return Err(unread),
+            Err(error) => return Err(error),
         }
-        let file = self.folder.open_file(&file_name).map_err(|_| unread.clone())?;
-        let text = beginning(&file, PROPERTIES_MAX).map_err(|_| unread.clone())?;
-        Properties::parse(&String::from_utf8_lossy(&text)).map(Some).ok_or(unread)
+        let file = self.folder.open_file(&file_name)?;
+        let look = Look::of_file(&file)?;
+        // With another name elsewhere it may be anybody's.
+        if !look.regular || look.links > 1 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let text = beginning(&file, most)?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// Takes a message away, in Badmail with what lies beside it.
@@ -318,6 +345,25 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(10 << 30).unwrap();
         let view = shelf.line("huge.eml").unwrap();
         assert_eq!((view.subject.as_deref(), view.size), (Some("huge"), 10 << 30));
+    }
+
+    #[test]
+    fn why_a_message_is_in_badmail() {
+        let (place, shelf) = shelf(FolderName::Badmail);
+        let path = |name: &str| place.path().join(name);
+        let properties = "mailroot-badmail: 1\nreason: General Failure\ntext: nobody wants it\nend\n";
+        fs::write(path("1.BDP"), properties).unwrap();
+        assert_eq!(shelf.why("1").as_deref(), Some("nobody wants it"));
+        fs::write(path("1.BDR"), "It could not be delivered.\r\nnobody wants it\r\n").unwrap();
+        assert_eq!(shelf.why("1").as_deref(), Some("It could not be delivered.\nnobody wants it\n"));
+        fs::write(path("2.BDP"), &properties[..40]).unwrap();
+        // What belongs to somebody else is shown to nobody.
+        fs::write(path("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink(path("secret"), path("3.BDR")).unwrap();
+        fs::hard_link(path("secret"), path("4.BDR")).unwrap();
+        for name in ["2", "3", "4", "5", "../1"] {
+            assert_eq!(shelf.why(name), None, "{name}");
+        }
     }
 
     #[test]
