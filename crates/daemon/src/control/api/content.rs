@@ -3,7 +3,7 @@
 //! A message that somebody else wrote is only ever given out as a download that no browser opens by itself.
 
 use super::{By, Failed};
-use crate::control::{Control, ProblemDetails};
+use crate::control::Control;
 use crate::store::Content;
 use axum::Json;
 use axum::body::Body;
@@ -25,7 +25,7 @@ const PAGE: usize = 100;
 const PIECE: usize = 256 << 10;
 
 /// What a message in the queue says: its header, and the beginning of its text.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/queue/{id}/content", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = ContentView), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/queue/{id}/content", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = ContentView)))]
 pub(super) async fn message(
     State(control): State<Control>,
     By(by): By,
@@ -35,7 +35,7 @@ pub(super) async fn message(
 }
 
 /// A message in the queue as it is.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/queue/{id}/raw", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = Vec<u8>, content_type = "message/rfc822"), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/queue/{id}/raw", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = Vec<u8>, content_type = "message/rfc822")))]
 pub(super) async fn raw_message(
     State(control): State<Control>,
     By(by): By,
@@ -55,7 +55,7 @@ pub(super) struct Place {
 /// Messages of a folder, in the order of their names.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/folders/{folder}",
     params(("server" = String, Path), ("folder" = FolderName, Path), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)),
-    responses((status = 200, body = Page<FileView>), (status = "4XX", body = ProblemDetails)))]
+    responses((status = 200, body = Page<FileView>)))]
 pub(super) async fn files(
     State(control): State<Control>,
     By(by): By,
@@ -70,7 +70,7 @@ pub(super) async fn files(
 /// What a message in a folder says.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/folders/{folder}/{name}",
     params(("server" = String, Path), ("folder" = FolderName, Path), ("name" = String, Path)),
-    responses((status = 200, body = ContentView), (status = "4XX", body = ProblemDetails)))]
+    responses((status = 200, body = ContentView)))]
 pub(super) async fn file(
     State(control): State<Control>,
     By(by): By,
@@ -83,7 +83,7 @@ pub(super) async fn file(
 /// A message in a folder as it lies there.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/folders/{folder}/{name}/raw",
     params(("server" = String, Path), ("folder" = FolderName, Path), ("name" = String, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "message/rfc822"), (status = "4XX", body = ProblemDetails)))]
+    responses((status = 200, body = Vec<u8>, content_type = "message/rfc822")))]
 pub(super) async fn raw_file(
     State(control): State<Control>,
     By(by): By,

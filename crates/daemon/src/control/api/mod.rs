@@ -29,6 +29,7 @@ use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView, Ve
 use relay::admin::{AuditFilter, Command, Operator};
 use serde::Deserialize;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 /// Octets of a request: a command with its settings.
@@ -42,7 +43,8 @@ pub const ANSWER_ITEMS_MAX: usize = 1_000;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Mailroot", description = "What operators see and do.", license(name = "Apache-2.0 OR MIT")),
-    modifiers(&Proofs),
+    modifiers(&Proofs, &Faults),
+    components(schemas(ProblemDetails)),
     security(("token" = []), ("log_on" = [])),
     paths(
         service,
@@ -100,6 +102,26 @@ impl Modify for Proofs {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(token));
         components.add_security_scheme("log_on", SecurityScheme::ApiKey(cookie));
+    }
+}
+
+/// What each operation may answer instead: the asker's fault, or a trouble of the service's own.
+struct Faults;
+
+impl Modify for Faults {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+            for operation in operations.into_iter().flatten() {
+                for (range, words) in
+                    [("4XX", "It was not done, and what to do"), ("5XX", "It cannot be done now, and why")]
+                {
+                    let problem = Content::new(Some(Ref::from_schema_name("ProblemDetails")));
+                    let answer = ResponseBuilder::new().description(words).content("application/problem+json", problem);
+                    operation.responses.responses.insert(range.into(), answer.build().into());
+                }
+            }
+        }
     }
 }
 
@@ -189,19 +211,19 @@ async fn nothing() -> Failed {
 }
 
 /// The service as a whole.
-#[utoipa::path(get, path = "/api/v1/service", responses((status = 200, body = ServiceView), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/service", responses((status = 200, body = ServiceView)))]
 async fn service(State(control): State<Control>, By(by): By) -> Result<Json<ServiceView>, Failed> {
     Ok(Json(control.service(&by).await?))
 }
 
 /// The virtual servers.
-#[utoipa::path(get, path = "/api/v1/servers", responses((status = 200, body = Vec<ServerView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers", responses((status = 200, body = Vec<ServerView>)))]
 async fn servers(State(control): State<Control>, By(by): By) -> Result<Json<Vec<ServerView>>, Failed> {
     Ok(Json(control.servers(&by).await?))
 }
 
 /// One virtual server.
-#[utoipa::path(get, path = "/api/v1/servers/{server}", params(("server" = String, Path)), responses((status = 200, body = ServerView), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}", params(("server" = String, Path)), responses((status = 200, body = ServerView)))]
 async fn server(
     State(control): State<Control>,
     By(by): By,
@@ -211,7 +233,7 @@ async fn server(
 }
 
 /// What a setting says in the file, as TOML; null: it is not written.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/settings/{setting}", params(("server" = String, Path), ("setting" = String, Path)), responses((status = 200, body = Option<String>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/settings/{setting}", params(("server" = String, Path), ("setting" = String, Path)), responses((status = 200, body = Option<String>)))]
 async fn setting(
     State(control): State<Control>,
     By(by): By,
@@ -221,7 +243,7 @@ async fn setting(
 }
 
 /// The same for the tables at the top of the file.
-#[utoipa::path(get, path = "/api/v1/settings/{setting}", params(("setting" = String, Path)), responses((status = 200, body = Option<String>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/settings/{setting}", params(("setting" = String, Path)), responses((status = 200, body = Option<String>)))]
 async fn top_setting(
     State(control): State<Control>,
     By(by): By,
@@ -231,13 +253,13 @@ async fn top_setting(
 }
 
 /// Earlier configurations, newest first.
-#[utoipa::path(get, path = "/api/v1/config/versions", responses((status = 200, body = Vec<VersionView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/config/versions", responses((status = 200, body = Vec<VersionView>)))]
 async fn versions(State(control): State<Control>, By(by): By) -> Result<Json<Vec<VersionView>>, Failed> {
     Ok(Json(control.versions(&by).await?))
 }
 
 /// How the file on disk differs from the one in force.
-#[utoipa::path(get, path = "/api/v1/config/diff", responses((status = 200, body = String), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/config/diff", responses((status = 200, body = String, content_type = "application/json")))]
 async fn edited(State(control): State<Control>, By(by): By) -> Result<Json<String>, Failed> {
     Ok(Json(control.edited(&by).await?))
 }
@@ -253,7 +275,7 @@ struct Wanted {
 }
 
 /// The audit log, newest first; all parts of the filter must match.
-#[utoipa::path(get, path = "/api/v1/audit", params(("who" = Option<String>, Query), ("server" = Option<String>, Query), ("text" = Option<String>, Query), ("outcome" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)), responses((status = 200, body = Page<AuditRecord>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/audit", params(("who" = Option<String>, Query), ("server" = Option<String>, Query), ("text" = Option<String>, Query), ("outcome" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)), responses((status = 200, body = Page<AuditRecord>)))]
 async fn audit(
     State(control): State<Control>,
     By(by): By,
@@ -272,7 +294,7 @@ struct DryRun {
 }
 
 /// Carries out a command, or says what it would do.
-#[utoipa::path(post, path = "/api/v1/commands", request_body = Command, params(("dry_run" = Option<bool>, Query)), responses((status = 200, body = Outcome), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/commands", request_body = Command, params(("dry_run" = Option<bool>, Query)), responses((status = 200, body = Outcome)))]
 async fn commands(
     State(control): State<Control>,
     Asker { operator: by, from }: Asker,

@@ -1,8 +1,8 @@
 //! Routes of operators, tokens, passwords, and one's own log-on.
 
 use super::{By, Failed};
+use crate::control::Control;
 use crate::control::asker::Asker;
-use crate::control::{Control, ProblemDetails};
 use crate::web::Visitor;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -15,13 +15,13 @@ use std::fmt;
 use utoipa::ToSchema;
 
 /// The operators.
-#[utoipa::path(get, path = "/api/v1/operators", responses((status = 200, body = Vec<OperatorView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/operators", responses((status = 200, body = Vec<OperatorView>)))]
 pub(super) async fn operators(State(control): State<Control>, By(by): By) -> Result<Json<Vec<OperatorView>>, Failed> {
     Ok(Json(control.operators(&by).await?))
 }
 
 /// Tokens of programs; never what they are.
-#[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, body = Vec<TokenView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, body = Vec<TokenView>)))]
 pub(super) async fn tokens(State(control): State<Control>, By(by): By) -> Result<Json<Vec<TokenView>>, Failed> {
     Ok(Json(control.tokens(&by).await?))
 }
@@ -44,7 +44,7 @@ impl fmt::Debug for NewPassword {
 }
 
 /// Gives an operator a new password: oneself, with the current one; others as an administrator of everything.
-#[utoipa::path(put, path = "/api/v1/operators/{name}/password", params(("name" = String, Path)), request_body = NewPassword, responses((status = 200, body = Outcome), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(put, path = "/api/v1/operators/{name}/password", params(("name" = String, Path)), request_body = NewPassword, responses((status = 200, body = Outcome)))]
 pub(super) async fn password(
     State(control): State<Control>,
     Asker { operator: by, from }: Asker,
@@ -67,7 +67,7 @@ pub struct Session {
 }
 
 /// Who one is, and what requests need that change something.
-#[utoipa::path(get, path = "/api/v1/session", responses((status = 200, body = Session), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/session", responses((status = 200, body = Session)))]
 pub(super) async fn session(By(operator): By, visitor: Option<Extension<Visitor>>) -> Json<Session> {
     Json(Session { operator, csrf: visitor.map(|Extension(visitor)| visitor.csrf) })
 }

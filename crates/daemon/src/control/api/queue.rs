@@ -1,7 +1,7 @@
 //! Routes of the queue.
 
 use super::{ANSWER_ITEMS_MAX, By, Failed};
-use crate::control::{Control, ProblemDetails};
+use crate::control::Control;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 const PAGE: usize = 100;
 
 /// Where mail waits, the longest queue first.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/destinations", params(("server" = String, Path)), responses((status = 200, body = Vec<DestinationView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/destinations", params(("server" = String, Path)), responses((status = 200, body = Vec<DestinationView>)))]
 pub(super) async fn destinations(
     State(control): State<Control>,
     By(by): By,
@@ -46,7 +46,7 @@ pub(super) struct Wanted {
         ("younger_than_s" = Option<u64>, Query), ("reason" = Option<String>, Query), ("held" = Option<bool>, Query),
         ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)
     ),
-    responses((status = 200, body = Page<MessageSummary>), (status = "4XX", body = ProblemDetails)))]
+    responses((status = 200, body = Page<MessageSummary>)))]
 pub(super) async fn messages(
     State(control): State<Control>,
     By(by): By,
@@ -61,7 +61,7 @@ pub(super) async fn messages(
 }
 
 /// All about one message.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/queue/{id}", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = MessageView), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/queue/{id}", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = MessageView)))]
 pub(super) async fn message(
     State(control): State<Control>,
     By(by): By,

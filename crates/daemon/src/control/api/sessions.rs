@@ -1,6 +1,6 @@
 //! Sessions: the list, and one with its dialogue.
 
-use super::{By, Control, Failed, ProblemDetails};
+use super::{By, Control, Failed};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -14,7 +14,7 @@ pub(super) struct Which {
 }
 
 /// The sessions of a virtual server that go on now.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/sessions", params(("server" = String, Path), ("direction" = Option<Direction>, Query)), responses((status = 200, body = Vec<SessionView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/sessions", params(("server" = String, Path), ("direction" = Option<Direction>, Query)), responses((status = 200, body = Vec<SessionView>)))]
 pub(super) async fn sessions(
     State(control): State<Control>,
     By(by): By,
@@ -25,7 +25,7 @@ pub(super) async fn sessions(
 }
 
 /// One session with its dialogue so far, without secrets.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/sessions/{id}", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = DialogueView), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/sessions/{id}", params(("server" = String, Path), ("id" = String, Path)), responses((status = 200, body = DialogueView)))]
 pub(super) async fn session(
     State(control): State<Control>,
     By(by): By,

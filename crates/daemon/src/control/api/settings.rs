@@ -1,7 +1,7 @@
 //! Routes of the configuration: settings, domains, smart hosts, certificates, versions; and of explain.
 
 use super::{By, Failed};
-use crate::control::{Control, ProblemDetails};
+use crate::control::Control;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -25,7 +25,7 @@ impl Tab {
 }
 
 /// All settings of a virtual server, with what the file says.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/settings", params(("server" = String, Path), ("tab" = Option<String>, Query)), responses((status = 200, body = Vec<SettingView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/settings", params(("server" = String, Path), ("tab" = Option<String>, Query)), responses((status = 200, body = Vec<SettingView>)))]
 pub(super) async fn of_server(
     State(control): State<Control>,
     By(by): By,
@@ -37,7 +37,7 @@ pub(super) async fn of_server(
 }
 
 /// All settings of the tables at the top of the file.
-#[utoipa::path(get, path = "/api/v1/settings", params(("tab" = Option<String>, Query)), responses((status = 200, body = Vec<SettingView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/settings", params(("tab" = Option<String>, Query)), responses((status = 200, body = Vec<SettingView>)))]
 pub(super) async fn at_the_top(
     State(control): State<Control>,
     By(by): By,
@@ -48,7 +48,7 @@ pub(super) async fn at_the_top(
 }
 
 /// The domains of a virtual server.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/domains", params(("server" = String, Path)), responses((status = 200, body = Vec<DomainView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/servers/{server}/domains", params(("server" = String, Path)), responses((status = 200, body = Vec<DomainView>)))]
 pub(super) async fn domains(
     State(control): State<Control>,
     By(by): By,
@@ -58,7 +58,7 @@ pub(super) async fn domains(
 }
 
 /// The smart hosts.
-#[utoipa::path(get, path = "/api/v1/smart-hosts", responses((status = 200, body = Vec<SmartHostView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/smart-hosts", responses((status = 200, body = Vec<SmartHostView>)))]
 pub(super) async fn smart_hosts(
     State(control): State<Control>,
     By(by): By,
@@ -67,7 +67,7 @@ pub(super) async fn smart_hosts(
 }
 
 /// The certificates of all virtual servers.
-#[utoipa::path(get, path = "/api/v1/certificates", responses((status = 200, body = Vec<CertificateView>), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/certificates", responses((status = 200, body = Vec<CertificateView>)))]
 pub(super) async fn certificates(
     State(control): State<Control>,
     By(by): By,
@@ -76,7 +76,7 @@ pub(super) async fn certificates(
 }
 
 /// Would this mail be taken, and what decides?
-#[utoipa::path(post, path = "/api/v1/explain", request_body = Inquiry, responses((status = 200, body = ExplainView), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(post, path = "/api/v1/explain", request_body = Inquiry, responses((status = 200, body = ExplainView)))]
 pub(super) async fn explain(
     State(control): State<Control>,
     By(by): By,
@@ -86,7 +86,7 @@ pub(super) async fn explain(
 }
 
 /// The text of a version of the configuration; secrets that do not belong there are hidden.
-#[utoipa::path(get, path = "/api/v1/config/versions/{version}", params(("version" = u64, Path)), responses((status = 200, body = String), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/config/versions/{version}", params(("version" = u64, Path)), responses((status = 200, body = String, content_type = "application/json")))]
 pub(super) async fn version(
     State(control): State<Control>,
     By(by): By,
@@ -96,7 +96,7 @@ pub(super) async fn version(
 }
 
 /// What a version of the configuration changed.
-#[utoipa::path(get, path = "/api/v1/config/versions/{version}/diff", params(("version" = u64, Path)), responses((status = 200, body = String), (status = "4XX", body = ProblemDetails)))]
+#[utoipa::path(get, path = "/api/v1/config/versions/{version}/diff", params(("version" = u64, Path)), responses((status = 200, body = String, content_type = "application/json")))]
 pub(super) async fn version_diff(
     State(control): State<Control>,
     By(by): By,

@@ -2,7 +2,7 @@
 
 use super::Failed;
 use crate::control::asker::Asker;
-use crate::control::{Control, ExportOrder, ImportWishes, ProblemDetails};
+use crate::control::{Control, ExportOrder, ImportWishes};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -26,7 +26,7 @@ const PIECES_WAITING: usize = 8;
 
 /// Carries messages out, as a tar archive of an `.env` and an `.eml` each; they stay in the queue.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/queue-export", params(("server" = String, Path)), request_body = ExportOrder,
-    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"), (status = "4XX", body = ProblemDetails)))]
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar")))]
 pub(super) async fn export(
     State(control): State<Control>,
     asker: Asker,
@@ -50,7 +50,7 @@ pub(super) async fn export(
 #[utoipa::path(post, path = "/api/v1/servers/{server}/queue-import",
     params(("server" = String, Path), ("hold" = Option<bool>, Query), ("again" = Option<bool>, Query)),
     request_body(content = Vec<u8>, content_type = "application/x-tar"),
-    responses((status = 200, body = Outcome), (status = "4XX", body = ProblemDetails)))]
+    responses((status = 200, body = Outcome)))]
 pub(super) async fn import(
     State(control): State<Control>,
     asker: Asker,
