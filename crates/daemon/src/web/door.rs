@@ -107,8 +107,7 @@ async fn accept(listener: TcpListener, port: u16, certificates: Option<Arc<Certi
             Ok((stream, peer)) => {
                 let peer = peer.ip().to_canonical();
                 // Whoever is one too many finds the connection closed.
-                let most = if peer.is_loopback() { CONNECTIONS_MAX } else { CONNECTIONS_PER_ADDRESS_MAX };
-                let Some(seat) = hall.room.enter(peer, most) else { continue };
+                let Some(seat) = hall.room.enter(peer, places_for(peer)) else { continue };
                 let way = Way { peer, port, secure: certificates.is_some() };
                 let (app, certificates) = (hall.app.clone(), certificates.clone());
                 tokio::spawn(async move {
@@ -120,6 +119,11 @@ async fn accept(listener: TcpListener, port: u16, certificates: Option<Arc<Certi
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+/// How many connections this address may have.
+fn places_for(peer: IpAddr) -> usize {
+    if peer.is_loopback() { CONNECTIONS_MAX } else { CONNECTIONS_PER_ADDRESS_MAX }
 }
 
 async fn welcome(stream: TcpStream, way: Way, certificates: Option<Arc<Certificates>>, app: Router) {
@@ -138,5 +142,26 @@ async fn welcome(stream: TcpStream, way: Way, certificates: Option<Arc<Certifica
                 converse(stream, app, way).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stranger_leaves_room_for_others() {
+        let hall = Hall::new(Router::new());
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let enter = |peer: IpAddr| hall.room.enter(peer, places_for(peer));
+        let stranger: Vec<_> = std::iter::repeat_with(|| enter(address("192.0.2.1"))).map_while(|seat| seat).collect();
+        assert_eq!(stranger.len(), CONNECTIONS_PER_ADDRESS_MAX);
+        let other = enter(address("2001:db8::1"));
+        assert!(other.is_some());
+        let here: Vec<_> = std::iter::repeat_with(|| enter(address("127.0.0.1"))).map_while(|seat| seat).collect();
+        assert_eq!(here.len(), CONNECTIONS_MAX - CONNECTIONS_PER_ADDRESS_MAX - 1, "a proxy has all there is");
+        assert!(enter(address("2001:db8::2")).is_none());
+        drop(stranger);
+        assert!(enter(address("192.0.2.1")).is_some());
     }
 }

@@ -14,6 +14,9 @@ mod log_on;
 pub mod pages;
 mod telling;
 
+#[cfg(test)]
+mod tests;
+
 pub use door::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
 pub use guard::{ANSWER_WITHIN, BODY_MAX, Visitor};
 

@@ -4,6 +4,7 @@ mod as_root;
 mod commands;
 mod desk;
 mod document;
+mod door;
 mod events;
 mod reading;
 mod roles;

@@ -3,9 +3,10 @@
 use super::SOON;
 use super::relay::{Relay, Settings};
 use super::{Site, until};
+use socket2::{Domain, Socket, Type};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 /// The password of everybody here.
 pub const PASSWORD: &str = "correct horse battery";
@@ -69,6 +70,7 @@ pub struct Ask {
     host: Option<String>,
     fields: String,
     body: String,
+    from: Option<IpAddr>,
 }
 
 impl Ask {
@@ -80,7 +82,30 @@ impl Ask {
             host: Some(at.to_string()),
             fields: String::new(),
             body: String::new(),
+            from: None,
         }
+    }
+
+    /// It comes from this address.
+    pub fn from(mut self, address: impl Into<IpAddr>) -> Ask {
+        self.from = Some(address.into());
+        self
+    }
+
+    /// Asked; the answer is another matter.
+    pub fn begin(&self) -> TcpStream {
+        let mut stream = match self.from {
+            None => TcpStream::connect(self.at).unwrap(),
+            Some(from) => {
+                let socket = Socket::new(Domain::for_address(self.at), Type::STREAM, None).unwrap();
+                socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+                socket.connect(&self.at.into()).unwrap();
+                socket.into()
+            }
+        };
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(self.wire().as_bytes()).unwrap();
+        stream
     }
 
     pub fn host(mut self, host: Option<&str>) -> Ask {
@@ -121,9 +146,7 @@ impl Ask {
     }
 
     pub fn send(&self) -> Answer {
-        let mut stream = TcpStream::connect(self.at).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        stream.write_all(self.wire().as_bytes()).unwrap();
+        let mut stream = self.begin();
         let mut octets = Vec::new();
         let _ = stream.read_to_end(&mut octets);
         Answer::read(&octets).unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(&octets)))
