@@ -20,7 +20,7 @@ pub(super) fn stays_within(command: &Command) -> bool {
         Command::Set { changes, .. } => changes.iter().all(|change| change_stays("", change)),
         // Who has the log-on of a domain could have it sent to a host of his by another route.
         Command::DomainSet { changes, .. } => {
-            changes.iter().all(|change| change.setting != "route" && change_stays("domain.", change))
+            changes.iter().all(|change| name_in("domain.", change) != "domain.route" && change_stays("domain.", change))
         }
         Command::DomainAdd { new, .. } => new.changes.iter().all(|change| change_stays("domain.", change)),
         _ => true,
@@ -28,11 +28,15 @@ pub(super) fn stays_within(command: &Command) -> bool {
 }
 
 fn change_stays(prefix: &str, change: &Change) -> bool {
-    let key = change.setting.strip_prefix(prefix).unwrap_or(&change.setting);
-    let name = format!("{prefix}{key}");
+    let name = name_in(prefix, change);
     let Some(value) = &change.value else { return all_stay(&name) };
     // What is no TOML is refused by whoever writes it down; it says why.
     value.trim().parse::<Value>().map_or_else(|_| all_stay(&name), |value| value_stays(&name, &value))
+}
+
+/// The setting as the manual names it: `route` and `domain.route` are the same.
+fn name_in(prefix: &str, change: &Change) -> String {
+    format!("{prefix}{}", change.setting.strip_prefix(prefix).unwrap_or(&change.setting))
 }
 
 /// A value at the place of a setting, or of a table of settings.
@@ -220,11 +224,13 @@ mod tests {
             assert!(set(setting, value), "{setting} = {value}");
         }
         assert!(domain("allow_relay", "true"));
-        let (server, changes) = ("One".to_owned(), vec![change("route", "\"smtp://mx.example.com\"")]);
-        let new = NewDomain { name: "b.example".into(), kind: DomainKind::Remote, changes: changes.clone() };
-        assert!(his(&Command::DomainAdd { server: server.clone(), new }), "it has no log-on");
-        let command = Command::DomainSet { server, domain: "b.example".into(), changes };
-        assert!(!his(&command), "its log-on may be somebody else's");
+        for route in ["route", "domain.route"] {
+            let (server, changes) = ("One".to_owned(), vec![change(route, "\"smtp://mx.example.com\"")]);
+            let new = NewDomain { name: "b.example".into(), kind: DomainKind::Remote, changes: changes.clone() };
+            assert!(his(&Command::DomainAdd { server: server.clone(), new }), "it has no log-on");
+            let command = Command::DomainSet { server, domain: "b.example".into(), changes };
+            assert!(!his(&command), "its log-on may be somebody else's: {route}");
+        }
         assert!(domain("tls", "\"verified\"") && domain("quota", "\"unlimited\""));
     }
 }
