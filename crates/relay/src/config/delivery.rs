@@ -298,6 +298,7 @@ pub(super) fn read<'s>(
     if smart_host_use == SmartHostUse::AfterDirect {
         refuse_weaker_end(reader, table, &smart_host, terms.tls);
     }
+    let (mta_sts, mx_loopback) = (reader.switch(table, &MTA_STS), reader.switch(table, &MX_LOOPBACK));
     let delivery = Delivery {
         retry: waits.retry,
         glitch_retry: waits.glitch_retry,
@@ -318,8 +319,8 @@ pub(super) fn read<'s>(
         smart_host,
         smart_host_use,
         terms: Arc::new(terms),
-        mta_sts: reader.switch(table, &MTA_STS),
-        mx_loopback: reader.switch(table, &MX_LOOPBACK),
+        mta_sts,
+        mx_loopback,
     };
     Some((delivery, hosts))
 }
