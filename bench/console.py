@@ -130,7 +130,7 @@ class Viewer(threading.Thread):
 def waiting(cookie):
     answer, body, _ = request("GET", "/api/v1/servers/Test", Cookie=cookie)
     assert answer.status == 200, body
-    return json.loads(body)["messages"]
+    return json.loads(body)["queue"]
 
 
 def through(load, cookie):
