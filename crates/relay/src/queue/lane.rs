@@ -1,7 +1,9 @@
 //! From the journal to the Queue folder, and envelopes in and out of memory.
 
 use super::message::{Lane, Lot, LotState, Message};
-use super::{Alarm, Brief, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, YOUNG_MAX, without_memory};
+use super::{
+    Alarm, Brief, CALM_AFTER, JOB_RETRY, PARK_AFTER, PARK_BATCH, PARK_EVERY, Queue, YOUNG_MAX, without_memory,
+};
 use crate::envelope::{Envelope, Fate, QueueId};
 use crate::parcel::Place;
 use crate::queue::Effect;
@@ -15,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 
 impl Queue {
-    /// A message in the journal that waits for a later try is parked when nothing is on its way: many that fail at once must
+    /// A message in the journal that waits for a later try is parked in a calm moment: many that fail at once must
     /// not take the disk from those that come and go. (If that never comes, it is parked at its age.)
     pub(super) fn want_parking(&mut self, id: QueueId) {
         let Some(message) = self.messages.get_mut(&id) else { return };
@@ -61,10 +63,11 @@ impl Queue {
             self.young.pop_front();
             self.line_up_to_park(id);
         }
+        self.calm_since = self.scheduler.is_calm().then(|| self.calm_since.unwrap_or(now));
+        let is_calm = self.calm_since.is_some_and(|since| since.plus(CALM_AFTER) <= now);
         // Those at the front that are gone, or in line already, are taken out at any time: there may never be a calm moment.
         while let Some(id) = self.for_calm.front().copied()
-            && (self.scheduler.is_calm()
-                || !self.messages.get(&id).is_some_and(|m| m.lane == Lane::Journal && !m.park_wanted))
+            && (is_calm || !self.messages.get(&id).is_some_and(|m| m.lane == Lane::Journal && !m.park_wanted))
         {
             self.for_calm.pop_front();
             self.line_up_to_park(id);

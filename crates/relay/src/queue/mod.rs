@@ -5,8 +5,8 @@
 //! the daemon (and the simulator) carry effects out and bring the results back as events.
 //!
 //! In the fast lane a message lives in the journal and in memory: accepted, sent, gone. It is parked (moved to the
-//! Queue folder) when it is older than [`PARK_AFTER`] or [`YOUNG_MAX`] came after it, and as soon as an attempt has failed for now if
-//! nothing else is on its way, for then the disk has time; with that its envelope leaves the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
+//! Queue folder) when it is older than [`PARK_AFTER`] or [`YOUNG_MAX`] came after it, and sooner if an attempt has failed for now and
+//! nothing has been on its way for [`CALM_AFTER`], for then the disk has time; with that its envelope leaves the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
 //!
 //! Rooms: `message` (what is kept), `attempt` (assign, settle), `destination` (rests, orders), `lane` (park, load), `age`
 //! (delays, expiry, reports), `ask` (what operators may ask), `work` and `list` (answers, in slices), `order` (hold, release,
@@ -50,6 +50,8 @@ use work::Work;
 pub const PARK_AFTER: Duration = Duration::from_secs(10);
 /// and so is the oldest once so many came after it, that their envelopes do not fill the memory.
 pub const YOUNG_MAX: usize = 16_384;
+/// What waits for a later try is parked before that age when nothing has been on its way for so long.
+pub const CALM_AFTER: Duration = Duration::from_millis(500);
 /// Batches of parking are at least so far apart, unless a whole one waits: together, their syncs cost less. (The
 /// journal has the messages; nobody waits for this.)
 pub const PARK_EVERY: Duration = Duration::from_millis(100);
@@ -115,6 +117,8 @@ pub struct Queue {
     young: VecDeque<(Timestamp, QueueId)>,
     /// Messages in the journal that wait for a later try: parked when nothing is on its way. May name some that are gone.
     for_calm: VecDeque<QueueId>,
+    /// Since when nothing is on its way.
+    calm_since: Option<Timestamp>,
     /// Messages to park.
     to_park: VecDeque<QueueId>,
     parking: usize,
@@ -145,6 +149,7 @@ impl Queue {
             tidy_alarms_at: ALARMS_TIDY_MIN,
             young: VecDeque::new(),
             for_calm: VecDeque::new(),
+            calm_since: None,
             to_park: VecDeque::new(),
             parking: 0,
             park_progress: false,
@@ -230,9 +235,10 @@ impl Queue {
     pub fn next_due(&self) -> Option<Timestamp> {
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
         let young = self.young.front().map(|(arrived, _)| arrived.plus(PARK_AFTER));
+        let calm = if self.for_calm.is_empty() { None } else { self.calm_since.map(|since| since.plus(CALM_AFTER)) };
         // What is being worked at goes on at once.
         let work = self.has_work().then_some(Timestamp(0));
-        [alarm, young, self.scheduler.next_due(), work].into_iter().flatten().min()
+        [alarm, young, calm, self.scheduler.next_due(), work].into_iter().flatten().min()
     }
 
     /// Takes in what happened at `now`; what is to be done is appended to `effects`.

@@ -11,7 +11,7 @@ fn done(count: u64) -> Tally {
 fn parked(w: &mut World, to: &[&str]) -> QueueId {
     let id = w.accept("a@local.test", to);
     w.refuse_all_but(&[]);
-    w.wait(relay::queue::PARK_EVERY);
+    w.wait(relay::queue::CALM_AFTER);
     assert!(w.folder.contains_key(&id));
     id
 }

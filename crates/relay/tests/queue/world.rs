@@ -5,7 +5,7 @@ use relay::config::{Config, VirtualServer};
 use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
 use relay::parcel::{ConnectionId, Outcome, Parcel, Place, Taken};
 use relay::queue::ask::{Answer, Ask, AskId, Order, Selection, Tally};
-use relay::queue::{Accepted, Effect, Event, Queue, ReportKind};
+use relay::queue::{Accepted, CALM_AFTER, Effect, Event, Queue, ReportKind};
 use relay::spool::{Note, UpdateJob};
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::{BodyKind, Notify};
@@ -39,6 +39,8 @@ pub(super) struct World {
     /// Why envelopes cannot be read, if they cannot.
     pub(super) load_fails: Option<io::ErrorKind>,
     pub(super) update_fails: bool,
+    /// Half a second passes when what waits is to be parked in a calm moment.
+    pub(super) gets_calm: bool,
     pub(super) questions: u64,
 }
 
@@ -58,12 +60,23 @@ impl World {
             updates: 0,
             load_fails: None,
             update_fails: false,
+            gets_calm: true,
             questions: 0,
         }
     }
 
-    /// Applies an event; parks, loads, updates and removals are carried out at once.
+    /// Applies an event; parks, loads, updates and removals are carried out at once. What is parked in a calm moment gets it,
+    /// unless the story is about that.
     pub(super) fn apply(&mut self, event: Event) {
+        self.apply_now(event);
+        let calm = self.now.plus(CALM_AFTER);
+        if self.gets_calm && self.queue.waiting_for_calm() > 0 && self.queue.next_due() == Some(calm) {
+            self.now = calm;
+            self.apply_now(Event::Tick);
+        }
+    }
+
+    fn apply_now(&mut self, event: Event) {
         let mut todo = vec![event];
         while let Some(event) = todo.pop() {
             let mut effects = Vec::new();
