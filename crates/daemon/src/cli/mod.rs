@@ -92,7 +92,7 @@ enum Command {
     /// Where mail waits: list, suspend, resume, retry
     #[command(subcommand)]
     Destination(operate::DestinationCommand),
-    /// Messages that wait: list, show, retry, hold, release, return, delete
+    /// Messages that wait: list, search, show, retry, hold, release, return, delete, export, import
     #[command(subcommand)]
     Queue(operate::QueueCommand),
     /// Messages in Badmail: list, show, requeue, delete

@@ -48,7 +48,11 @@ impl fmt::Display for Unanswered {
         match self {
             Unanswered::Absent { path, error } => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                    write!(f, "no service answers at {}: is it running with this configuration?", path.display())
+                    write!(
+                        f,
+                        "no service answers at {}: start it, or name its configuration with --config",
+                        path.display()
+                    )
                 }
                 ErrorKind::PermissionDenied => write!(
                     f,

@@ -83,8 +83,11 @@ pub fn set(text: &str, server: Option<&str>, changes: &[Change]) -> Result<Strin
 /// What a setting says in the file, as TOML; `None`: it is not written there.
 ///
 /// # Errors
-/// The file is no TOML, or has no such virtual server.
+/// The file is no TOML, or has no such virtual server; or there is no such setting.
 pub fn get(text: &str, server: Option<&str>, setting: &str) -> Result<Option<String>, EditFault> {
+    if !is_known(setting, |_| true) {
+        return Err(EditFault::Unknown(setting.to_owned()));
+    }
     let mut document = document(text)?;
     let table = match server {
         Some(name) => entries::server(&mut document, name)?,
