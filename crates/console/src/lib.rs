@@ -8,6 +8,7 @@
 //! IIS: what IIS Manager showed, as pages.
 
 pub mod asset;
+mod confirm;
 pub mod desk;
 pub mod door;
 pub mod form;
@@ -17,6 +18,7 @@ pub mod path;
 pub mod words;
 
 pub use asset::asset;
+pub use confirm::Confirm;
 
 /// What is written out as a page.
 pub trait Page {

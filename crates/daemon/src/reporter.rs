@@ -91,11 +91,11 @@ impl Reporter {
 mod tests {
     use super::*;
     use relay::config::Config;
-    use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+    use relay::envelope::{Envelope, Origin, QueueId, Recipient};
     use relay::parcel::Place;
     use relay::queue::ReportKind;
     use smtp::address::{Mailbox, ReversePath};
-    use smtp::command::{BodyKind, Notify};
+
     use smtp::time::Timestamp;
     use std::sync::mpsc::channel;
     use std::time::Duration;
@@ -110,27 +110,10 @@ mod tests {
         let (store, _) = Store::open(&config.servers[0], sender.clone()).unwrap();
         let server = config.servers[0].clone();
         let reporter = Reporter::new(server, store, sender, Clock::start(), Handle::current());
-        let envelope = Envelope {
-            sender: ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap()),
-            arrived: Timestamp(1_795_330_800_123),
-            origin: Origin::Pickup { file: "x".into() },
-            size: 10,
-            body: BodyKind::SevenBit,
-            utf8: false,
-            ret: None,
-            envid: None,
-            require_tls: false,
-            waives_tls: false,
-            recipients: vec![Recipient {
-                address: Mailbox::parse("b@dest.test").unwrap(),
-                orcpt: None,
-                notify: Notify::Default,
-                fate: Fate::Pending { tries: 0, due: Timestamp(0) },
-                delay_noticed: false,
-            }],
-            attempts: Vec::new(),
-            released: None,
-        };
+        let sender = ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap());
+        let recipients = vec![Recipient::new(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))];
+        let (origin, arrived) = (Origin::Pickup { file: "x".into() }, Timestamp(1_795_330_800_123));
+        let envelope = Envelope { size: 10, ..Envelope::new(sender, recipients, origin, arrived) };
         let kind = ReportKind::Delayed(vec![(0, None, Timestamp(0))]);
         reporter.report(ReportJob { id: QueueId(1), envelope: Arc::new(envelope), place: Place::File, kind });
         let told = tokio::task::spawn_blocking(move || {

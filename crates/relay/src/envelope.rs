@@ -103,6 +103,26 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Of a message about which nobody wishes anything: the rest is set beside it.
+    #[must_use]
+    pub fn new(sender: ReversePath, recipients: Vec<Recipient>, origin: Origin, now: Timestamp) -> Envelope {
+        Envelope {
+            sender,
+            arrived: now,
+            origin,
+            size: 0,
+            body: BodyKind::SevenBit,
+            utf8: false,
+            ret: None,
+            envid: None,
+            require_tls: false,
+            waives_tls: false,
+            recipients,
+            attempts: Vec::new(),
+            released: None,
+        }
+    }
+
     /// From when on its age counts.
     #[must_use]
     pub fn since(&self) -> Timestamp {
@@ -141,6 +161,15 @@ pub struct Recipient {
     pub fate: Fate,
     /// A delay notice about this recipient has been sent (or was not wanted).
     pub delay_noticed: bool,
+}
+
+impl Recipient {
+    /// One who waits from now on, and about whom the sender wishes to hear what is usual.
+    #[must_use]
+    pub fn new(address: Mailbox, now: Timestamp) -> Recipient {
+        let fate = Fate::Pending { tries: 0, due: now };
+        Recipient { address, orcpt: None, notify: Notify::Default, fate, delay_noticed: false }
+    }
 }
 
 /// Where a recipient stands: in exactly one of these at every instant.

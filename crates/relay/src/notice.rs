@@ -6,7 +6,7 @@
 
 use crate::badmail::BadmailReason;
 use crate::config::VirtualServer;
-use crate::envelope::{Envelope, Failure, FailureKind, Fate, Origin, Recipient};
+use crate::envelope::{Envelope, Failure, FailureKind, Origin, Recipient};
 use crate::queue::{ReportJob, ReportKind};
 use smtp::address::{Host, Mailbox, ReversePath};
 use smtp::command::{Notify, Ret};
@@ -110,28 +110,19 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
     let copy = copy.filter(|copy| *copy != to);
     let recipients = std::iter::once(to).chain(copy).map(|address| recipient(address, now)).collect();
     let envelope = Envelope {
-        sender: ReversePath::Null,
-        arrived: now,
-        origin: Origin::Report { about: job.id },
         size: composed.octets.len() as u64,
         body: composed.body,
         utf8: composed.utf8,
-        ret: None,
-        envid: None,
         // It tells what the original was about, so it is protected like that (RFC 8689 §5).
         require_tls: about.require_tls,
-        waives_tls: false,
-        recipients,
-        attempts: Vec::new(),
-        released: None,
+        ..Envelope::new(ReversePath::Null, recipients, Origin::Report { about: job.id }, now)
     };
     Some(Notice { content: composed.octets, envelope })
 }
 
 /// A report tells nobody about its own failure: it goes to Badmail.
 fn recipient(address: Mailbox, now: Timestamp) -> Recipient {
-    let fate = Fate::Pending { tries: 0, due: now };
-    Recipient { address, orcpt: None, notify: Notify::Never, fate, delay_noticed: true }
+    Recipient { notify: Notify::Never, delay_noticed: true, ..Recipient::new(address, now) }
 }
 
 fn postmaster(server: &VirtualServer) -> Option<Mailbox> {
@@ -186,27 +177,16 @@ mod tests {
     use crate::config::Config;
     use crate::envelope::QueueId;
     use crate::parcel::Place;
-    use smtp::command::BodyKind;
+
     use std::sync::Arc;
 
     fn told(ret: Option<Ret>, require_tls: bool) -> (Envelope, String) {
         let text = "[[virtual_server]]\nname = \"test\"\nhome = \"home\"\n";
         let config = Config::parse(text, "/etc/mailroot.toml", "relay.test").unwrap();
-        let envelope = Envelope {
-            sender: ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap()),
-            arrived: Timestamp(0),
-            origin: Origin::Pickup { file: "x".into() },
-            size: 10,
-            body: BodyKind::SevenBit,
-            utf8: false,
-            ret,
-            envid: None,
-            require_tls,
-            waives_tls: false,
-            recipients: vec![recipient(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))],
-            attempts: Vec::new(),
-            released: None,
-        };
+        let sender = ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap());
+        let recipients = vec![recipient(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))];
+        let envelope = Envelope::new(sender, recipients, Origin::Pickup { file: "x".into() }, Timestamp(0));
+        let envelope = Envelope { size: 10, ret, require_tls, ..envelope };
         let (status, text) = (EnhancedStatus(5, 7, 30), "no".into());
         let failure = Failure { kind: FailureKind::Unsupported, status, host: None, reply: None, text };
         let kind = ReportKind::Failed(vec![(0, failure)]);

@@ -2,7 +2,7 @@
 //! servers share.
 
 use super::Sheet;
-use super::confirm::{Line, diff_lines};
+use super::outcome::{Line, diff_lines};
 use crate::layout::Frame;
 use crate::{Page, words, written};
 use askama::Template;

@@ -1,9 +1,9 @@
 //! Pages and forms, as values and as text.
 
 use super::*;
-use crate::Page;
 use crate::form::Fields;
 use crate::layout::{Frame, Place};
+use crate::{Confirm, Page};
 use relay::admin::view::*;
 use relay::admin::{Change, Command, Inquiry, Operator, Role, Scope, settings};
 
@@ -280,14 +280,14 @@ fn no_text_becomes_a_part_of_a_page() {
         }),
         Box::new(Confirm {
             frame: frame(),
-            command,
-            outcome: outcome(),
+            server: evil(),
+            says: vec![evil()],
+            change: Some(outcome()),
+            action: evil(),
+            fields: vec![("command".into(), serde_json::to_string(&command).unwrap()), (evil(), evil())],
             button: evil(),
             danger: true,
-            notes: vec![evil()],
-            mark: evil(),
             back: evil(),
-            cancel: evil(),
         }),
         Box::new(Done { frame: frame(), outcome: outcome(), secret_note: evil(), back: evil() }),
         Box::new(Trouble { frame: frame(), text: evil(), problems: vec![evil()], edited: true, back: evil() }),

@@ -3,21 +3,21 @@
 //! A part that moves stands in `{% block live %}`, in an element with `data-live`; a script asks for it again and puts it in
 //! place of what is there.
 
-mod confirm;
 mod counters;
 mod folders;
 mod message;
 mod overview;
 mod queue;
 mod sessions;
+mod trouble;
 
-pub use confirm::{Confirm, Trouble};
 pub use counters::{Alarms, Counters};
 pub use folders::{FilePage, Folder, folder_command};
 pub use message::Message;
 pub use overview::Overview;
 pub use queue::{Bulk, Destinations, Messages, bulk, destination_command, filter, filter_fields};
 pub use sessions::{Dialogue, SessionGone, Sessions, direction};
+pub use trouble::Trouble;
 
 /// Gives a page its [`crate::Page`]: with a part that moves, or without.
 macro_rules! page {

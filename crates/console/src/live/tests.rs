@@ -2,9 +2,9 @@
 
 use super::fixture::{self, HOSTILE, frame, operator};
 use super::*;
-use crate::Page;
 use crate::form::Fields;
 use crate::layout::{Flash, Place, Room};
+use crate::{Confirm, Page};
 use relay::admin::view::{Page as Items, ServerState};
 use relay::admin::{Command, Direction, Filter, FolderName, FolderVerb, QueueVerb, Role, Scope, Which};
 use std::fs;
@@ -127,6 +127,7 @@ fn pages(role: Role, text: &str) -> Vec<(&'static str, Box<dyn Page>)> {
                 frame: at(role, "Delete 871 messages?", Room::Queue),
                 server: server(),
                 says,
+                change: None,
                 action: back.clone(),
                 fields,
                 button: "Delete them".into(),

@@ -3,12 +3,11 @@
 use super::*;
 use relay::badmail::BadmailReason;
 use relay::config::Config;
-use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
+use relay::envelope::{Envelope, Failure, FailureKind, Origin, QueueId, Recipient};
 use relay::parcel::{Outcome, Place, Taken};
 use relay::pickup::Unreadable;
 use relay::route::{Hosts, NextHop, Protocol};
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::{BodyKind, Notify};
 use smtp::reply::EnhancedStatus;
 use smtp::time::Timestamp;
 use std::collections::BTreeSet;
@@ -80,28 +79,11 @@ impl Home {
 }
 
 fn envelope(recipients: &[&str], size: u64) -> Arc<Envelope> {
-    let recipient = |address: &&str| Recipient {
-        address: Mailbox::parse(address).unwrap(),
-        orcpt: None,
-        notify: Notify::Default,
-        fate: Fate::Pending { tries: 0, due: Timestamp(0) },
-        delay_noticed: false,
-    };
-    Arc::new(Envelope {
-        sender: ReversePath::Mailbox(Mailbox::parse("app@example.com").unwrap()),
-        arrived: Timestamp(1_795_330_800_123),
-        origin: Origin::Pickup { file: "x".into() },
-        size,
-        body: BodyKind::SevenBit,
-        utf8: false,
-        ret: None,
-        envid: None,
-        require_tls: false,
-        waives_tls: false,
-        recipients: recipients.iter().map(recipient).collect(),
-        attempts: Vec::new(),
-        released: None,
-    })
+    let recipient = |address: &&str| Recipient::new(Mailbox::parse(address).unwrap(), Timestamp(0));
+    let recipients = recipients.iter().map(recipient).collect();
+    let sender = ReversePath::Mailbox(Mailbox::parse("app@example.com").unwrap());
+    let (origin, arrived) = (Origin::Pickup { file: "x".into() }, Timestamp(1_795_330_800_123));
+    Arc::new(Envelope { size, ..Envelope::new(sender, recipients, origin, arrived) })
 }
 
 fn memory(content: &[u8]) -> Place {

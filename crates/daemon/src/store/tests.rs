@@ -5,7 +5,6 @@ use bytes::Bytes;
 use relay::config::Config;
 use relay::envelope::{Fate, Origin, Recipient};
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::{BodyKind, Notify};
 use smtp::time::Timestamp;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,27 +27,10 @@ fn home() -> Home {
 }
 
 fn envelope() -> Envelope {
-    Envelope {
-        sender: ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap()),
-        arrived: Timestamp(1_795_330_800_123),
-        origin: Origin::Smtp { peer: "192.0.2.1".parse().unwrap(), helo: "client.test".into(), account: None },
-        size: 0,
-        body: BodyKind::SevenBit,
-        utf8: false,
-        ret: None,
-        envid: None,
-        require_tls: false,
-        waives_tls: false,
-        recipients: vec![Recipient {
-            address: Mailbox::parse("b@dest.test").unwrap(),
-            orcpt: None,
-            notify: Notify::Default,
-            fate: Fate::Pending { tries: 0, due: Timestamp(0) },
-            delay_noticed: false,
-        }],
-        attempts: Vec::new(),
-        released: None,
-    }
+    let sender = ReversePath::Mailbox(Mailbox::parse("a@src.test").unwrap());
+    let recipients = vec![Recipient::new(Mailbox::parse("b@dest.test").unwrap(), Timestamp(0))];
+    let origin = Origin::Smtp { peer: "192.0.2.1".parse().unwrap(), helo: "client.test".into(), account: None };
+    Envelope::new(sender, recipients, origin, Timestamp(1_795_330_800_123))
 }
 
 async fn accept(store: &Store, content: &[u8]) -> Result<QueueId, Reply> {

@@ -52,40 +52,22 @@ mod tests {
     use super::*;
     use crate::envelope::{Failure, FailureKind, Origin};
     use smtp::address::{Mailbox, ReversePath};
-    use smtp::command::{BodyKind, Notify};
+
     use smtp::reply::EnhancedStatus;
 
     const NOW: Timestamp = Timestamp(1_000);
 
     fn envelope(fates: Vec<Fate>) -> Envelope {
         let recipient = |(n, fate): (usize, Fate)| Recipient {
-            address: Mailbox::parse(&format!("r{n}@x.test")).unwrap(),
-            orcpt: None,
-            notify: Notify::Default,
             fate,
             delay_noticed: true,
+            ..Recipient::new(Mailbox::parse(&format!("r{n}@x.test")).unwrap(), Timestamp(0))
         };
-        Envelope {
-            sender: ReversePath::Null,
-            arrived: Timestamp(0),
-            origin: Origin::Pickup { file: "x".into() },
-            size: 1,
-            body: BodyKind::SevenBit,
-            utf8: false,
-            ret: None,
-            envid: None,
-            require_tls: true,
-            waives_tls: false,
-            recipients: fates.into_iter().enumerate().map(recipient).collect(),
-            attempts: vec![Attempt {
-                at: Timestamp(1),
-                host: "h".into(),
-                recipients: vec![0, 1, 2],
-                said: "s".into(),
-                channel: None,
-            }],
-            released: None,
-        }
+        let recipients = fates.into_iter().enumerate().map(recipient).collect();
+        let attempt =
+            Attempt { at: Timestamp(1), host: "h".into(), recipients: vec![0, 1, 2], said: "s".into(), channel: None };
+        let envelope = Envelope::new(ReversePath::Null, recipients, Origin::Pickup { file: "x".into() }, Timestamp(0));
+        Envelope { size: 1, require_tls: true, attempts: vec![attempt], ..envelope }
     }
 
     fn failed() -> Fate {

@@ -157,7 +157,7 @@ mod tests {
     use crate::badmail::BadmailJob;
     use crate::badmail::Slip;
     use crate::drop::envelope_lines;
-    use crate::envelope::{Envelope, Origin, QueueId};
+    use crate::envelope::{Envelope, Origin, QueueId, Recipient};
     use crate::parcel::Place;
     use crate::pickup::Unreadable;
     use smtp::time::Timestamp;
@@ -166,30 +166,11 @@ mod tests {
     const ENVELOPE: &str = "mailroot-envelope: 1\n";
 
     fn envelope() -> Envelope {
-        use crate::envelope::{Fate, Recipient};
-        use smtp::command::{BodyKind, Notify};
-        let recipient = |address: &str| Recipient {
-            address: Mailbox::parse(address).unwrap(),
-            orcpt: None,
-            notify: Notify::Default,
-            fate: Fate::Pending { tries: 0, due: Timestamp(0) },
-            delay_noticed: false,
-        };
-        Envelope {
-            sender: ReversePath::Mailbox(Mailbox::parse("a@x.test").unwrap()),
-            arrived: Timestamp(0),
-            origin: Origin::Report { about: QueueId(1) },
-            size: 10,
-            body: BodyKind::SevenBit,
-            utf8: false,
-            ret: None,
-            envid: None,
-            require_tls: true,
-            waives_tls: false,
-            recipients: vec![recipient("b@x.test"), recipient("\"c d\"@x.test")],
-            attempts: Vec::new(),
-            released: None,
-        }
+        let sender = ReversePath::Mailbox(Mailbox::parse("a@x.test").unwrap());
+        let recipient = |address: &str| Recipient::new(Mailbox::parse(address).unwrap(), Timestamp(0));
+        let recipients = vec![recipient("b@x.test"), recipient("\"c d\"@x.test")];
+        let envelope = Envelope::new(sender, recipients, Origin::Report { about: QueueId(1) }, Timestamp(0));
+        Envelope { size: 10, require_tls: true, ..envelope }
     }
 
     fn from_queue() -> (Properties, Vec<u8>) {

@@ -36,31 +36,13 @@ their names (SNI). A file that changes is read again, and no session is dropped.
 );
 
 /// `access.certificate.key`
-pub static KEY: Setting = setting(
-    "access.certificate.key",
-    "Certificate: private key (PEM)",
-    Unit::File,
-    Preset::Follows("`file`, which may hold both"),
-    "The private key, in PEM, not encrypted, readable by the service's account alone.",
-);
+pub static KEY: Setting = key(Tab::Access, "access.certificate.key");
 
 /// `access.certificate.pfx`
-pub static PFX: Setting = setting(
-    "access.certificate.pfx",
-    "Certificate: file (PFX)",
-    Unit::File,
-    NONE,
-    "Certificate and key in one file (PKCS #12), as Windows exports them.",
-);
+pub static PFX: Setting = pfx(Tab::Access, "access.certificate.pfx", NONE);
 
 /// `access.certificate.password_file`
-pub static PASSWORD_FILE: Setting = setting(
-    "access.certificate.password_file",
-    "Certificate: password of the PFX file",
-    Unit::File,
-    Preset::Follows("no password"),
-    "A file whose first line is the password, readable by the service's account alone.",
-);
+pub static PASSWORD_FILE: Setting = password_file(Tab::Access, "access.certificate.password_file");
 
 /// `access.certificate.acme`
 pub static ACME: Setting = setting(
@@ -139,6 +121,30 @@ Clients are asked for one and may do without. It is an identity for EXTERNAL and
 authority is none.",
 );
 
+/// The file of a certificate's key, in whichever table.
+pub(super) const fn key(tab: Tab, name: &'static str) -> Setting {
+    let default = Preset::Follows("`file`, which may hold both");
+    let help = "The private key, in PEM, not encrypted, readable by the service's account alone.";
+    file(tab, name, "Certificate: private key (PEM)", default, help)
+}
+
+/// The file that holds a certificate and its key, in whichever table.
+pub(super) const fn pfx(tab: Tab, name: &'static str, default: Preset) -> Setting {
+    let help = "Certificate and key in one file (PKCS #12), as Windows exports them.";
+    file(tab, name, "Certificate: file (PFX)", default, help)
+}
+
+/// The file of that one's password, in whichever table.
+pub(super) const fn password_file(tab: Tab, name: &'static str) -> Setting {
+    let default = Preset::Follows("no password");
+    let help = "A file whose first line is the password, readable by the service's account alone.";
+    file(tab, name, "Certificate: password of the PFX file", default, help)
+}
+
+const fn file(tab: Tab, name: &'static str, label: &'static str, default: Preset, help: &'static str) -> Setting {
+    Setting { name, tab, label, unit: Unit::File, default, range: Range::Any, help }
+}
+
 /// Where one certificate comes from; paths are absolute.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CertificateSource {
@@ -195,11 +201,22 @@ pub struct ClientCertificates {
 
 /// The certificates of `access.certificate`: one table, or a list of them.
 pub(super) fn read<'s>(reader: &mut Reader<'s>, access: Table<'_, 's>) -> Vec<CertificateSource> {
-    let Some(value) = access.get("certificate") else { return Vec::new() };
-    let hint = "write { file = \"…\", key = \"…\" }, { pfx = \"…\" } or { acme = [\"…\"] }";
+    each(reader, access, HINT, source)
+}
+
+const HINT: &str = "write { file = \"…\", key = \"…\" }, { pfx = \"…\" } or { acme = [\"…\"] }";
+
+/// The certificates of this table's `certificate`: one table, or a list of them, each read by `source`.
+pub(super) fn each<'s>(
+    reader: &mut Reader<'s>,
+    table: Table<'_, 's>,
+    hint: &str,
+    source: impl Fn(&mut Reader<'s>, Table<'_, 's>) -> Option<CertificateSource>,
+) -> Vec<CertificateSource> {
+    let Some(value) = table.get("certificate") else { return Vec::new() };
     let items: Vec<&Spanned<DeValue<'s>>> = match value.get_ref() {
         DeValue::Array(items) if items.len() > CERTIFICATES_MAX => {
-            let text = format!("{} certificates are too many for one virtual server", items.len());
+            let text = format!("{} certificates are too many", items.len());
             reader.problems.note(value.span(), text, format!("write at most {CERTIFICATES_MAX}"));
             return Vec::new();
         }
@@ -217,13 +234,35 @@ pub(super) fn read<'s>(reader: &mut Reader<'s>, access: Table<'_, 's>) -> Vec<Ce
     sources
 }
 
+/// A certificate in PEM files, by the settings of this table.
+pub(super) fn pem(
+    reader: &mut Reader<'_>,
+    table: Table<'_, '_>,
+    file: &Setting,
+    key: &Setting,
+) -> Option<CertificateSource> {
+    let file = reader.folder(table, file)?;
+    let key = reader.folder(table, key).unwrap_or_else(|| file.clone());
+    Some(CertificateSource::Pem { file, key })
+}
+
+/// One in a PFX file.
+pub(super) fn in_one_file(
+    reader: &mut Reader<'_>,
+    table: Table<'_, '_>,
+    file: &Setting,
+    password: &Setting,
+) -> Option<CertificateSource> {
+    let file = reader.folder(table, file)?;
+    Some(CertificateSource::Pfx { file, password_file: reader.folder(table, password) })
+}
+
 fn source(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<CertificateSource> {
     let known = super::settings::keys(Tab::Access, "access.certificate.");
     reader.refuse_unknown(table, &known, "access.certificate");
     let given = [&FILE, &PFX, &ACME].map(|setting| table.has(setting));
     if given.iter().filter(|given| **given).count() != 1 {
-        let hint = "write { file = \"…\", key = \"…\" }, { pfx = \"…\" } or { acme = [\"…\"] }";
-        reader.problems.note(table.span(), "a certificate comes from one of `file`, `pfx` and `acme`", hint);
+        reader.problems.note(table.span(), "a certificate comes from one of `file`, `pfx` and `acme`", HINT);
         return None;
     }
     let own: (&Setting, &[&Setting]) = match given {
@@ -238,15 +277,8 @@ fn source(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<CertificateSo
         }
     }
     match given {
-        [true, ..] => {
-            let file = reader.folder(table, &FILE)?;
-            let key = reader.folder(table, &KEY).unwrap_or_else(|| file.clone());
-            Some(CertificateSource::Pem { file, key })
-        }
-        [_, true, _] => {
-            let file = reader.folder(table, &PFX)?;
-            Some(CertificateSource::Pfx { file, password_file: reader.folder(table, &PASSWORD_FILE) })
-        }
+        [true, ..] => pem(reader, table, &FILE, &KEY),
+        [_, true, _] => in_one_file(reader, table, &PFX, &PASSWORD_FILE),
         _ => acme(reader, table).map(CertificateSource::Acme),
     }
 }

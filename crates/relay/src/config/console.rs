@@ -5,8 +5,7 @@
 //!
 //! IIS: the Security tab, and where the HTML manager listened.
 
-use super::CertificateSource;
-use super::certificate::CERTIFICATES_MAX;
+use super::certificate::{self, CertificateSource};
 use super::dns::socket;
 use super::domains::plain_domain;
 use super::read::{Fault, Placed, Reader, Table};
@@ -15,8 +14,6 @@ use crate::admin::Role;
 use smtp::address::Domain;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use toml::Spanned;
-use toml::de::DeValue;
 
 /// Where the console listens unless something else is written.
 pub const PORT: u16 = 8025;
@@ -85,31 +82,13 @@ list of them. With it TLS is spoken on all addresses of the console. A file that
 );
 
 /// `console.certificate.key`
-pub static KEY: Setting = setting(
-    "console.certificate.key",
-    "Certificate: private key (PEM)",
-    Unit::File,
-    Preset::Follows("`file`, which may hold both"),
-    "The private key, in PEM, not encrypted, readable by the service's account alone.",
-);
+pub static KEY: Setting = certificate::key(Tab::Console, "console.certificate.key");
 
 /// `console.certificate.pfx`
-pub static PFX: Setting = setting(
-    "console.certificate.pfx",
-    "Certificate: file (PFX)",
-    Unit::File,
-    NONE,
-    "Certificate and key in one file (PKCS #12), as Windows exports them.",
-);
+pub static PFX: Setting = certificate::pfx(Tab::Console, "console.certificate.pfx", NONE);
 
 /// `console.certificate.password_file`
-pub static PASSWORD_FILE: Setting = setting(
-    "console.certificate.password_file",
-    "Certificate: password of the PFX file",
-    Unit::File,
-    Preset::Follows("no password"),
-    "A file whose first line is the password, readable by the service's account alone.",
-);
+pub static PASSWORD_FILE: Setting = certificate::password_file(Tab::Console, "console.certificate.password_file");
 
 /// `console.session_idle`
 pub static SESSION_IDLE: Setting = Setting {
@@ -177,7 +156,7 @@ const GROUPS: [(Role, &Setting); 4] = [
 pub(super) fn read<'s>(reader: &mut Reader<'s>, table: Table<'_, 's>) -> Console {
     let enabled = reader.switch(table, &ENABLED);
     let listen = reader.list(table, &LISTEN, true, |text| socket(text, PORT));
-    let certificates = certificates(reader, table);
+    let certificates = certificate::each(reader, table, CERTIFICATE, source);
     let names = reader.list(table, &NAMES, true, plain_domain).unwrap_or_default();
     let console = Console {
         enabled,
@@ -215,29 +194,9 @@ fn refuse_clear_text(reader: &mut Reader<'_>, table: Table<'_, '_>, listen: &[Pl
     }
 }
 
-fn certificates<'s>(reader: &mut Reader<'s>, console: Table<'_, 's>) -> Vec<CertificateSource> {
-    let Some(value) = console.get("certificate") else { return Vec::new() };
-    let items: Vec<&Spanned<DeValue<'s>>> = match value.get_ref() {
-        DeValue::Array(items) if items.len() <= CERTIFICATES_MAX => items.iter().collect(),
-        DeValue::Array(_) => {
-            reader.problems.note(value.span(), "too many certificates", format!("write at most {CERTIFICATES_MAX}"));
-            return Vec::new();
-        }
-        _ => vec![value],
-    };
-    let mut sources = Vec::with_capacity(items.len());
-    for item in items {
-        match item.get_ref() {
-            DeValue::Table(entries) => sources.extend(certificate(reader, Table::new(entries, &item.span()))),
-            _ => reader.problems.note(item.span(), "a certificate is a table", CERTIFICATE),
-        }
-    }
-    sources
-}
-
 const CERTIFICATE: &str = "write { file = \"…\", key = \"…\" } or { pfx = \"…\" }";
 
-fn certificate(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<CertificateSource> {
+fn source(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<CertificateSource> {
     let known = super::settings::keys(Tab::Console, "console.certificate.");
     reader.refuse_unknown(table, &known, "console.certificate");
     if table.has(&FILE) == table.has(&PFX) {
@@ -249,12 +208,10 @@ fn certificate(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Option<Certific
         let text = format!("`{}` has no meaning beside `{}`", alien.key(), own.key());
         reader.problems.note(span, text, "take it out");
     }
-    let file = reader.folder(table, own)?;
     if table.has(&PFX) {
-        return Some(CertificateSource::Pfx { file, password_file: reader.folder(table, &PASSWORD_FILE) });
+        return certificate::in_one_file(reader, table, &PFX, &PASSWORD_FILE);
     }
-    let key = reader.folder(table, &KEY).unwrap_or_else(|| file.clone());
-    Some(CertificateSource::Pem { file, key })
+    certificate::pem(reader, table, &FILE, &KEY)
 }
 
 fn groups(reader: &mut Reader<'_>, console: Table<'_, '_>) -> Vec<(Role, Box<str>)> {

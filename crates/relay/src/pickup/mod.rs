@@ -33,10 +33,10 @@ pub use normalize::Normalizer;
 pub use unreadable::{PICKUP_CODE, Unreadable};
 
 use crate::config::VirtualServer;
-use crate::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+use crate::envelope::{Envelope, Origin, QueueId, Recipient};
 use bytes::Bytes;
 use smtp::address::{AddressError, Domain, Mailbox, Path, ReversePath};
-use smtp::command::{BodyKind, Notify};
+use smtp::command::BodyKind;
 use smtp::header::{Field, Header, addresses, missing, received_from_pickup, scan};
 use smtp::reply::clean;
 use smtp::time::Timestamp;
@@ -107,28 +107,9 @@ impl Submission {
     /// The envelope of the message that goes to these recipients.
     #[must_use]
     pub fn envelope(&self, recipients: &[Mailbox], file: &str, size: u64, body: BodyKind, now: Timestamp) -> Envelope {
-        let recipient = |address: &Mailbox| Recipient {
-            address: address.clone(),
-            orcpt: None,
-            notify: Notify::Default,
-            fate: Fate::Pending { tries: 0, due: now },
-            delay_noticed: false,
-        };
-        Envelope {
-            sender: self.sender.clone(),
-            arrived: now,
-            origin: Origin::Pickup { file: file.into() },
-            size,
-            body,
-            utf8: self.utf8,
-            ret: None,
-            envid: None,
-            require_tls: false,
-            waives_tls: self.waives_tls,
-            recipients: recipients.iter().map(recipient).collect(),
-            attempts: Vec::new(),
-            released: None,
-        }
+        let recipients = recipients.iter().map(|address| Recipient::new(address.clone(), now)).collect();
+        let envelope = Envelope::new(self.sender.clone(), recipients, Origin::Pickup { file: file.into() }, now);
+        Envelope { size, body, utf8: self.utf8, waives_tls: self.waives_tls, ..envelope }
     }
 }
 

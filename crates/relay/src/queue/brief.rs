@@ -99,16 +99,13 @@ mod tests {
     use super::*;
     use crate::envelope::{Attempt, Fate, Origin, Recipient};
     use smtp::address::{Mailbox, ReversePath};
-    use smtp::command::{BodyKind, Notify};
+
     use smtp::time::Timestamp;
 
     fn envelope(recipients: usize) -> Envelope {
         let one = |n: usize| Recipient {
-            address: Mailbox::parse(&format!("recipient{n}@far.test")).unwrap(),
-            orcpt: None,
-            notify: Notify::Default,
             fate: Fate::Held,
-            delay_noticed: false,
+            ..Recipient::new(Mailbox::parse(&format!("recipient{n}@far.test")).unwrap(), Timestamp(0))
         };
         let attempt = Attempt {
             at: Timestamp(0),
@@ -117,21 +114,9 @@ mod tests {
             said: "ü".repeat(300).into(),
             channel: None,
         };
-        Envelope {
-            sender: ReversePath::Null,
-            arrived: Timestamp(0),
-            origin: Origin::Pickup { file: "x".into() },
-            size: 7,
-            body: BodyKind::SevenBit,
-            utf8: false,
-            require_tls: false,
-            waives_tls: false,
-            ret: None,
-            envid: None,
-            recipients: (0..recipients).map(one).collect(),
-            attempts: vec![attempt],
-            released: None,
-        }
+        let recipients = (0..recipients).map(one).collect();
+        let envelope = Envelope::new(ReversePath::Null, recipients, Origin::Pickup { file: "x".into() }, Timestamp(0));
+        Envelope { size: 7, attempts: vec![attempt], ..envelope }
     }
 
     #[test]

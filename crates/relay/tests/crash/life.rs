@@ -8,7 +8,6 @@ use relay::spool::folder::{Folder, FolderError};
 use relay::spool::journal::{Accept, Entry, Journal, Options, Position, Written};
 use relay::spool::{Note, ParkJob, recover};
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::{BodyKind, Notify};
 use smtp::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -178,27 +177,12 @@ pub fn content(id: QueueId, size: u64) -> Vec<u8> {
 
 /// The envelope's `version`-th form.
 pub fn envelope(id: QueueId, size: u64, version: u16) -> Envelope {
-    Envelope {
-        sender: ReversePath::Null,
-        arrived: Timestamp(1_795_330_800_123),
-        origin: Origin::Pickup { file: format!("{id}.eml").into() },
-        size,
-        body: BodyKind::SevenBit,
-        utf8: false,
-        ret: None,
-        envid: None,
-        require_tls: false,
-        waives_tls: false,
-        recipients: vec![Recipient {
-            address: Mailbox::parse("a@b.test").unwrap(),
-            orcpt: None,
-            notify: Notify::Default,
-            fate: Fate::Pending { tries: version, due: Timestamp(0) },
-            delay_noticed: false,
-        }],
-        attempts: Vec::new(),
-        released: None,
-    }
+    let recipient = Recipient {
+        fate: Fate::Pending { tries: version, due: Timestamp(0) },
+        ..Recipient::new(Mailbox::parse("a@b.test").unwrap(), Timestamp(0))
+    };
+    let (origin, arrived) = (Origin::Pickup { file: format!("{id}.eml").into() }, Timestamp(1_795_330_800_123));
+    Envelope { size, ..Envelope::new(ReversePath::Null, vec![recipient], origin, arrived) }
 }
 
 /// A life under way, or over.

@@ -4,33 +4,14 @@ use super::golden;
 use super::pickup::{ID, NOW, read_with, rules};
 use bytes::Bytes;
 use relay::drop::{Composer, HEADER_HELD_MAX, file_name};
-use relay::envelope::{Envelope, Fate, Origin, Recipient};
+use relay::envelope::{Envelope, Origin, Recipient};
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::{BodyKind, Notify};
 
 pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
-    let recipient = |address: &&str| Recipient {
-        address: Mailbox::parse(address).unwrap(),
-        orcpt: None,
-        notify: Notify::Default,
-        fate: Fate::Pending { tries: 0, due: NOW },
-        delay_noticed: false,
-    };
-    Envelope {
-        sender: Mailbox::parse(sender).map_or(ReversePath::Null, ReversePath::Mailbox),
-        arrived: NOW,
-        origin: Origin::Smtp { peer: "192.0.2.7".parse().unwrap(), helo: "app.example.com".into(), account: None },
-        size: 0,
-        body: BodyKind::SevenBit,
-        utf8: false,
-        ret: None,
-        envid: None,
-        require_tls: false,
-        waives_tls: false,
-        recipients: recipients.iter().map(recipient).collect(),
-        attempts: Vec::new(),
-        released: None,
-    }
+    let recipients = recipients.iter().map(|address| Recipient::new(Mailbox::parse(address).unwrap(), NOW)).collect();
+    let sender = Mailbox::parse(sender).map_or(ReversePath::Null, ReversePath::Mailbox);
+    let origin = Origin::Smtp { peer: "192.0.2.7".parse().unwrap(), helo: "app.example.com".into(), account: None };
+    Envelope::new(sender, recipients, origin, NOW)
 }
 
 /// The file for these recipients, its content handed over in chunks of `step` octets.

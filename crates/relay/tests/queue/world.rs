@@ -2,13 +2,12 @@
 //! the story says, and the clock is moved by hand.
 
 use relay::config::{Config, VirtualServer};
-use relay::envelope::{Envelope, Failure, FailureKind, Fate, Origin, QueueId, Recipient};
+use relay::envelope::{Envelope, Failure, FailureKind, Origin, QueueId, Recipient};
 use relay::parcel::{ConnectionId, Outcome, Parcel, Place, Taken};
 use relay::queue::ask::{Answer, Ask, AskId, Order, Selection, Tally};
 use relay::queue::{Accepted, CALM_AFTER, Effect, Event, Queue, ReportKind};
 use relay::spool::{Note, UpdateJob};
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::{BodyKind, Notify};
 use smtp::reply::{EnhancedStatus, Reply};
 use smtp::time::Timestamp;
 use std::collections::HashMap;
@@ -165,33 +164,13 @@ impl World {
     }
 
     pub(super) fn envelope(&self, sender: &str, to: &[&str]) -> Envelope {
-        Envelope {
-            sender: match sender {
-                "" => ReversePath::Null,
-                text => ReversePath::Mailbox(Mailbox::parse(text).unwrap()),
-            },
-            arrived: self.now,
-            origin: Origin::Pickup { file: "a.eml".into() },
-            size: 10,
-            body: BodyKind::SevenBit,
-            utf8: false,
-            ret: None,
-            envid: None,
-            require_tls: false,
-            waives_tls: false,
-            recipients: to
-                .iter()
-                .map(|to| Recipient {
-                    address: Mailbox::parse(to).unwrap(),
-                    orcpt: None,
-                    notify: Notify::Default,
-                    fate: Fate::Pending { tries: 0, due: self.now },
-                    delay_noticed: false,
-                })
-                .collect(),
-            attempts: Vec::new(),
-            released: None,
-        }
+        let sender = match sender {
+            "" => ReversePath::Null,
+            text => ReversePath::Mailbox(Mailbox::parse(text).unwrap()),
+        };
+        let recipients = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap(), self.now)).collect();
+        let origin = Origin::Pickup { file: "a.eml".into() };
+        Envelope { size: 10, ..Envelope::new(sender, recipients, origin, self.now) }
     }
 
     pub(super) fn accept(&mut self, sender: &str, to: &[&str]) -> QueueId {

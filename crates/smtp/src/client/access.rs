@@ -296,21 +296,28 @@ mod tests {
         seen_nothing(&seen);
     }
 
+    /// A session that keeps minutes and has just said who it is.
+    fn logging_on(mechanism: Mechanism) -> Session {
+        let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(60));
+        settings.auth = true;
+        let mut session = Session::new(Arc::new(settings), Timestamp(0));
+        session.keep_minutes();
+        hear(&mut session, "220 mx.test\r\n");
+        hear(&mut session, &format!("250-mx.test\r\n250 AUTH {}\r\n", mechanism.name()));
+        session.authenticate(mechanism, Some(b"hunter2".to_vec()));
+        hear(&mut session, "");
+        session
+    }
+
+    fn hear(session: &mut Session, said: &str) {
+        session.receive(said.as_bytes());
+        while session.next(Timestamp(0)).is_some() {}
+    }
+
     #[test]
     fn what_proves_who_we_are_is_in_no_minutes() {
         for mechanism in Mechanism::ALL {
-            let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(60));
-            settings.auth = true;
-            let mut session = Session::new(Arc::new(settings), Timestamp(0));
-            session.keep_minutes();
-            let hear = |session: &mut Session, said: &str| {
-                session.receive(said.as_bytes());
-                while session.next(Timestamp(0)).is_some() {}
-            };
-            hear(&mut session, "220 mx.test\r\n");
-            hear(&mut session, &format!("250-mx.test\r\n250 AUTH {}\r\n", mechanism.name()));
-            session.authenticate(mechanism, Some(b"hunter2".to_vec()));
-            hear(&mut session, "");
+            let mut session = logging_on(mechanism);
             for _ in 0..2 {
                 hear(&mut session, "334 aHVudGVyMg==\r\n");
                 session.respond(b"hunter2".to_vec());
@@ -334,18 +341,7 @@ mod tests {
             ("421 4.7.0 not with hunter2\r\n", "421 4.7.0 ***"),
             ("235 2.7.0 welcome, hunter2\r\n", "235 2.7.0 ***"),
         ] {
-            let mut settings = Settings::plain("relay.test", Protocol::Esmtp, Duration::from_secs(60));
-            settings.auth = true;
-            let mut session = Session::new(Arc::new(settings), Timestamp(0));
-            session.keep_minutes();
-            let hear = |session: &mut Session, said: &str| {
-                session.receive(said.as_bytes());
-                while session.next(Timestamp(0)).is_some() {}
-            };
-            hear(&mut session, "220 mx.test\r\n");
-            hear(&mut session, "250-mx.test\r\n250 AUTH PLAIN\r\n");
-            session.authenticate(Mechanism::Plain, Some(b"hunter2".to_vec()));
-            hear(&mut session, "");
+            let mut session = logging_on(Mechanism::Plain);
             hear(&mut session, answer);
             let minutes = session.minutes();
             let seen: Vec<_> = crate::minutes::lines(&minutes).map(|line| String::from_utf8_lossy(line.1)).collect();

@@ -71,29 +71,32 @@ pub(in crate::cli) enum SmartHostCommand {
         place: Place,
     },
     /// Show what is written for one
-    Show {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Add one, or change its settings
-    Set {
-        /// Its name
-        name: String,
-        /// Settings: hosts=smtp.example.com:587 tls=required; an empty value takes one out
-        #[arg(required = true, value_parser = pair)]
-        settings: Vec<(String, String)>,
-        #[command(flatten)]
-        place: Place,
-    },
+    Show(Named),
+    /// Add one, or change its settings: hosts=smtp.example.com:587 tls=required
+    Set(Assigned),
     /// Remove one that nobody uses any more
-    Remove {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        place: Place,
-    },
+    Remove(Named),
+}
+
+/// One of several.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Named {
+    /// Its name, as the list has it
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What is to be said about one of several.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Assigned {
+    /// Its name, as the list has it
+    name: String,
+    /// Settings, as SETTING=VALUE; an empty value takes one out
+    #[arg(required = true, value_parser = pair)]
+    settings: Vec<(String, String)>,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Copy, Clone, ValueEnum, Debug)]
@@ -123,31 +126,18 @@ pub(in crate::cli) enum DomainCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Change settings of a domain
-    Set {
-        /// As the file has it
-        name: String,
-        /// Settings: allow_relay=true; an empty value takes one out
-        #[arg(required = true, value_parser = pair)]
-        settings: Vec<(String, String)>,
-        #[command(flatten)]
-        place: Place,
-    },
+    /// Change settings of a domain: allow_relay=true
+    Set(Assigned),
     /// Give a domain another name
     Rename {
-        /// As the file has it
+        /// Its name, as the list has it
         name: String,
         new: String,
         #[command(flatten)]
         place: Place,
     },
     /// Remove a domain
-    Remove {
-        /// As the file has it
-        name: String,
-        #[command(flatten)]
-        place: Place,
-    },
+    Remove(Named),
 }
 
 #[derive(Subcommand, Debug)]
@@ -337,7 +327,7 @@ pub(in crate::cli) fn smart_host(command: &SmartHostCommand) -> ExitCode {
             });
             Ok(())
         }),
-        SmartHostCommand::Show { name, place } => run(&whole(place), |desk| async move {
+        SmartHostCommand::Show(Named { name, place }) => run(&whole(place), |desk| async move {
             let hosts: Vec<SmartHostView> = desk.client.get("/smart-hosts").await?;
             let host = hosts.into_iter().find(|host| host.name.eq_ignore_ascii_case(name));
             let host = host.ok_or_else(|| Failure::Text(format!("There is no smart host {name:?}.")))?;
@@ -347,11 +337,11 @@ pub(in crate::cli) fn smart_host(command: &SmartHostCommand) -> ExitCode {
             });
             Ok(())
         }),
-        SmartHostCommand::Set { name, settings, place } => {
+        SmartHostCommand::Set(Assigned { name, settings, place }) => {
             let command = Command::SmartHostSet { smart_host: name.clone(), changes: changes("smart_host.", settings) };
             run(&whole(place), |desk| async move { desk.command(&command).await })
         }
-        SmartHostCommand::Remove { name, place } => {
+        SmartHostCommand::Remove(Named { name, place }) => {
             let command = Command::SmartHostRemove { smart_host: name.clone() };
             run(&whole(place), |desk| async move { desk.command(&command).await })
         }
@@ -400,7 +390,7 @@ pub(in crate::cli) fn domain(command: &DomainCommand) -> ExitCode {
             let new = NewDomain { name: name.clone(), kind, changes: changes("domain.", settings) };
             order(place, Box::new(move |server| Command::DomainAdd { server, new }))
         }
-        DomainCommand::Set { name, settings, place } => {
+        DomainCommand::Set(Assigned { name, settings, place }) => {
             let (domain, changes) = (name.clone(), changes("domain.", settings));
             order(place, Box::new(move |server| Command::DomainSet { server, domain, changes }))
         }
@@ -408,7 +398,7 @@ pub(in crate::cli) fn domain(command: &DomainCommand) -> ExitCode {
             let (domain, name) = (name.clone(), new.clone());
             order(place, Box::new(move |server| Command::DomainRename { server, domain, name }))
         }
-        DomainCommand::Remove { name, place } => {
+        DomainCommand::Remove(Named { name, place }) => {
             let domain = name.clone();
             order(place, Box::new(move |server| Command::DomainRemove { server, domain }))
         }

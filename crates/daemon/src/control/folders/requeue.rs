@@ -10,11 +10,11 @@ use crate::service::Site;
 use crate::store::{Incoming, Store};
 use bytes::Bytes;
 use relay::badmail::{ENVELOPE_LINES_MAX, Resend, resend};
-use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+use relay::envelope::{Envelope, Origin, QueueId, Recipient};
 use relay::pickup::{Normalizer, Reader, Rules, Submission, trace_line};
 use relay::record::Record;
 use smtp::address::{Mailbox, ReversePath};
-use smtp::command::{BodyKind, Notify};
+use smtp::command::BodyKind;
 use smtp::header::scan;
 use smtp::reply::Reply;
 use smtp::time::Timestamp;
@@ -53,8 +53,9 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
             let header = scan(&head[content_at..]);
             let waives_tls = header.is_complete() && header.waives_tls();
             let require_tls = properties.is_some_and(|properties| properties.require_tls);
-            let envelope =
-                Envelope { body: kind, utf8, require_tls, waives_tls, ..envelope(sender, &recipients, &origin, now) };
+            let recipients = recipients.into_iter().map(|address| Recipient::new(address, now)).collect();
+            let envelope = Envelope::new(sender, recipients, Origin::Pickup { file: origin.into() }, now);
+            let envelope = Envelope { body: kind, utf8, require_tls, waives_tls, ..envelope };
             (incoming, envelope)
         }
         Resend::AsPickup => as_pickup(store, id, source, site, &origin, now)?,
@@ -110,32 +111,6 @@ fn as_pickup(
     append(&mut incoming, reader.finish().map_err(|why| why.to_string())?)?;
     let envelope = submission.envelope(&submission.recipients, origin, incoming.len(), reader.body_kind(), now);
     Ok((incoming, envelope))
-}
-
-/// An envelope for a message that an operator puts into the queue.
-fn envelope(sender: ReversePath, recipients: &[Mailbox], origin: &str, now: Timestamp) -> Envelope {
-    let recipient = |address: &Mailbox| Recipient {
-        address: address.clone(),
-        orcpt: None,
-        notify: Notify::Default,
-        fate: Fate::Pending { tries: 0, due: now },
-        delay_noticed: false,
-    };
-    Envelope {
-        sender,
-        arrived: now,
-        origin: Origin::Pickup { file: origin.into() },
-        size: 0,
-        body: BodyKind::SevenBit,
-        utf8: false,
-        ret: None,
-        envid: None,
-        require_tls: false,
-        waives_tls: false,
-        recipients: recipients.iter().map(recipient).collect(),
-        attempts: Vec::new(),
-        released: None,
-    }
 }
 
 fn needs_utf8(sender: &ReversePath, recipients: &[Mailbox], content: &[u8]) -> bool {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use peer::Peer;
 use relay::channel::Channel;
 use relay::config::{Config, HostPort};
-use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
+use relay::envelope::{Envelope, Origin, QueueId, Recipient};
 use relay::parcel::{Outcome, Place};
 use relay::route::{Hosts, NextHop, Protocol};
 use smtp::address::{Host, Mailbox, ReversePath};
@@ -52,29 +52,11 @@ pub(super) fn parcel(to: &str) -> Parcel {
 }
 
 fn message(to: &str, content: &str, hop: &Arc<NextHop>) -> Parcel {
-    let recipient = |address: &str| Recipient {
-        address: Mailbox::parse(address).unwrap(),
-        orcpt: None,
-        notify: Notify::Default,
-        fate: Fate::Pending { tries: 0, due: Timestamp(0) },
-        delay_noticed: false,
-    };
-    let recipients: Vec<Recipient> = to.split(", ").map(recipient).collect();
-    let envelope = Envelope {
-        sender: ReversePath::Mailbox(Mailbox::parse("from@here.test").unwrap()),
-        arrived: Timestamp(0),
-        origin: Origin::Pickup { file: "x".into() },
-        size: content.len() as u64,
-        body: BodyKind::SevenBit,
-        utf8: false,
-        ret: None,
-        envid: None,
-        require_tls: false,
-        waives_tls: false,
-        recipients,
-        attempts: Vec::new(),
-        released: None,
-    };
+    let recipient = |address: &str| Recipient::new(Mailbox::parse(address).unwrap(), Timestamp(0));
+    let sender = ReversePath::Mailbox(Mailbox::parse("from@here.test").unwrap());
+    let recipients = to.split(", ").map(recipient).collect();
+    let envelope = Envelope::new(sender, recipients, Origin::Pickup { file: "x".into() }, Timestamp(0));
+    let envelope = Envelope { size: content.len() as u64, ..envelope };
     let content = Bytes::copy_from_slice(content.as_bytes());
     Parcel {
         id: QueueId(1),

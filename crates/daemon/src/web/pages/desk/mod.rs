@@ -21,10 +21,10 @@ use axum::extract::{Form, Query};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::post;
-use console::Page;
-use console::desk::{Confirm, Done, Sheet, Trouble};
+use console::desk::{Done, Sheet, Trouble};
 use console::form::{Fields, FormFault};
 use console::layout::Place;
+use console::{Confirm, Page};
 use relay::admin::view::Outcome;
 use relay::admin::{Change, Command, may};
 
@@ -109,7 +109,24 @@ async fn confirm(visit: &Visit, command: Command, outcome: Outcome, question: Qu
         let Question { title, place, button, danger, notes, back, cancel } = question;
         let mark = visit.web.control.mark().await?;
         let frame = visit.frame(&title, place).await?;
-        Ok(Confirm { frame, command, outcome, button: button.into(), danger, notes, mark, back, cancel })
+        let fields = [
+            ("command", serde_json::to_string(&command).unwrap_or_default()),
+            // The configuration that the difference is to.
+            ("mark", mark),
+            ("back", back),
+            ("cancel", cancel.clone()),
+        ];
+        Ok(Confirm {
+            frame,
+            server: String::new(),
+            says: notes,
+            change: Some(outcome),
+            action: "/confirm".into(),
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
+            button: button.into(),
+            danger,
+            back: cancel,
+        })
     };
     visit.answer(page.await, "/").await
 }

@@ -8,8 +8,8 @@ use axum::response::Response;
 use axum::routing::get;
 use console::form::Fields;
 use console::layout::{Place, Room};
-use console::live::{Confirm, FilePage, Folder, folder_command};
-use console::{path, words};
+use console::live::{FilePage, Folder, folder_command};
+use console::{Confirm, path, words};
 use relay::admin::{Command, FolderName};
 
 pub(super) fn router() -> Router<Web> {
@@ -92,6 +92,7 @@ async fn change(of: Of, visit: Visit, server: String, form: Fields) -> Response 
             frame: visit.frame(&format!("Delete {count} of {}?", of.room.label()), of.place(&server)).await?,
             server: server.clone(),
             says,
+            change: None,
             action: back.clone(),
             fields,
             button: format!("Delete {count}"),

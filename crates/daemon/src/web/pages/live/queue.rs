@@ -9,8 +9,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use console::form::Fields;
 use console::layout::{Place, Room};
-use console::live::{Bulk, Confirm, Destinations, Message, Messages, bulk, destination_command, filter, filter_fields};
-use console::{path, words};
+use console::live::{Bulk, Destinations, Message, Messages, bulk, destination_command, filter, filter_fields};
+use console::{Confirm, path, words};
 use relay::admin::{Command, QueueVerb, Which};
 
 pub(super) fn router() -> Router<Web> {
@@ -132,6 +132,7 @@ async fn question(visit: &Visit, server: &str, bulk: Bulk, back: &str) -> Result
         frame: visit.frame(&format!("{label} {count}?"), place(server)).await?,
         server: server.to_owned(),
         says: lines,
+        change: None,
         action: path::server(server, &["queue", "messages"]),
         fields,
         button: format!("{label} {count}"),

@@ -9,8 +9,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use console::form::Fields;
 use console::layout::{Place, Room};
-use console::live::{Confirm, Dialogue, SessionGone, Sessions, direction};
-use console::{path, words};
+use console::live::{Dialogue, SessionGone, Sessions, direction};
+use console::{Confirm, path, words};
 use relay::admin::view::SessionView;
 use relay::admin::{Command, Direction};
 
@@ -92,6 +92,7 @@ async fn question(visit: Visit, Path(server): Path<String>, Query(query): Query<
         Ok(Confirm {
             frame: visit.frame(&title, place(&server)).await?,
             says,
+            change: None,
             action: path::server(&server, &["sessions", "end-all"]),
             fields,
             button: format!("End {}", words::count(all.len() as u64, "session", "sessions")),

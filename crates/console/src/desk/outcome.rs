@@ -1,9 +1,8 @@
-//! What a change would do, before it is done; what was done, where that must be said at once; and why something was not.
+//! What came of a change: the difference that it makes, what must be said at once, and why something was not done.
 
 use crate::layout::Frame;
 use crate::{Page, written};
 use askama::Template;
-use relay::admin::Command;
 use relay::admin::settings::conceal;
 use relay::admin::view::Outcome;
 
@@ -30,46 +29,6 @@ pub fn diff_lines(diff: &str) -> Vec<Line> {
         Line { kind, text: text.to_owned() }
     };
     lines.map(line).collect()
-}
-
-/// "This would happen": with a button that does it.
-#[derive(Template)]
-#[template(path = "desk/confirm.html")]
-pub struct Confirm {
-    /// What stands around it.
-    pub frame: Frame,
-    /// The change itself.
-    pub command: Command,
-    /// What it would do.
-    pub outcome: Outcome,
-    /// The button's words.
-    pub button: String,
-    /// It takes something away.
-    pub danger: bool,
-    /// What to know before.
-    pub notes: Vec<String>,
-    /// The configuration that the difference is to ([`Control::mark`]).
-    pub mark: String,
-    /// The page that follows.
-    pub back: String,
-    /// The page that one comes from.
-    pub cancel: String,
-}
-
-impl Confirm {
-    fn json(&self) -> String {
-        serde_json::to_string(&self.command).unwrap_or_default()
-    }
-
-    fn lines(&self) -> Vec<Line> {
-        diff_lines(&self.outcome.diff)
-    }
-}
-
-impl Page for Confirm {
-    fn html(&self) -> String {
-        written(self.render())
-    }
 }
 
 /// What was done: a secret that is shown this once, troubles that must be known.
