@@ -1,5 +1,6 @@
 //! Work for operators that waits for the disk: on threads of its own, so that no socket waits, and little of it at a time.
 
+use super::transfer::Imports;
 use super::{Control, Fault, ending};
 use relay::admin::view::Alarm;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ pub(super) struct Work {
     readers: Semaphore,
     /// One order about files at a time: a message that two operators requeue goes once.
     pub(super) files: Arc<Mutex<()>>,
-    /// One import at a time.
-    pub(super) import: Mutex<()>,
+    /// One import into a queue at a time.
+    pub(super) imports: Imports,
     /// The alarms as they were gathered last.
     pub(super) alarms: Mutex<Option<(Instant, Arc<[Alarm]>)>>,
 }
@@ -25,7 +26,7 @@ impl Default for Work {
         Work {
             readers: Semaphore::new(READERS_MAX),
             files: Arc::default(),
-            import: Mutex::default(),
+            imports: Imports::default(),
             alarms: Mutex::default(),
         }
     }

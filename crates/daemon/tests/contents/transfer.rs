@@ -1,13 +1,16 @@
 //! Messages carried out of one relay and into another: whole, once, and by files that other programs can open.
 
 use super::{hand_in, waiting};
+use crate::harness::client::Client;
 use crate::harness::mail::{assert_same, plain, tricky};
 use crate::harness::operator::{done, mailroot};
 use crate::harness::peer::{At, Mood, Peer, Script};
-use crate::harness::relay::Relay;
+use crate::harness::relay::{PROGRAM, Relay};
 use crate::harness::{Process, SOON, Site, has, until};
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -183,7 +186,7 @@ fn an_export_that_ends_early_leaves_nothing_held() {
     assert!(code == 1 && error.contains("cannot be made") && !held(), "{error}");
     for signal in ["INT", "TERM", "HUP"] {
         let file = site.folder.join("queue.tar");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mailroot"));
+        let mut command = Command::new(PROGRAM);
         command.args(["queue", "export", text(&file), "--all", "--remove", "--yes", "--config"]).arg(&relay.config);
         let mut export = Process::start(&mut command);
         until(SOON, "it is held", || held().then_some(()));
@@ -193,4 +196,36 @@ fn an_export_that_ends_early_leaves_nothing_held() {
         assert!(!held() && !file.exists(), "{signal}");
     }
     assert_eq!(ids(&relay).len(), 2);
+}
+
+#[test]
+fn one_import_into_a_queue_at_a_time_and_one_into_each() {
+    let site = Site::new();
+    let relay = waiting(&site);
+    let listen = site.at(3, 2525).to_string();
+    let new = ["server", "new", "Second", "--listen", &listen, "--home", "second", "--domain", "second.test"];
+    done(&relay.config, &new);
+    let reply = Client::greet(relay.at).message("alice@local.test", &["bob@far.test"], &plain("one", "bob@far.test"));
+    assert_eq!(reply.code, 250);
+    let file = site.folder.join("queue.tar");
+    done(&relay.config, &["queue", "export", text(&file), "--all", "--server", "Test"]);
+    // One that has begun, and whose rest does not come yet.
+    let archive = fs::read(&file).unwrap();
+    let mut first = UnixStream::connect(relay.config.with_file_name("state").join("control.sock")).unwrap();
+    let head = "POST /api/v1/servers/Test/queue-import?again=true HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Type: application/x-tar\r\n";
+    write!(first, "{head}Content-Length: {}\r\n\r\n", archive.len()).unwrap();
+    first.write_all(&archive[..512]).unwrap();
+    let into = |server: &str| {
+        mailroot(&relay.config, &["queue", "import", text(&file), "--again", "--hold", "--server", server])
+    };
+    let refused = until(SOON, "the first has begun", || Some(into("Test")).filter(|(code, ..)| *code == 1));
+    assert!(refused.2.contains("another import into 'Test' is under way"), "{refused:?}");
+    assert_eq!(into("Second"), (0, "1 messages carried into the queue\n".to_owned(), String::new()));
+    // It goes on, and the queue is free after it.
+    first.write_all(&archive[512..]).unwrap();
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("1 messages carried into the queue\""), "{answer}");
+    assert_eq!(into("Test").0, 0);
 }

@@ -33,14 +33,10 @@ pub(super) async fn run(
     wishes: ImportWishes,
     mut archive: Pieces,
 ) -> Result<Outcome, Fault> {
-    let _alone = control.house.work.import.lock().await;
     let site = control.site(server).await?;
     let stopped = || Fault::Unavailable("the virtual server does not run, so its queue takes nothing".into());
     let store = site.store.clone().ok_or_else(stopped)?;
-    let state = control.look(|servers| servers.state().to_owned()).await?;
-    let name = server.to_owned();
-    let ledger = control.on_a_thread(move || Ledger::open(&state, &name)).await?;
-    let ledger = ledger.map_err(|error| Fault::Unavailable(format!("imported.log cannot be used: {error}")))?;
+    let (_turn, ledger) = control.import_turn(&site).await?;
     let mut import = Import {
         control,
         server,

@@ -26,8 +26,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Reads what is known of this virtual server.
-    pub fn open(state: &Path, server: &str) -> io::Result<Ledger> {
+    /// Reads what is known of this virtual server. `may_shorten`: nobody else has it open, whose lines would be lost.
+    pub fn open(state: &Path, server: &str, may_shorten: bool) -> io::Result<Ledger> {
         let path = state.join("imported.log");
         let text = match fs::read(&path) {
             Ok(octets) => String::from_utf8_lossy(&octets).into_owned(),
@@ -35,7 +35,8 @@ impl Ledger {
             Err(error) => return Err(error),
         };
         let lines: Vec<&str> = text.lines().collect();
-        if lines.len() > IMPORTED_MAX {
+        let is_shortened = may_shorten && lines.len() > IMPORTED_MAX;
+        if is_shortened {
             let kept = &lines[lines.len() - IMPORTED_MAX / 2..];
             let new = path.with_extension("new");
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -52,7 +53,7 @@ impl Ledger {
         let known = lines.iter().filter_map(entry).collect();
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         // What is added must not become part of a line that was torn; a shortened file ends well already.
-        if lines.len() <= IMPORTED_MAX && !text.is_empty() && !text.ends_with('\n') {
+        if !is_shortened && !text.is_empty() && !text.ends_with('\n') {
             file.write_all(b"\n")?;
         }
         Ok(Ledger { file, server: server.to_owned(), known })
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn what_was_carried_in_is_known_where_it_was() {
         let state = tempfile::tempdir().unwrap();
-        let open = |server: &str| Ledger::open(state.path(), server).unwrap();
+        let open = |server: &str| Ledger::open(state.path(), server, true).unwrap();
         let mut ledger = open("Default SMTP");
         assert_eq!(ledger.before(QueueId(7)), None);
         ledger.add(QueueId(7), QueueId(70), Timestamp(0)).unwrap();
@@ -101,9 +102,12 @@ mod tests {
         let mut text: String = (0..=IMPORTED_MAX).map(line).collect();
         text.push_str("torn li");
         fs::write(&path, text).unwrap();
-        let ledger = Ledger::open(state.path(), "One").unwrap();
+        let lines = || fs::read_to_string(&path).unwrap().lines().count();
+        Ledger::open(state.path(), "One", false).unwrap();
+        assert!(lines() > IMPORTED_MAX, "another import has it open");
+        let ledger = Ledger::open(state.path(), "One", true).unwrap();
         assert_eq!(ledger.before(QueueId(IMPORTED_MAX as u64)), Some(QueueId(IMPORTED_MAX as u64 + 1)));
-        assert!(fs::read_to_string(&path).unwrap().lines().count() <= IMPORTED_MAX / 2);
+        assert!(lines() <= IMPORTED_MAX / 2);
     }
 
     #[test]
@@ -111,8 +115,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let path = state.path().join("imported.log");
         fs::write(&path, format!("{:016x} {:016x} x One\n{:016x} {:01x}", 1, 10, 2, 2)).unwrap();
-        Ledger::open(state.path(), "One").unwrap().add(QueueId(3), QueueId(30), Timestamp(0)).unwrap();
-        let ledger = Ledger::open(state.path(), "One").unwrap();
+        Ledger::open(state.path(), "One", true).unwrap().add(QueueId(3), QueueId(30), Timestamp(0)).unwrap();
+        let ledger = Ledger::open(state.path(), "One", true).unwrap();
         assert_eq!([1, 2, 3].map(|id| ledger.before(QueueId(id))), [Some(QueueId(10)), None, Some(QueueId(30))]);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3, "whole files get no empty line");
     }

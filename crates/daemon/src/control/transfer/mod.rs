@@ -1,11 +1,15 @@
 //! Messages are carried out of a queue, into a file, and into a queue again ([`relay::admin::archive`]).
 //!
 //! Out: as they stand, and they stay. In: each is durable before it counts, under an id of its own; one that is in the queue, or was
-//! carried in before, is passed over and told ([`ledger`]), so that nobody gets two copies by a command that was given twice.
+//! carried in before, is passed over and told ([`ledger`]), so that nobody gets two copies by a command that was given twice. One
+//! import into a queue at a time ([`turns`]).
 
 mod export;
 mod import;
 mod ledger;
+mod turns;
+
+pub(super) use turns::Imports;
 
 use super::{Control, Fault};
 use bytes::Bytes;
