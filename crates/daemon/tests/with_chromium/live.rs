@@ -5,6 +5,7 @@ use crate::harness::browser::Browser;
 use crate::harness::client::Client;
 use crate::harness::peer::{Peer, Script};
 use std::fs;
+use std::io::Write;
 
 #[test]
 fn a_virtual_server_is_paused_stopped_and_started() {
@@ -122,15 +123,36 @@ fn folders_are_looked_at_and_cleared() {
     browser.press("Delete…");
     browser.press("Delete 1 file");
     browser.see("Badmail is empty");
+    // Put into the queue again, and delivered.
+    let text = format!("To: bob@local.test\r\n{text}");
+    fs::write(house.relay.folder("Badmail").join("0006614ecd7a8a7b-0.BAD"), &text).unwrap();
+    browser.go("/servers/Test/badmail");
+    browser.press("figures");
+    browser.see("bob@local.test");
+    browser.press("Requeue");
+    browser.see("1 messages put into the queue again");
+    browser.see("Badmail is empty");
+    house.relay.wait_for_drop("x-receiver: bob@local.test");
     browser.go("/servers/Test/pickup");
     browser.see("Pickup is empty");
+    // Whoever writes it has not finished, so it lies there.
+    let mut writing = fs::File::create(house.relay.folder("Pickup").join("half.eml")).unwrap();
+    writing.write_all(b"Subject: half of it\r\n\r\nmore follo").unwrap();
+    browser.go("/servers/Test/pickup");
+    browser.press("half of it");
+    browser.see("more follo");
+    browser.press("Delete…");
+    browser.press("Delete 1 file");
+    browser.see("Pickup is empty");
+    assert!(!house.relay.folder("Pickup").join("half.eml").exists());
     browser.go("/servers/Test/drop");
-    browser.press("figures");
+    browser.see("bob@local.test");
+    browser.click("a[href$='/drop/lost.eml']");
     browser.see("<b>not bold</b>");
     browser.press("Delete…");
     browser.see("Delete 1 file of Drop?");
     browser.press("Delete 1 file");
-    browser.see("Drop is empty");
+    browser.see_no("lost.eml");
     assert!(!house.relay.folder("Drop").join("lost.eml").exists());
     content(&browser, &[]);
 }

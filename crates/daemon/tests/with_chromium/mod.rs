@@ -5,6 +5,7 @@ mod desk;
 mod live;
 mod pictures;
 mod sessions;
+mod settings;
 mod strangers;
 mod with_axe;
 
