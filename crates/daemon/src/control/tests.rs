@@ -3,10 +3,10 @@
 use super::*;
 use crate::auth::Passwords;
 use crate::log::Log;
-use relay::admin::{Role, Scope};
+use relay::admin::{Change, Role, Scope};
 use std::time::Duration;
 
-fn control(folder: &Path) -> (Control, Orders) {
+pub(super) fn control(folder: &Path) -> (Control, Orders) {
     let clock = Clock::starting_at(Timestamp(1_800_000_000_000));
     let operators = Operators::open(folder, Passwords::new(1), Log::nowhere(), clock.clone());
     Control::new(&ConfigFile::new(&folder.join("mailroot.toml")), folder, &clock, operators)
@@ -39,6 +39,21 @@ async fn who_hangs_up_leaves_a_record_of_what_he_began() {
     answer.send(Ok(Outcome { text: "read again".into(), count: 1, ..Outcome::default() })).unwrap();
     let record = tokio::time::timeout(Duration::from_secs(30), recorded(&control, "config_reload")).await.unwrap();
     assert_eq!((&*record.outcome, &*record.who), ("done", "unix:root"));
+}
+
+#[tokio::test]
+async fn a_secret_where_none_belongs_is_in_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (control, mut orders) = control(folder.path());
+    let changes = vec![Change { setting: "auth.password".into(), value: Some("\"hunter2\"".into()) }];
+    let command = Command::SmartHostSet { smart_host: "office".into(), changes };
+    let client = tokio::spawn(async move { control.execute(&root(), "socket", command, false).await });
+    let Some(Order::Change { answer, .. }) = orders.recv().await else { panic!("no change") };
+    let diff = "--- before\n+++ after\n-password = \"hunter2\"\n+auth.password = \"hunter2\"\n".into();
+    answer.send(Ok(Outcome { text: "set".into(), diff, ..Outcome::default() })).unwrap();
+    client.await.unwrap().unwrap();
+    let log = std::fs::read_to_string(folder.path().join("audit.log")).unwrap();
+    assert!(log.contains("auth.password") && log.contains("smart_host_set") && !log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test]

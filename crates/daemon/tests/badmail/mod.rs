@@ -92,6 +92,53 @@ fn what_the_queue_does_not_take_stays_in_badmail() {
     assert!(bad(&relay, &name).with_extension("BDR").exists() && bad(&relay, &name).with_extension("BDP").exists());
 }
 
+#[test]
+fn a_message_is_not_requeued_while_nobody_knows_whether_it_demands_tls() {
+    let site = Site::new();
+    let peer = deaf(&site);
+    let relay = Relay::start(&site, &Settings::new(&site).smart_host(peer.at));
+    Client::greet(relay.at).message("alice@far.test", &["bob@far.test"], &plain("x", "bob@far.test"));
+    let name = one(&relay);
+    let properties = bad(&relay, &name).with_extension("BDP");
+    let text = fs::read_to_string(&properties).unwrap();
+    fs::write(&properties, &text[..text.len() / 2]).unwrap();
+    let (code, out, _) = mailroot(&relay.config, &["badmail", "requeue", &name]);
+    assert!(code == 1 && out.contains(".BDP file cannot be read"), "{out}");
+    assert!(names(&relay) == [name.clone()] && relay.queued().0.is_empty());
+    fs::write(&properties, text).unwrap();
+    peer.play(Script::default());
+    done(&relay.config, &["badmail", "requeue", &name]);
+    until(SOON, "it arrives", || peer.taken().pop());
+}
+
+#[test]
+fn a_header_that_is_not_seen_whole_waives_no_tls() {
+    let site = Site::new();
+    let peer = deaf(&site);
+    let settings = Settings::new(&site).smart_host(peer.at).delivery("retry = [\"1 h\"]");
+    let relay = Relay::start(&site, &settings.delivery("glitch_retry = { every = \"1 h\", times = 3 }"));
+    Client::greet(relay.at).message("alice@far.test", &["bob@far.test"], &plain("x", "bob@far.test"));
+    let from = one(&relay);
+    let text = fs::read_to_string(bad(&relay, &from)).unwrap();
+    let at = text.match_indices("\r\n").map(|(at, _)| at + 2).find(|at| !text[*at..].starts_with("x-")).unwrap();
+    let (lines, message) = text.split_at(at);
+    // Behind more than is looked at, the field may stand a second time: then nothing was said.
+    let filler = format!("X-Filler: {}\r\n", "x".repeat(80)).repeat(50_000);
+    for (name, filler) in [("short", ""), ("long", filler.as_str())] {
+        fs::write(bad(&relay, name), format!("{lines}TLS-Required: No\r\n{filler}{message}")).unwrap();
+        fs::copy(bad(&relay, &from).with_extension("BDP"), bad(&relay, name).with_extension("BDP")).unwrap();
+    }
+    peer.play(Script::default().at(At::Rcpt, Mood::Say("451 4.3.0 later".into())));
+    let requeued = |name: &str, number: usize| {
+        done(&relay.config, &["badmail", "requeue", name]);
+        let parked = until(SOON, "it waits", || Some(relay.queued().0).filter(|parked| parked.len() == number));
+        let waiving = parked.iter().filter(|file| fs::read_to_string(file).unwrap().contains("\ntls-required: no\n"));
+        waiving.count()
+    };
+    assert_eq!(requeued("short", 1), 1);
+    assert_eq!(requeued("long", 2), 1);
+}
+
 fn folder(server: &str, folder: &str, verb: &str, names: &[&str]) -> String {
     json!({ "command": "folder", "server": server, "folder": folder, "verb": verb, "names": names }).to_string()
 }

@@ -6,10 +6,11 @@ use crate::harness::mail::{assert_same, plain, tricky};
 use crate::harness::operator::{done, mailroot};
 use crate::harness::peer::{At, Mood, Peer, Script};
 use crate::harness::relay::{PROGRAM, Relay};
-use crate::harness::{Process, SOON, Site, has, until};
+use crate::harness::{Process, SOON, Site, has, run, until};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -196,6 +197,36 @@ fn an_export_that_ends_early_leaves_nothing_held() {
         assert!(!held() && !file.exists(), "{signal}");
     }
     assert_eq!(ids(&relay).len(), 2);
+}
+
+/// The program as somebody whom permissions bind, root or not.
+fn bound() -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(PROGRAM);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-dac_override,-dac_read_search", PROGRAM]);
+    command
+}
+
+#[test]
+fn nothing_leaves_the_queue_before_the_name_of_its_archive_is_safe() {
+    let site = Site::new();
+    let relay = waiting(&site);
+    hand_in(&relay, &["bob@far.test"], &plain("one", "bob@far.test"));
+    // A file can be made and written there, but the folder cannot be opened to make the file's name durable.
+    let folder = site.folder.join("blind");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o300)).unwrap();
+    let file = folder.join("queue.tar");
+    let words = ["queue", "export", text(&file), "--all", "--remove", "--yes", "--config"];
+    let output = run(bound().args(words).arg(&relay.config));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("queue.tar cannot be written"), "{output:?}");
+    assert!(!file.exists(), "what may be gone after a power cut is no archive");
+    assert_eq!(ids(&relay).len(), 1);
+    assert!(!done(&relay.config, &["queue", "list", "--held"]).contains("bob@"), "it goes on as before");
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]

@@ -9,7 +9,8 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use relay::admin::view::Outcome;
 use std::io;
 use std::time::Duration;
@@ -60,30 +61,72 @@ pub(super) async fn import(
 ) -> Result<Json<Outcome>, Failed> {
     let Query(wishes) = wishes?;
     let (pieces, archive) = mpsc::channel(PIECES_WAITING);
-    let feed = async move {
-        let mut body = body.into_data_stream();
-        let mut unwanted = 0;
-        loop {
-            // Whoever sends nothing holds up all other imports.
-            let piece = match tokio::time::timeout(PIECE_WITHIN_MAX, body.next()).await {
-                Ok(Some(piece)) => piece.map_err(io::Error::other),
-                Ok(None) => return,
-                Err(_) => {
-                    let text = format!("nothing came for {} seconds", PIECE_WITHIN_MAX.as_secs());
-                    let _ = pieces.send(Err(io::Error::new(io::ErrorKind::TimedOut, text))).await;
-                    return;
-                }
-            };
-            let octets = piece.as_ref().map_or(0, bytes::Bytes::len);
-            // Whoever reads it may have had enough; some more is read all the same, so that the answer is heard.
-            if pieces.send(piece).await.is_err() {
-                unwanted += octets;
-            }
-            if unwanted > UNWANTED {
-                return;
-            }
-        }
-    };
+    let feed = feed(body.into_data_stream(), pieces);
     let (outcome, ()) = tokio::join!(control.import(&asker.operator, &asker.from, &server, wishes, archive), feed);
     Ok(Json(outcome?))
+}
+
+/// Gives the import what comes, piece by piece, to its end or until nothing comes any more.
+async fn feed<E: Into<axum::BoxError>>(
+    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+) {
+    let mut unwanted = 0;
+    loop {
+        // Whoever sends nothing keeps others from importing into that queue.
+        let piece = match tokio::time::timeout(PIECE_WITHIN_MAX, body.next()).await {
+            Ok(Some(piece)) => piece.map_err(io::Error::other),
+            Ok(None) => return,
+            Err(_) => {
+                let text = format!("nothing came for {} seconds", PIECE_WITHIN_MAX.as_secs());
+                let _ = pieces.send(Err(io::Error::new(io::ErrorKind::TimedOut, text))).await;
+                return;
+            }
+        };
+        let octets = piece.as_ref().map_or(0, Bytes::len);
+        // Whoever reads it may have had enough; some more is read all the same, so that the answer is heard.
+        if pieces.send(piece).await.is_err() {
+            unwanted += octets;
+        }
+        if unwanted > UNWANTED {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use tokio::time::Instant;
+
+    /// What an import gets of a body that sends a piece after each of these pauses (in seconds), and then nothing for ever; and when it
+    /// knows that nothing comes.
+    async fn fed(pauses: &'static [u64]) -> (Vec<io::Result<Bytes>>, Duration) {
+        let sent = stream::iter(pauses).then(|pause| async move {
+            tokio::time::sleep(Duration::from_secs(*pause)).await;
+            Ok::<_, Infallible>(Bytes::from_static(b"piece"))
+        });
+        let (pieces, mut archive) = mpsc::channel(PIECES_WAITING);
+        let begun = Instant::now();
+        let took = async move {
+            let mut took = Vec::new();
+            while let Some(piece) = archive.recv().await {
+                took.push(piece);
+            }
+            (took, begun.elapsed())
+        };
+        tokio::join!(feed(Box::pin(sent.chain(stream::pending())), pieces), took).1
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nothing_comes_for_ends_after_a_minute() {
+        let (took, after) = fed(&[]).await;
+        assert!(matches!(took.as_slice(), [Err(why)] if why.kind() == io::ErrorKind::TimedOut), "{took:?}");
+        assert_eq!(after.as_secs(), 60);
+        // Slow is not silent: each piece has its own minute.
+        let (took, after) = fed(&[59, 59]).await;
+        assert!(matches!(took.as_slice(), [Ok(_), Ok(_), Err(_)]), "{took:?}");
+        assert_eq!(after.as_secs(), 59 + 59 + 60);
+    }
 }

@@ -360,3 +360,37 @@ impl Receiving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::control;
+    use relay::config::Config;
+
+    #[tokio::test]
+    async fn nothing_more_is_taken_when_the_queue_does_not_say_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mailroot.toml");
+        let text = "[[virtual_server]]\nname = \"test\"\nhome = \"home\"\n";
+        let config = Config::parse(text, path.to_str().unwrap(), "relay.test").unwrap();
+        let (store, _) = Store::open(&config.servers[0], std::sync::mpsc::channel().0).unwrap();
+        // Nobody answers for the virtual servers.
+        let (control, _) = control(folder.path());
+        let mut import = Import {
+            control: &control,
+            server: "test",
+            wishes: ImportWishes::default(),
+            store,
+            log: Log::nowhere(),
+            ledger: Ledger::open(folder.path(), "test", true).unwrap(),
+            handed: HashSet::new(),
+            file: File::Other,
+            half: None,
+            skip: None,
+            commits: JoinSet::new(),
+            tally: Tally::default(),
+        };
+        let begun = import.begin("0000000000000001.env", 10).await;
+        assert!(begun.is_err() && matches!(import.file, File::Other), "it may be there already");
+    }
+}

@@ -3,19 +3,23 @@
 use super::*;
 use relay::admin::Direction;
 
-/// Waits until the only connection is at that point, ends it, and gives what the queue hears and how long that took.
-async fn end_at(site: &mut Site, state: &str) -> (String, Duration) {
-    let sessions = site.outbound.shared.sessions.clone();
+/// Waits until the only connection is at that point, where it waits for the peer; its id.
+async fn waits_at(site: &Site, state: &str) -> String {
     let view = loop {
-        let views = sessions.views(Some(Direction::Outbound), site.outbound.shared.clock.now());
+        let views = site.outbound.shared.sessions.views(Some(Direction::Outbound), site.outbound.shared.clock.now());
         match views.into_iter().next() {
             Some(view) if view.state == state => break view,
             _ => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };
-    // Where it waits for the peer.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(sessions.end(&view.id));
+    view.id
+}
+
+/// Ends the only connection at that point, and gives what the queue hears and how long that took.
+async fn end_at(site: &mut Site, state: &str) -> (String, Duration) {
+    let id = waits_at(site, state).await;
+    assert!(site.outbound.shared.sessions.end(&id));
     let began = tokio::time::Instant::now();
     let story = site.story().await;
     (story, began.elapsed())
@@ -63,4 +67,18 @@ async fn a_recipient_that_was_taken_keeps_its_answer() {
     site.connect(1, message("a@there.test, b@there.test", CONTENT, &peer.hop()));
     let (story, _) = end_at(&mut site, "MAIL").await;
     assert_eq!(story, "attempted: 0=ok(250 2.0.0 taken) 1=Local 4.3.0\nclosed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_peer_has_said_counts_though_nobody_has_read_it_yet() {
+    let script = "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nD:\nG:\nS: 250 2.0.0 taken\nH:";
+    let peer = Peer::start(&[&(greet(&[]) + script)]);
+    let mut site = Site::start();
+    site.connect(1, message("to@there.test", CONTENT, &peer.hop()));
+    let id = waits_at(&site, "sending").await;
+    peer.go_on();
+    // The reply is written and the connection is woken; before its turn comes, the operator ends it.
+    tokio::task::yield_now().await;
+    assert!(site.outbound.shared.sessions.end(&id));
+    assert_eq!(site.story().await, "attempted: 0=ok(250 2.0.0 taken)\nclosed");
 }

@@ -11,6 +11,7 @@
 //!   L: 100000                 says a line of so many octets
 //!   F:                        says 250- for ever
 //!   W: 1500                   waits so many milliseconds
+//!   G:                        waits for [`Peer::go_on`]
 //!   H:                        does nothing any more, and reads nothing
 //!   T: good                   begins TLS with one of the certificates of [`super::identities`]
 //!   X:                        closes (so does the script's end)
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::sync::Notify;
 
 /// What a peer has seen.
 #[derive(Default, Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Seen {
     pub contents: Vec<Vec<u8>>,
     /// Where the script was not followed.
     pub faults: Vec<String>,
+    /// The test's word to go on.
+    go: Arc<Notify>,
 }
 
 pub(crate) struct Peer {
@@ -102,6 +106,11 @@ impl Peer {
 
     pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().lines.clone()
+    }
+
+    /// Lets it go on at `G:`.
+    pub(crate) fn go_on(&self) {
+        self.seen().go.notify_one();
     }
 }
 
@@ -187,6 +196,11 @@ async fn play(mut stream: BufReader<Box<dyn Carrier>>, script: &str, seen: &Mute
                         return false;
                     }
                 }
+            }
+            "G:" => {
+                let go = seen.lock().unwrap().go.clone();
+                go.notified().await;
+                true
             }
             "H:" => std::future::pending().await,
             "X:" => return false,
