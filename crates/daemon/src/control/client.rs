@@ -18,6 +18,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 /// Octets of an answer.
@@ -25,6 +26,8 @@ pub const REPLY_MAX: usize = 64 * 1024 * 1024;
 
 /// Octets that are sent at a time.
 const PIECE: usize = 256 << 10;
+/// Pieces that are read ahead.
+const PIECES_WAITING: usize = 2;
 const JSON: &str = "application/json";
 
 /// Why there is no answer, or not the one that was wanted.
@@ -143,14 +146,15 @@ impl Client {
         source: Box<dyn Read + Send>,
         sent: impl FnMut(u64) + Send + 'static,
     ) -> Result<T, Unanswered> {
-        let pieces = stream::try_unfold((source, sent, 0), |(mut source, mut sent, gone)| async move {
-            let mut octets = vec![0; PIECE];
-            let count = source.read(&mut octets)?;
-            octets.truncate(count);
-            let gone = gone + count as u64;
+        // On a thread of its own: whoever is refused hears it, though nothing comes from what he reads.
+        let (pieces, reading) = mpsc::channel(PIECES_WAITING);
+        let reader = std::thread::Builder::new().name("archive".into());
+        reader.spawn(move || read_all(source, &pieces)).map_err(broken)?;
+        let pieces = stream::try_unfold((reading, sent, 0), |(mut reading, mut sent, gone)| async move {
+            let Some(piece) = reading.recv().await.transpose()? else { return Ok::<_, io::Error>(None) };
+            let gone = gone + piece.len() as u64;
             sent(gone);
-            let piece = (count > 0).then(|| (Frame::data(Bytes::from(octets)), (source, sent, gone)));
-            Ok::<_, io::Error>(piece)
+            Ok(Some((Frame::data(piece), (reading, sent, gone))))
         });
         let pieces = StreamBody::new(Box::pin(pieces));
         let (answer, _carrying) = self.send(Method::POST, address, "application/x-tar", pieces).await?;
@@ -196,6 +200,24 @@ impl Client {
             .map_err(broken)?;
         let answer = sender.send_request(request).await.map_err(broken)?;
         Ok((answer, carrying))
+    }
+}
+
+/// Reads a source to its end, or until nobody wants any more of it.
+fn read_all(mut source: Box<dyn Read + Send>, pieces: &mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let mut octets = vec![0; PIECE];
+        let piece = source.read(&mut octets).map(|count| {
+            octets.truncate(count);
+            Bytes::from(octets)
+        });
+        let goes_on = match &piece {
+            Ok(piece) if piece.is_empty() => return,
+            piece => piece.is_ok(),
+        };
+        if pieces.blocking_send(piece).is_err() || !goes_on {
+            return;
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn ids(relay: &Relay) -> Vec<String> {
     let list: Value = serde_json::from_str(&done(&relay.config, &["queue", "list", "--json"])).unwrap();
@@ -252,6 +252,11 @@ fn one_import_into_a_queue_at_a_time_and_one_into_each() {
     };
     let refused = until(SOON, "the first has begun", || Some(into("Test")).filter(|(code, ..)| *code == 1));
     assert!(refused.2.contains("another import into 'Test' is under way"), "{refused:?}");
+    // Though nothing comes from what it reads.
+    let mut command = Command::new(PROGRAM);
+    command.args(["queue", "import", "-", "--server", "Test", "--config"]).arg(&relay.config);
+    let mut waits = Process(command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    assert_eq!(waits.ended(SOON, "it is refused at once").code(), Some(1));
     assert_eq!(into("Second"), (0, "1 messages carried into the queue\n".to_owned(), String::new()));
     // It goes on, and the queue is free after it.
     first.write_all(&archive[512..]).unwrap();

@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 pub const EXPORT_ORDER_MAX: usize = 16 << 20;
 /// Octets that are read of a body which nobody wants any more.
 const UNWANTED: usize = 64 << 20;
+/// How long a piece that nobody wants is waited for, before the answer is given.
+const UNWANTED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a piece of the archive may take to come; then it breaks off.
 pub const PIECE_WITHIN_MAX: Duration = Duration::from_secs(60);
 /// Pieces of a request's body that wait for the import.
@@ -73,8 +75,14 @@ async fn feed<E: Into<axum::BoxError>>(
 ) {
     let mut unwanted = 0;
     loop {
+        let is_over = pieces.is_closed();
         // Whoever sends nothing keeps others from importing into that queue.
-        let piece = match tokio::time::timeout(PIECE_WITHIN_MAX, body.next()).await {
+        let patience = if is_over { UNWANTED_WITHIN } else { PIECE_WITHIN_MAX };
+        let piece = tokio::select! {
+            piece = tokio::time::timeout(patience, body.next()) => piece,
+            () = pieces.closed(), if !is_over => continue,
+        };
+        let piece = match piece {
             Ok(Some(piece)) => piece.map_err(io::Error::other),
             Ok(None) => return,
             Err(_) => {
@@ -128,5 +136,18 @@ mod tests {
         let (took, after) = fed(&[59, 59]).await;
         assert!(matches!(took.as_slice(), [Ok(_), Ok(_), Err(_)]), "{took:?}");
         assert_eq!(after.as_secs(), 59 + 59 + 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_hears_it_though_he_sends_nothing() {
+        let (pieces, archive) = mpsc::channel(PIECES_WAITING);
+        let begun = Instant::now();
+        let refused = async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(archive);
+        };
+        let nothing = stream::pending::<Result<Bytes, Infallible>>();
+        tokio::join!(feed(nothing, pieces), refused);
+        assert_eq!(begun.elapsed().as_secs(), 2);
     }
 }
