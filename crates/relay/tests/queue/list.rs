@@ -95,7 +95,7 @@ fn a_summary_tells_what_the_envelope_told() {
     w.load_fails = None;
     let Answer::Message(Some(detail)) = w.ask(Ask::Message(id)) else { panic!() };
     assert_eq!(*detail.envelope, w.folder[&id]);
-    assert_eq!(detail.waits, [(0, "far.test".into(), Some(w.now.plus(MINUTE)))]);
+    assert_eq!(detail.waits, [(0, "far.test".into(), Some(tried.plus(MINUTE)))]);
     assert!(detail.in_folder);
     assert!(matches!(w.ask(Ask::Message(QueueId(77))), Answer::Message(None)));
     assert_eq!(w.queue.envelopes_in_memory(), 0, "what was read for a look does not stay");
