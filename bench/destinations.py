@@ -2,16 +2,17 @@
 """What dead hosts cost the living: 10,000 domains with one message each, a tenth of their hosts dead (loopback only).
 
     cargo build --release --locked && python3 bench/destinations.py [--domains 10000] [--program target/release/mailroot]
-        [--kinds refused,closed,silent] [--order spread|first] [--connections 1000]
+        [--kinds refused,closed,silent] [--order spread|first] [--connections 1000] [--reps 5]
 
 Each domain has its own host at its own address of 127.0.0.0/8: a small DNS server here says so, a sink here listens on
 all of them. First the living alone, then with the dead ones among them, of each kind: *refused* (nobody listens), *closed*
 (ended as soon as it is accepted), *silent* (accepted, and never greeted). The messages lie in Pickup when the relay starts, so that
 handing them in costs no time of this program's. The time runs from the relay's first question to the DNS until every living
-host has its message; the figure is its ratio to the time of the living alone. `--order first` names the files so that the
+host has its message; the figure is its ratio to the time of the living alone: medians of `--reps` rounds, in each of which every kind has
+its turn, another one first each time, because a disk on which many files were made and deleted becomes slower. `--order first` names the files so that the
 mail for the dead comes before all other. Needs Linux. Ends what it started, and removes its folder.
 """
-import argparse, asyncio, multiprocessing, os, resource, shutil, signal, socket, struct, subprocess, tempfile, time
+import argparse, asyncio, multiprocessing, os, resource, shutil, signal, socket, statistics, struct, subprocess, tempfile, time
 
 CONFIG = """
 [dns]
@@ -162,6 +163,7 @@ def main():
     p.add_argument("--order", choices=["spread", "first"], default="spread")
     p.add_argument("--connections", type=int, default=1000)
     p.add_argument("--patience", type=int, default=120)
+    p.add_argument("--reps", type=int, default=5)
     args = p.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -172,11 +174,15 @@ def main():
         answers = multiprocessing.get_context("fork").Process(target=serve_dns, args=(server, asked), daemon=True)
         answers.start()
         try:
-            alone = None
-            for kind in [None, *args.kinds.split(",")]:
-                took = asyncio.run(run(args, kind, server.getsockname()[1], asked))
-                alone = alone or took
-                print(f"{kind or 'living alone':>12}: all living done after {took:.1f} s, ratio {took / alone:.2f}", flush=True)
+            kinds = [None, *args.kinds.split(",")]
+            times = {kind: [] for kind in kinds}
+            for rep in range(args.reps):
+                for kind in kinds[rep % len(kinds):] + kinds[:rep % len(kinds)]:
+                    times[kind].append(asyncio.run(run(args, kind, server.getsockname()[1], asked)))
+            alone = statistics.median(times[None])
+            for kind, all_times in times.items():
+                took, spread = statistics.median(all_times), f"{min(all_times):.1f}-{max(all_times):.1f}"
+                print(f"{kind or 'living alone':>12}: all living done after {took:.1f} s ({spread}), ratio {took / alone:.2f}", flush=True)
         finally:
             answers.terminate()
 
