@@ -1,10 +1,13 @@
-//! How records about destinations, and about what an operator did with the queue, print.
+//! How records of what operators did print: log-ons to the console, and their orders about the queue.
 
 use super::{Line, Record};
 
 impl Record {
-    pub(super) fn print_queue(&self, out: &mut String) {
+    pub(super) fn print_operators(&self, out: &mut String) {
         match self {
+            Record::Operator { name, from, what } => {
+                Line::new(out, "operator").field("name", name).field("from", from).field("what", what);
+            }
             Record::Requeued { id, file, from, recipients } => {
                 let line = Line::new(out, "requeued").field("id", id).sender(from);
                 line.field("recipients", recipients).field("file", file);
@@ -18,22 +21,11 @@ impl Record {
             Record::Deleted { id, recipients } => {
                 Line::new(out, "deleted").field("id", id).field("recipients", recipients);
             }
-            Record::DestinationPaused { destination, failure, until, waiting } => {
-                let line = Line::new(out, "destination_paused").field("destination", destination).failure(failure);
-                line.field("until", &until.rfc3339()).field("waiting", waiting);
-            }
             Record::DestinationSuspended { destination } => {
                 Line::new(out, "destination_suspended").field("destination", destination);
             }
             Record::DestinationResumed { destination } => {
                 Line::new(out, "destination_resumed").field("destination", destination);
-            }
-            Record::DestinationDown { destination, failure, until, waiting } => {
-                let line = Line::new(out, "destination_down").field("destination", destination).failure(failure);
-                line.field("until", &until.rfc3339()).field("waiting", waiting);
-            }
-            Record::DestinationUp { destination } => {
-                Line::new(out, "destination_up").field("destination", destination);
             }
             _ => {}
         }
