@@ -20,12 +20,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Events applied before effects are carried out; bounds the delay of the first of them.
 const BATCH: usize = 256;
+/// How long questions of operators are worked at before the next batch of events: a slice of them takes a fraction of it.
+const WORK_MAX: Duration = Duration::from_millis(1);
 /// The longest sleep, so that a clock that was set is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -174,8 +176,9 @@ pub(crate) fn run(mut queue: Queue, events: &Receiver<Event>, mut hands: Hands, 
             }
             queue.apply(event, now, &mut effects);
         }
-        if queue.has_work() {
-            // Events that never cease must not keep operators from their answers.
+        // Events that never cease must not keep operators from their answers, nor those the mail from going on.
+        let begun = Instant::now();
+        while queue.has_work() && begun.elapsed() < WORK_MAX {
             queue.apply(Event::Tick, now, &mut effects);
         }
         // Before whoever ordered it hears that it is done.

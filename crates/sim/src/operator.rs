@@ -5,7 +5,7 @@
 use crate::ledger::Ledger;
 use crate::life::{Act, Life};
 use relay::envelope::{Fate, QueueId};
-use relay::queue::ask::{Answer, Ask, AskId, DestinationsBy, Filter, Order, PAGE_MAX, Selection};
+use relay::queue::ask::{Answer, Ask, AskId, DestinationsBy, DestinationsFrom, Filter, Order, PAGE_MAX, Selection};
 use relay::queue::{Accepted, DestinationOrder, Event};
 use smtp::time::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -87,7 +87,12 @@ impl Life {
         match self.chance.below(3) {
             0 => Ask::Count(filter),
             1 => Ask::Messages { filter, after: None, limit: PAGE_MAX },
-            _ => Ask::Destinations { name: None, order: DestinationsBy::Age, skip: 0, limit: PAGE_MAX },
+            _ => Ask::Destinations {
+                name: None,
+                order: DestinationsBy::Age,
+                from: DestinationsFrom::First,
+                limit: PAGE_MAX,
+            },
         }
     }
 

@@ -6,7 +6,8 @@ use relay::admin::{Command, Filter, Operator, QueueVerb, Sight, Which, may_see};
 use relay::envelope::{Envelope, Failure, Fate, Origin, QueueId};
 use relay::queue::DestinationOrder;
 use relay::queue::ask::{
-    self, Answer, Ask, DestinationSummary, DestinationsBy, MessageDetail, MessageState, Order, Selection, Tally,
+    self, Answer, Ask, DestinationSummary, DestinationsBy, DestinationsFrom, MessageDetail, MessageState, Order,
+    Selection, Tally,
 };
 use relay::scheduler::Forecast;
 use smtp::time::Timestamp;
@@ -27,7 +28,12 @@ impl Control {
 
     /// Where mail waits.
     pub(super) async fn waiting_at(&self, server: &str) -> Result<Vec<DestinationView>, Fault> {
-        let ask = Ask::Destinations { name: None, order: DestinationsBy::Waiting, skip: 0, limit: PAGE_ITEMS_MAX };
+        let ask = Ask::Destinations {
+            name: None,
+            order: DestinationsBy::Waiting,
+            from: DestinationsFrom::First,
+            limit: PAGE_ITEMS_MAX,
+        };
         match self.ask(server, ask).await? {
             Answer::Destinations { page, .. } => {
                 let now = self.house.clock.now();

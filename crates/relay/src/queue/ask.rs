@@ -11,8 +11,9 @@
 use super::DestinationOrder;
 use crate::envelope::{Envelope, QueueId};
 use crate::parcel::Place;
-use crate::scheduler::Standing;
+use crate::scheduler::{DestinationId, Standing};
 use smtp::time::Timestamp;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ pub enum Ask {
         name: Option<Box<str>>,
         /// In which order.
         order: DestinationsBy,
-        /// So many of the first are left out.
-        skip: usize,
+        /// Where the page begins, or ends.
+        from: DestinationsFrom,
         /// At most so many, and [`PAGE_MAX`].
         limit: usize,
     },
@@ -74,6 +75,50 @@ pub enum DestinationsBy {
     Age,
     /// By name.
     Name,
+}
+
+/// Which page of the destinations.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum DestinationsFrom {
+    /// The first one.
+    #[default]
+    First,
+    /// The one behind this place: the last of the page before.
+    After(DestinationMark),
+    /// The one that ends before this place: the first of the page behind it.
+    Before(DestinationMark),
+}
+
+/// A place in a listing of destinations, in the order in which it was made. It stays a place when the destination is gone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DestinationMark {
+    pub(super) rank: u64,
+    pub(super) name: Box<str>,
+    pub(super) id: Option<DestinationId>,
+}
+
+impl DestinationMark {
+    /// Reads what it prints.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<DestinationMark> {
+        let (rank, rest) = text.split_once('.')?;
+        let (id, name) = rest.split_once('.')?;
+        let id = match id {
+            "" => None,
+            id => Some(DestinationId(u32::from_str_radix(id, 16).ok()?)),
+        };
+        Some(DestinationMark { rank: u64::from_str_radix(rank, 16).ok()?, name: name.into(), id })
+    }
+}
+
+impl fmt::Display for DestinationMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.", self.rank)?;
+        if let Some(DestinationId(id)) = self.id {
+            write!(f, "{id:x}")?;
+        }
+        write!(f, ".{}", self.name)
+    }
 }
 
 /// Which messages an order concerns.
@@ -233,6 +278,10 @@ pub enum Answer {
         page: Vec<DestinationSummary>,
         /// How many there are that match.
         total: usize,
+        /// How many of them come before the page.
+        before: usize,
+        /// The places of its first and its last one; `None`: the page is empty.
+        ends: Option<(DestinationMark, DestinationMark)>,
     },
     /// A page of messages.
     Messages {

@@ -1,7 +1,9 @@
 //! What stays in mind of an envelope that is on the disk: enough for a listing and a search.
 
 use crate::envelope::Envelope;
+use memchr::memmem::Finder;
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// Octets of addresses that are kept of one message; sender and first recipient always are.
@@ -39,6 +41,11 @@ impl Brief {
         let said = last_answer(envelope).map(|said| words.one(said));
         let recipients = u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX);
         Brief { addresses: addresses.into(), said, size: envelope.size, recipients, cut }
+    }
+
+    /// Sender and those recipients that are kept, each on a line of its own.
+    pub fn addresses(&self) -> &str {
+        &self.addresses
     }
 
     pub fn sender(&self) -> &str {
@@ -88,10 +95,44 @@ pub(super) fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(ANSWER_KEPT_MAX)]
 }
 
-/// Does `text` contain `part` (which is lower case), without regard to case?
-pub(super) fn contains(text: &str, part: &str) -> bool {
-    let part = part.as_bytes();
-    part.is_empty() || text.as_bytes().windows(part.len()).any(|some| some.eq_ignore_ascii_case(part))
+/// Sender and recipients of an envelope, as [`Brief::addresses`] has them, appended to `lines`.
+pub(super) fn write_addresses(envelope: &Envelope, lines: &mut String) {
+    // Writing into a String does not fail.
+    let _ = match envelope.sender.mailbox() {
+        Some(sender) => write!(lines, "{sender}"),
+        None => write!(lines, "<>"),
+    };
+    for recipient in &envelope.recipients {
+        let _ = write!(lines, "\n{}", recipient.address);
+    }
+}
+
+/// A text that is searched for, without regard to case, in many others.
+#[derive(Debug)]
+pub(super) struct Needle(Finder<'static>);
+
+impl Needle {
+    pub fn new(part: &str) -> Needle {
+        Needle(Finder::new(&part.to_ascii_lowercase()).into_owned())
+    }
+
+    /// Does the text, which is in lower case, contain it?
+    pub fn is_in(&self, lower: &str) -> bool {
+        self.0.find(lower.as_bytes()).is_some()
+    }
+
+    /// The same for a text as it is; `buffer` is used for it, so that a search through many allocates nothing for each.
+    pub fn is_in_any_case(&self, text: &str, buffer: &mut String) -> bool {
+        self.is_in(lower(text, buffer))
+    }
+}
+
+/// The text in lower case (ASCII).
+pub(super) fn lower<'b>(text: &str, buffer: &'b mut String) -> &'b str {
+    buffer.clear();
+    buffer.push_str(text);
+    buffer.make_ascii_lowercase();
+    buffer
 }
 
 #[cfg(test)]
@@ -144,6 +185,16 @@ mod tests {
 
     #[test]
     fn case_does_not_matter() {
-        assert!(contains("Alice@Far.Test", "@far") && contains("x", "") && !contains("far", "far.test"));
+        let mut buffer = String::new();
+        let mut contains = |text: &str, part: &str| Needle::new(part).is_in_any_case(text, &mut buffer);
+        assert!(contains("Alice@Far.Test", "@FAR") && contains("x", "") && !contains("far", "far.test"));
+        assert!(contains("\u{dc}ber", "\u{dc}BER") && !contains("\u{dc}ber", "\u{fc}ber"), "ASCII alone");
+    }
+
+    #[test]
+    fn an_envelope_and_its_brief_say_the_same() {
+        let (mut lines, envelope) = (String::new(), envelope(3));
+        write_addresses(&envelope, &mut lines);
+        assert_eq!(lines, Brief::of(&envelope, &mut Words::default()).addresses());
     }
 }

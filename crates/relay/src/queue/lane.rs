@@ -280,7 +280,6 @@ impl Queue {
     /// Its envelope is gone or damaged: an operator removed it, or the disk lost it. The files stay as they are.
     fn unreadable(&mut self, id: QueueId, why: &io::Error) {
         let Some(message) = self.messages.remove(&id) else { return };
-        self.order.remove(&id);
         for lot in &message.lots {
             self.leave(id, lot);
         }

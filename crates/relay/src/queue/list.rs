@@ -5,17 +5,21 @@ use super::ask::{
     DESTINATIONS_NAMED, DestinationSummary, DestinationsBy, FILTER_TEXT_MAX, Filter, MessageDetail, MessageState,
     MessageSummary,
 };
-use super::brief::{bounded, contains, last_answer, sender_of};
+use super::brief::{Needle, bounded, last_answer, sender_of, write_addresses};
 use super::message::{Lane, Lot, LotState, Message};
 use crate::envelope::{Envelope, QueueId};
 use crate::scheduler::{DestinationId, Standing};
 use smtp::time::Timestamp;
 use std::collections::HashSet;
 
-/// A filter made ready: texts in lower case.
+/// A filter made ready.
 #[derive(Debug)]
 pub(super) struct Sieve {
     filter: Filter,
+    sender: Option<Needle>,
+    recipient: Option<Needle>,
+    address: Option<Needle>,
+    reason: Option<Needle>,
 }
 
 /// Does a message match?
@@ -28,52 +32,56 @@ pub(super) enum Match {
 }
 
 impl Sieve {
-    pub fn new(mut filter: Filter) -> Sieve {
-        let texts = [&mut filter.sender, &mut filter.recipient, &mut filter.address, &mut filter.reason];
-        for text in texts.into_iter().flatten() {
-            *text = text.to_ascii_lowercase().into();
-        }
-        Sieve { filter }
+    pub fn new(filter: Filter) -> Sieve {
+        let needle = |text: &Option<Box<str>>| text.as_deref().map(Needle::new);
+        let [sender, recipient, address, reason] =
+            [&filter.sender, &filter.recipient, &filter.address, &filter.reason].map(needle);
+        Sieve { filter, sender, recipient, address, reason }
     }
 
-    /// Nothing can match a text that is too long.
+    /// Nothing can match a text that is too long, or that has more than one line.
     pub fn is_vain(&self) -> bool {
         let Filter { sender, recipient, address, reason, destination, .. } = &self.filter;
-        [sender, recipient, address, reason, destination].into_iter().flatten().any(|text| text.len() > FILTER_TEXT_MAX)
+        let texts = [sender, recipient, address, reason, destination];
+        texts.into_iter().flatten().any(|text| text.len() > FILTER_TEXT_MAX || text.contains('\n'))
+    }
+
+    /// The destination that messages must wait for.
+    pub fn destination(&self) -> Option<&str> {
+        self.filter.destination.as_deref()
     }
 
     /// What the addresses of an envelope say.
     pub fn fits(&self, envelope: &Envelope) -> bool {
-        let recipients: Vec<String> = envelope.recipients.iter().map(|r| r.address.to_string()).collect();
-        self.fits_addresses(&sender_of(envelope), recipients.iter().map(String::as_str), false) == Match::Yes
+        let mut lines = String::new();
+        write_addresses(envelope, &mut lines);
+        lines.make_ascii_lowercase();
+        self.fits_lines(&lines, false) == Match::Yes
     }
 
-    /// `cut`: there are more recipients than these.
-    fn fits_addresses<'a>(&self, sender: &str, recipients: impl Iterator<Item = &'a str>, cut: bool) -> Match {
-        let Filter { sender: by_sender, recipient, address, .. } = &self.filter;
-        if by_sender.as_ref().is_some_and(|part| !contains(sender, part)) {
+    fn wants_addresses(&self) -> bool {
+        self.sender.is_some() || self.recipient.is_some() || self.address.is_some()
+    }
+
+    /// `lines`: the sender, then the recipients, in lower case. `cut`: there are more recipients than these.
+    fn fits_lines(&self, lines: &str, cut: bool) -> Match {
+        let is_in = |needle: &Option<Needle>, text: &str| needle.as_ref().is_none_or(|needle| needle.is_in(text));
+        let (sender, recipients) = lines.split_once('\n').unwrap_or((lines, ""));
+        if !is_in(&self.sender, sender) {
             return Match::No;
         }
-        let mut wants_recipient = recipient.is_some();
-        let mut wants_address = address.as_ref().is_some_and(|part| !contains(sender, part));
-        if !wants_recipient && !wants_address {
-            return Match::Yes;
-        }
-        for one in recipients {
-            wants_recipient &= recipient.as_ref().is_some_and(|part| !contains(one, part));
-            wants_address &= address.as_ref().is_some_and(|part| !contains(one, part));
-        }
-        match wants_recipient || wants_address {
-            false => Match::Yes,
-            true if cut => Match::Unsure,
-            true => Match::No,
+        // No line end is searched for, so what is found stands on one line.
+        match is_in(&self.recipient, recipients) && is_in(&self.address, lines) {
+            true => Match::Yes,
+            false if cut => Match::Unsure,
+            false => Match::No,
         }
     }
 }
 
 impl Queue {
-    /// Does the message match, as far as is known without its envelope?
-    pub(super) fn matches(&self, message: &Message, sieve: &Sieve, now: Timestamp) -> Match {
+    /// Does the message match, as far as is known without its envelope? `buffer` is for texts, one after the other.
+    pub(super) fn matches(&self, message: &Message, sieve: &Sieve, buffer: &mut String, now: Timestamp) -> Match {
         let filter = &sieve.filter;
         let age = now.since(message.since);
         if filter.older_than.is_some_and(|least| age < least) || filter.younger_than.is_some_and(|most| age > most) {
@@ -87,22 +95,28 @@ impl Queue {
         {
             return Match::No;
         }
-        if let Some(reason) = &filter.reason
-            && !self.answers(message).any(|said| contains(said, reason))
+        if let Some(reason) = &sieve.reason
+            && !self.answers(message).any(|said| reason.is_in_any_case(said, buffer))
         {
             return Match::No;
         }
-        match (&message.envelope, &message.brief) {
-            (Some(envelope), _) => {
-                if sieve.fits(envelope) {
-                    Match::Yes
-                } else {
-                    Match::No
-                }
-            }
-            (None, Some(brief)) => sieve.fits_addresses(brief.sender(), brief.recipients(), brief.cut),
-            (None, None) => Match::Unsure,
+        if !sieve.wants_addresses() {
+            return Match::Yes;
         }
+        buffer.clear();
+        let cut = match (&message.envelope, &message.brief) {
+            (Some(envelope), _) => {
+                write_addresses(envelope, buffer);
+                false
+            }
+            (None, Some(brief)) => {
+                buffer.push_str(brief.addresses());
+                brief.cut
+            }
+            (None, None) => return Match::Unsure,
+        };
+        buffer.make_ascii_lowercase();
+        sieve.fits_lines(buffer, cut)
     }
 
     /// The message's own last answer, and the troubles of the destinations that it waits for.

@@ -9,8 +9,8 @@
 //! nothing has been on its way for [`CALM_AFTER`], for then the disk has time; with that its envelope leaves the memory until its turn comes. Each recipient is at every instant in exactly one [`Fate`].
 //!
 //! Rooms: `message` (what is kept), `attempt` (assign, settle), `destination` (rests, orders), `lane` (park, load), `age`
-//! (delays, expiry, reports), `ask` (what operators may ask), `work` and `list` (answers, in slices), `order` (hold, release,
-//! return, delete), `brief` (what stays in mind). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
+//! (delays, expiry, reports), `ask` (what operators may ask), `work` (answers, in slices), `list`, `scan` and `roll` (which messages and
+//! destinations), `order` (hold, release, return, delete), `brief` (what stays in mind). Which host: [`crate::route`]; whose turn: [`crate::scheduler`]; what an outcome means:
 //! [`crate::settle`].
 
 mod age;
@@ -23,6 +23,8 @@ mod lane;
 mod list;
 mod message;
 mod order;
+mod roll;
+mod scan;
 mod work;
 
 pub use brief::{ADDRESSES_KEPT_MAX, ANSWER_KEPT_MAX};
@@ -41,7 +43,7 @@ use message::{Lane, Lot, LotState, Message};
 use order::Want;
 use smtp::time::Timestamp;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use work::Work;
@@ -100,9 +102,8 @@ pub struct Totals {
 pub struct Queue {
     server: Arc<VirtualServer>,
     epoch: u32,
-    messages: HashMap<QueueId, Message>,
-    /// Their names in order.
-    order: BTreeSet<QueueId>,
+    /// By id, which is the order of their arrival: listings and searches go along it.
+    messages: BTreeMap<QueueId, Message>,
     /// Questions and orders that are being worked at, in turn.
     works: VecDeque<Work>,
     /// What somebody waits for, by message.
@@ -139,8 +140,7 @@ impl Queue {
         Queue {
             server,
             epoch: 0,
-            messages: HashMap::new(),
-            order: BTreeSet::new(),
+            messages: BTreeMap::new(),
             works: VecDeque::new(),
             wants: HashMap::new(),
             words: Words::default(),
@@ -330,7 +330,6 @@ impl Queue {
             write_set: false,
         };
         self.messages.insert(id, message);
-        self.order.insert(id);
         if lane == Lane::Journal {
             self.young.push_back((now, id));
         }
@@ -493,7 +492,6 @@ impl Queue {
 
     fn forget(&mut self, id: QueueId) {
         let Some(message) = self.messages.remove(&id) else { return };
-        self.order.remove(&id);
         for lot in &message.lots {
             self.leave(id, lot);
         }

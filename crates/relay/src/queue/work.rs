@@ -1,30 +1,27 @@
 //! Questions and orders about many messages, worked at in slices.
 //!
-//! Each time the queue is told that time has passed, one open question gets one slice ([`SLICE`] messages looked at); the
-//! questions take turns. An order has so many messages waiting for the disk at a time that their syncs are shared, and no
+//! Each time the queue is told that time has passed, one open question gets one slice (some messages looked at, or [`SLICE`]
+//! changed); the questions take turns. An order has so many messages waiting for the disk at a time that their syncs are shared, and no
 //! more.
 
 use super::ask::{
-    ASKS_MAX, Answer, Ask, AskId, DestinationSummary, DestinationsBy, MessageSummary, ORDER_IDS_MAX, Order, PAGE_MAX,
-    Selection, TALLY_NAMED_MAX, Tally,
+    ASKS_MAX, Answer, Ask, AskId, MessageSummary, ORDER_IDS_MAX, Order, PAGE_MAX, Selection, TALLY_NAMED_MAX, Tally,
 };
-use super::list::{Match, Sieve};
+use super::roll::Destinations;
+use super::scan::{Scan, Scanned};
 use super::{DestinationOrder, Effect, Queue};
-use crate::envelope::{Envelope, QueueId};
+use crate::envelope::QueueId;
 use crate::record::Record;
 use crate::scheduler::{DestinationId, LotName};
 use smtp::time::Timestamp;
-use std::collections::{BinaryHeap, HashSet};
-use std::ops::Bound;
+use std::collections::HashSet;
 
-/// Messages or destinations looked at in one slice.
+/// Messages that are changed in one slice.
 const SLICE: usize = 500;
 /// Messages of one order that may wait for the disk.
 const ORDERED_IN_FLIGHT_MAX: u32 = 256;
 /// After so many messages an order tells how far it is.
 const TELL_EVERY: u64 = 1_000;
-/// So many of the first destinations can be listed.
-const DESTINATIONS_REACHED_MAX: usize = 10_000;
 
 /// A question or order that is being worked at.
 #[derive(Debug)]
@@ -40,20 +37,6 @@ enum Task {
     Messages { scan: Scan, limit: usize, page: Vec<MessageSummary> },
     Count { scan: Scan, messages: u64, octets: u64 },
     Order(Ordered),
-}
-
-/// A listing of destinations, so far.
-#[derive(Debug)]
-struct Destinations {
-    name: Option<Box<str>>,
-    by: DestinationsBy,
-    skip: usize,
-    limit: usize,
-    /// The place in the table that is looked at next.
-    at: usize,
-    total: usize,
-    /// The first of them, the last on top.
-    best: BinaryHeap<(u64, Box<str>, Option<DestinationId>)>,
 }
 
 /// An order, so far.
@@ -75,30 +58,6 @@ enum Next {
     /// The lots of these destinations.
     Lots(Vec<DestinationId>, Option<LotName>),
     Nothing,
-}
-
-/// Messages that match, in the order of their ids.
-#[derive(Debug)]
-struct Scan {
-    sieve: Sieve,
-    after: Option<QueueId>,
-    /// Those that came later are not looked at.
-    last: Option<QueueId>,
-    /// Only the envelope of this one can tell whether it matches.
-    unsure: Option<QueueId>,
-    /// What it told.
-    verdict: Option<bool>,
-}
-
-/// How a slice of a scan ended.
-#[derive(PartialEq, Eq)]
-enum Scanned {
-    /// There is more to look at.
-    Part,
-    /// Whoever takes what matches has enough for now.
-    Enough,
-    /// There is nothing more.
-    All,
 }
 
 /// What an order came to for one message.
@@ -126,19 +85,13 @@ impl Work {
         }
     }
 
-    fn scan_mut(&mut self) -> Option<&mut Scan> {
+    pub(super) fn scan_mut(&mut self) -> Option<&mut Scan> {
         match &mut self.task {
             Task::Messages { scan, .. }
             | Task::Count { scan, .. }
             | Task::Order(Ordered { next: Next::Filter(scan), .. }) => Some(scan),
             _ => None,
         }
-    }
-}
-
-impl Scan {
-    fn is_blocked(&self) -> bool {
-        self.unsure.is_some() && self.verdict.is_none()
     }
 }
 
@@ -178,21 +131,13 @@ impl Queue {
         }
         let task = match ask {
             Ask::Message(message) => return self.show(id, message, now),
-            Ask::Destinations { name, order, skip, limit } => Task::Destinations(Destinations {
-                name: name.map(|part| part.to_ascii_lowercase().into()),
-                by: order,
-                skip: skip.min(DESTINATIONS_REACHED_MAX),
-                limit: limit.min(PAGE_MAX),
-                at: 0,
-                total: 0,
-                best: BinaryHeap::new(),
-            }),
-            Ask::Messages { filter, after, limit } => Task::Messages {
-                scan: self.scan_of(Sieve::new(filter), after),
-                limit: limit.min(PAGE_MAX),
-                page: Vec::new(),
-            },
-            Ask::Count(filter) => Task::Count { scan: self.scan_of(Sieve::new(filter), None), messages: 0, octets: 0 },
+            Ask::Destinations { name, order, from, limit } => {
+                Task::Destinations(Destinations::new(name.as_deref(), order, from, limit))
+            }
+            Ask::Messages { filter, after, limit } => {
+                Task::Messages { scan: self.scan_of(filter, after), limit: limit.clamp(1, PAGE_MAX), page: Vec::new() }
+            }
+            Ask::Count(filter) => Task::Count { scan: self.scan_of(filter, None), messages: 0, octets: 0 },
             Ask::Order(_, Selection::Ids(ids)) if ids.len() > ORDER_IDS_MAX => {
                 let why = format!("An order names at most {ORDER_IDS_MAX} messages.");
                 return self.answer(Some(id), Answer::Failed(why.into()));
@@ -203,7 +148,7 @@ impl Queue {
                 Task::Order(Ordered::new(order, Next::Ids(ids.into_iter())))
             }
             Ask::Order(order, Selection::Filter(filter)) => {
-                Task::Order(Ordered::new(order, Next::Filter(self.scan_of(Sieve::new(filter), None))))
+                Task::Order(Ordered::new(order, Next::Filter(self.scan_of(filter, None))))
             }
             Ask::Destination(name, order) => return self.order_destination(Some(id), &name, order, now),
         };
@@ -259,11 +204,6 @@ impl Queue {
         self.effects.extend(ask.map(|id| Effect::Answer(id, answer)));
     }
 
-    fn scan_of(&self, sieve: Sieve, after: Option<QueueId>) -> Scan {
-        let last = if sieve.is_vain() { None } else { self.order.last().copied() };
-        Scan { sieve, after, last, unsure: None, verdict: None }
-    }
-
     /// One slice of the next question that does not wait for the disk.
     pub(super) fn work(&mut self, now: Timestamp) {
         for _ in 0..self.works.len() {
@@ -276,7 +216,7 @@ impl Queue {
                 Task::Destinations(listing) => self.list_destinations(listing, now),
                 Task::Messages { scan, limit, page } => self.list_messages(work.ask, scan, *limit, page, now),
                 Task::Count { scan, messages, octets } => {
-                    let scanned = self.scan(work.ask, scan, now, |queue, id| {
+                    let scanned = self.scan(work.ask, scan, usize::MAX, now, |queue, id| {
                         *messages += 1;
                         *octets += queue.size_of(id);
                         true
@@ -294,43 +234,6 @@ impl Queue {
         }
     }
 
-    /// Looks at the next messages; `take` is given those that match, and says whether it wants more.
-    fn scan(
-        &mut self,
-        ask: Option<AskId>,
-        scan: &mut Scan,
-        now: Timestamp,
-        mut take: impl FnMut(&mut Queue, QueueId) -> bool,
-    ) -> Scanned {
-        if let (Some(id), Some(verdict)) = (scan.unsure, scan.verdict.take()) {
-            (scan.unsure, scan.after) = (None, Some(id));
-            if verdict && !take(self, id) {
-                return Scanned::Enough;
-            }
-        }
-        let Some(last) = scan.last else { return Scanned::All };
-        let from = scan.after.map_or(Bound::Unbounded, Bound::Excluded);
-        if scan.after.is_some_and(|after| after >= last) {
-            return Scanned::All;
-        }
-        let ids: Vec<QueueId> = self.order.range((from, Bound::Included(last))).take(SLICE).copied().collect();
-        let is_all = ids.len() < SLICE;
-        for id in ids {
-            let Some(message) = self.messages.get(&id) else { continue };
-            let matched = self.matches(message, &scan.sieve, now);
-            if matched == Match::Unsure {
-                scan.unsure = Some(id);
-                self.judge_later(ask, id);
-                return Scanned::Part;
-            }
-            scan.after = Some(id);
-            if matched == Match::Yes && !take(self, id) {
-                return Scanned::Enough;
-            }
-        }
-        if is_all { Scanned::All } else { Scanned::Part }
-    }
-
     fn list_messages(
         &mut self,
         ask: Option<AskId>,
@@ -339,48 +242,16 @@ impl Queue {
         page: &mut Vec<MessageSummary>,
         now: Timestamp,
     ) -> Option<Answer> {
-        let scanned = self.scan(ask, scan, now, |queue, id| {
+        let scanned = self.scan(ask, scan, limit - page.len(), now, |queue, id| {
             page.extend(queue.summary(id, now));
             page.len() < limit
         });
-        let more = scan.last > scan.after;
+        let more = scan.has_more();
         match scanned {
             Scanned::Part => None,
             Scanned::Enough => Some(Answer::Messages { page: std::mem::take(page), more }),
             Scanned::All => Some(Answer::Messages { page: std::mem::take(page), more: false }),
         }
-    }
-
-    fn list_destinations(&mut self, listing: &mut Destinations, now: Timestamp) -> Option<Answer> {
-        let most = (listing.skip + listing.limit).min(DESTINATIONS_REACHED_MAX);
-        let (ids, at) = self.scheduler.from_slot(listing.at, SLICE);
-        let mut found: Vec<(u64, Box<str>, Option<DestinationId>)> = Vec::new();
-        for id in ids {
-            let (rank, name) = self.rank(id, listing.by);
-            found.push((rank, name, Some(id)));
-        }
-        if at.is_none() {
-            // Suspended ones that no mail waits for come last, or by their name.
-            let idle = self.scheduler.suspended_without_mail();
-            let rank = if listing.by == DestinationsBy::Name { 0 } else { u64::MAX };
-            found.extend(idle.into_iter().map(|name| (rank, name, None)));
-        }
-        found.retain(|(_, name, _)| listing.name.as_ref().is_none_or(|part| super::brief::contains(name, part)));
-        listing.total += found.len();
-        for one in found {
-            listing.best.push(one);
-            if listing.best.len() > most {
-                listing.best.pop();
-            }
-        }
-        if let Some(at) = at {
-            listing.at = at;
-            return None;
-        }
-        let first = std::mem::take(&mut listing.best).into_sorted_vec().into_iter().skip(listing.skip);
-        let page: Vec<DestinationSummary> =
-            first.filter_map(|(_, name, id)| self.destination_summary(id, &name, now)).collect();
-        Some(Answer::Destinations { page, total: listing.total })
     }
 
     /// Carries an order on.
@@ -400,7 +271,7 @@ impl Queue {
                 ids.len() == 0
             }
             Next::Filter(scan) => {
-                let scanned = self.scan(ask, scan, now, |queue, id| {
+                let scanned = self.scan(ask, scan, SLICE, now, |queue, id| {
                     queue.carry_out(ask, ordered, id, now);
                     ordered.in_flight < ORDERED_IN_FLIGHT_MAX
                 });
@@ -447,21 +318,17 @@ impl Queue {
         ordered.note(id, came);
     }
 
+    /// What is being worked at for this asker, or for nobody.
+    pub(super) fn works_of(&mut self, ask: Option<AskId>) -> impl Iterator<Item = &mut Work> {
+        self.works.iter_mut().filter(move |work| work.ask == ask)
+    }
+
     /// What an order that waited for the disk has come to for a message.
     pub(super) fn came(&mut self, ask: Option<AskId>, id: QueueId, came: Came) {
-        for work in self.works.iter_mut().filter(|work| work.ask == ask) {
+        for work in self.works_of(ask) {
             if let Task::Order(ordered) = &mut work.task {
                 ordered.in_flight = ordered.in_flight.saturating_sub(1);
                 return ordered.note(id, came);
-            }
-        }
-    }
-
-    /// The envelope of a message is there that a search was unsure of; or it is not to be had.
-    pub(super) fn judged(&mut self, ask: Option<AskId>, id: QueueId, envelope: Option<&Envelope>) {
-        for scan in self.works.iter_mut().filter(|work| work.ask == ask).filter_map(Work::scan_mut) {
-            if scan.unsure == Some(id) {
-                scan.verdict = Some(envelope.is_some_and(|envelope| scan.sieve.fits(envelope)));
             }
         }
     }

@@ -43,7 +43,7 @@ pub const DROP_IN_FLIGHT_MAX: u32 = 512;
 
 /// A destination's place in the table; used again after the destination is forgotten.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct DestinationId(u32);
+pub struct DestinationId(pub(crate) u32);
 
 /// The part of a message that goes to one destination.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
