@@ -189,6 +189,14 @@ impl Slow {
     }
 }
 
+impl Drop for Slow {
+    /// A test that fails leaves nobody waiting: opened for both it waits for nobody, and then there is nothing to read.
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = std::fs::OpenOptions::new().read(true).write(true).open(&self.path);
+    }
+}
+
 fn free_port() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

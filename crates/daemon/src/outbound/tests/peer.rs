@@ -34,6 +34,8 @@ use tokio::sync::Notify;
 /// What a peer has seen.
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
+    /// Scripts that are being followed.
+    playing: usize,
     /// Connections that were made.
     pub connections: usize,
     /// Lines that were read, without CRLF, of all connections.
@@ -104,6 +106,13 @@ impl Peer {
         seen
     }
 
+    /// Waits until all scripts of a peer at an address that were begun have ended: it may see the end later than the client.
+    pub(crate) async fn ended(&self) {
+        while self.seen.lock().unwrap().playing > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().lines.clone()
     }
@@ -128,6 +137,7 @@ async fn accept(listener: TcpListener, scripts: Vec<String>, seen: Arc<Mutex<See
             seen.lock().unwrap().faults.push("a connection too many".to_owned());
             continue;
         };
+        seen.lock().unwrap().playing += 1;
         tokio::spawn(async move {
             let stream = stream.into_std().unwrap();
             let twin = stream.try_clone().unwrap();
@@ -135,6 +145,7 @@ async fn accept(listener: TcpListener, scripts: Vec<String>, seen: Arc<Mutex<See
             if play(BufReader::new(stream), &script, &seen).await {
                 socket2::SockRef::from(&twin).set_linger(Some(Duration::ZERO)).unwrap();
             }
+            seen.lock().unwrap().playing -= 1;
         });
     }
 }

@@ -62,6 +62,7 @@ async fn send(terms: Terms, scripts: &[&str]) -> (String, Vec<String>, String) {
     let story = site.story().await;
     flush.flush();
     let log = lines.text();
+    peer.ended().await;
     let seen = peer.seen();
     (story, seen.lines.clone(), log)
 }
