@@ -128,7 +128,9 @@ async fn live(service: Service, ready: impl FnOnce(&Ready<'_>)) -> Result<(), Ve
     let console = &doors.console;
     ready(&Ready { servers: &servers, console: console.address(), link: console.link() });
     let points = control.take_points();
-    serve(&mut servers, &mut doors, &mut signals, &supervisor, &service.file, &mut orders).await;
+    // Until the very end: what is in flight may take longer than the watchdog waits.
+    let pulse = supervisor.watch();
+    serve(&mut servers, &mut doors, &mut signals, &supervisor, &pulse, &service.file, &mut orders).await;
     drop(doors);
     points.abort();
     supervisor.stopping();
@@ -178,6 +180,7 @@ async fn serve(
     doors: &mut Doors,
     signals: &mut Signals,
     supervisor: &Supervisor,
+    pulse: &Pulse,
     file: &ConfigFile,
     orders: &mut Orders,
 ) {
@@ -185,14 +188,13 @@ async fn serve(
     let mut resynchronise = tokio::time::interval_at(from, RESYNCHRONISE_EVERY);
     let mut extend = tokio::time::interval(START_EXTENDED_EVERY);
     extend.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let pulse = supervisor.watch();
     let (mut jumped, mut is_ready) = (false, false);
     loop {
         if !is_ready && !servers.is_starting() {
             supervisor.ready(&servers.summary());
             is_ready = true;
         }
-        let turn = next_turn(servers, signals, orders, &mut extend, &mut resynchronise, &pulse).await;
+        let turn = next_turn(servers, signals, orders, &mut extend, &mut resynchronise, pulse).await;
         match turn {
             Turn::End => return,
             Turn::Reload => {

@@ -129,10 +129,8 @@ impl Servers {
                 Ok(Changed::Done(told(format!("'{name}' runs already"), 0)))
             };
         }
+        // If it is still stopping, it starts after that.
         let at = self.starts(name);
-        if at.is_none() && self.is_stopping(server) {
-            return Err(Unchanged::NotNow(format!("'{name}' is still stopping; try again in a moment")));
-        }
         let troubles = if self.halted.of(server).is_some() { self.remember(server, None) } else { Vec::new() };
         let at = at.unwrap_or_else(|| {
             let log = self.log_of(server);
@@ -289,7 +287,7 @@ async fn told_of_start(name: Box<str>, mut troubles: Vec<String>, started: onesh
             troubles.push("The service is ending.".into());
             format!("'{name}' could not be started")
         }
-        Err(_) => format!("'{name}' is still starting: it recovers its queue"),
+        Err(_) => format!("'{name}' is still starting"),
     };
     Outcome { troubles, ..told(text, 0) }
 }

@@ -191,6 +191,22 @@ fn one_that_reads_nothing_is_ended_and_another_goes_on() {
 }
 
 #[test]
+fn a_number_is_given_once_whatever_is_started_anew() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &Settings::new(&site));
+    let client = Client::greet(relay.at);
+    let before: u64 = the_only(&relay, "EHLO").id.parse().unwrap();
+    done(&relay.config, &["server", "stop", "--yes"]);
+    done(&relay.config, &["server", "start"]);
+    drop(client);
+    let _client = Client::greet(relay.at);
+    let after: u64 = the_only(&relay, "EHLO").id.parse().unwrap();
+    assert!(after > before, "{after} after {before}");
+    assert_eq!(mailroot(&relay.config, &["session", "end", &before.to_string()]).0, 1);
+    assert_eq!(sessions(&relay).len(), 1);
+}
+
+#[test]
 fn all_are_ended_after_a_question() {
     let site = Site::new();
     let relay = Relay::start(&site, &Settings::new(&site));

@@ -8,12 +8,14 @@ use crate::harness::client::Client;
 use crate::harness::console::{accept, first_link, with_console};
 use crate::harness::mail::plain;
 use crate::harness::peer::{Peer, Script};
-use crate::harness::{Process, SOON, until};
+use crate::harness::relay::{Relay, Settings};
+use crate::harness::{Process, SOON, Site, until};
 use crate::operate::{done, mailroot};
 use nix::libc::O_NONBLOCK;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -111,10 +113,15 @@ fn stopped_renamed_and_taken_out_while_it_starts() {
         (waiting, stopping)
     };
     assert_eq!(house.states(), ["Test running", "Other stopped"]);
-    assert!(house.refused(&["server", "start", "Other"]).contains("still stopping"));
+    assert!(!House::is_open(house.other));
+    // Started again, it waits for the end of what had begun.
+    let starting = started_beside(&house, "Other");
+    until(SOON, "it is wanted again", || (house.states()[1] == "Other starting").then_some(()));
     waiting.0.let_go();
     assert_eq!(waiting.1.join().unwrap().1, "'Other' is stopped; it had not started yet\n");
-    assert!(!House::is_open(house.other));
+    assert_eq!(starting.join().unwrap().1, "'Other' runs\n");
+    Client::greet(house.other);
+    house.done(&["server", "stop", "Other", "--yes"]);
     // Another name, and then none any more.
     let slow = Slow::at(&home);
     let starting = started_beside(&house, "Other");
@@ -133,6 +140,29 @@ fn stopped_renamed_and_taken_out_while_it_starts() {
 fn free(home: &Path) -> bool {
     let lock = OpenOptions::new().write(true).open(home.join("Queue/lock")).unwrap();
     lock.try_lock().is_ok()
+}
+
+#[test]
+fn systemd_waits_for_a_slow_start_and_is_told_when_it_is_over() {
+    let site = Site::new();
+    let notified = UnixDatagram::bind(site.folder.join("notify")).unwrap();
+    notified.set_read_timeout(Some(SOON)).unwrap();
+    let heard = || {
+        let mut octets = [0; 1024];
+        let read = notified.recv(&mut octets).expect("nothing more is told");
+        String::from_utf8_lossy(&octets[..read]).into_owned()
+    };
+    let relay = Relay::prepare(&site, &Settings::new(&site));
+    let slow = Slow::at(&relay.home);
+    let mut command = relay.command();
+    command.env("NOTIFY_SOCKET", site.folder.join("notify"));
+    let process = Process::start(&mut command);
+    let first = heard();
+    assert!(first.contains("EXTEND_TIMEOUT_USEC=") && first.contains("1 starting"), "{first}");
+    slow.reached().let_go();
+    let next = heard();
+    assert!(next.contains("READY=1") && next.contains(&relay.at.to_string()), "{next}");
+    drop(process);
 }
 
 #[test]
