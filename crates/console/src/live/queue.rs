@@ -7,7 +7,7 @@ use crate::form::{Fields, FormFault};
 use crate::layout::Frame;
 use crate::{path, words};
 use askama::Template;
-use relay::admin::view::{DestinationView, MessageSummary, Page};
+use relay::admin::view::{DestinationView, DestinationsPage, MessageSummary, Page};
 use relay::admin::{Command, Filter, QueueVerb, Which};
 
 /// Destinations with mail.
@@ -21,11 +21,13 @@ pub struct Destinations {
     /// How many messages wait in all.
     pub messages: u64,
     /// Those of this page.
-    pub destinations: Vec<DestinationView>,
-    /// How many there are in all.
-    pub total: usize,
-    /// How many come before this page.
-    pub skipped: usize,
+    pub page: DestinationsPage,
+    /// Only those with this in their name.
+    pub name: Option<String>,
+    /// Behind which place this page begins.
+    pub after: Option<String>,
+    /// Before which place it ends.
+    pub before: Option<String>,
 }
 
 /// Messages that wait.
@@ -191,31 +193,38 @@ pub(super) fn verbs(frame: &Frame, server: &str) -> Vec<(&'static str, &'static 
 }
 
 impl Destinations {
-    fn address(&self, skip: usize) -> String {
-        let skip = if skip == 0 { String::new() } else { skip.to_string() };
-        path::server(&self.server, &["queue"]) + &path::query(&[("skip", &skip)])
+    fn address(&self, after: &Option<String>, before: &Option<String>) -> String {
+        let fields = [("name", shown(&self.name)), ("after", shown(after)), ("before", shown(before))];
+        path::server(&self.server, &["queue"]) + &path::query(&fields)
     }
 
     fn here(&self) -> String {
-        self.address(self.skipped)
+        self.address(&self.after, &self.before)
+    }
+
+    fn start(&self) -> String {
+        self.address(&None, &None)
     }
 
     /// The number of the first one on this page.
     fn first(&self) -> u64 {
-        self.skipped as u64 + 1
+        self.page.before + 1
     }
 
     fn last(&self) -> u64 {
-        (self.skipped + self.destinations.len()) as u64
+        self.page.before + self.page.items.len() as u64
     }
 
-    fn all(&self) -> u64 {
-        self.total as u64
+    fn previous(&self) -> Option<String> {
+        self.page.previous.is_some().then(|| self.address(&None, &self.page.previous))
     }
 
     fn next(&self) -> Option<String> {
-        let shown = self.skipped + self.destinations.len();
-        (shown < self.total).then(|| self.address(shown))
+        self.page.next.is_some().then(|| self.address(&self.page.next, &None))
+    }
+
+    fn is_first(&self) -> bool {
+        self.after.is_none() && self.before.is_none()
     }
 
     fn messages_of(&self, destination: &str) -> String {

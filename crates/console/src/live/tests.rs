@@ -5,7 +5,7 @@ use super::*;
 use crate::form::Fields;
 use crate::layout::{Flash, Place, Room};
 use crate::{Confirm, Page};
-use relay::admin::view::{Page as Items, ServerState};
+use relay::admin::view::{DestinationsPage, Page as Items, ServerState};
 use relay::admin::{Command, Direction, Filter, FolderName, FolderVerb, QueueVerb, Role, Scope, Which};
 use std::fs;
 use std::path::Path;
@@ -68,9 +68,16 @@ fn pages(role: Role, text: &str) -> Vec<(&'static str, Box<dyn Page>)> {
                 frame: at(role, "Queue", Room::Queue),
                 server: server(),
                 messages: 4_212,
-                destinations: fixture::destinations(text),
-                total: 5,
-                skipped: 0,
+                page: DestinationsPage {
+                    items: fixture::destinations(text),
+                    total: 205,
+                    before: 100,
+                    previous: Some(format!("1.2.{text}")),
+                    next: Some(format!("3.4.{text}")),
+                },
+                name: Some(text.into()),
+                after: Some(format!("1.2.{text}")),
+                before: None,
             }),
         ),
         (

@@ -4,7 +4,8 @@
 //! Gathered when somebody asks, at most every [`ALARMS_FRESH_FOR`], in the same way for all who ask; what is not his, an operator does not see.
 
 use super::folders::Shelf;
-use super::{Control, Fault};
+use super::queue::PAGE_ITEMS_MAX;
+use super::{Control, DestinationsWanted, Fault};
 use crate::certificate::list::{self, Listed};
 use crate::oauth::TokenFault;
 use crate::service::{ConfigFile, Servers, Site};
@@ -55,8 +56,9 @@ impl Control {
             found.extend(alarms::server(&site.view));
             if let Some(store) = &site.store {
                 found.extend(alarms::disk(&site.view.name, &site.view.home, &store.disk()));
-                if let Ok(destinations) = self.waiting_at(&site.view.name).await {
-                    found.extend(alarms::destinations(&site.view.name, &destinations));
+                let longest = DestinationsWanted::first(PAGE_ITEMS_MAX);
+                if let Ok(destinations) = self.waiting_at(&site.view.name, &longest).await {
+                    found.extend(alarms::destinations(&site.view.name, &destinations.items));
                 }
             }
         }

@@ -30,6 +30,7 @@ mod work;
 pub use audit::{AUDIT_LINES_MAX, AUDIT_OCTETS_MAX, AUDIT_PART_MAX, Audit};
 pub use config::{HISTORY_MAX, Versions};
 pub use fault::{Fault, FileProblem, ProblemDetails};
+pub use queue::DestinationsWanted;
 pub use transfer::{ExportOrder, ImportWishes, Pieces};
 
 use crate::clock::Clock;

@@ -1,13 +1,15 @@
 //! Queues for operators: their answers as views, commands as orders to them.
 
 use super::{Control, Fault, no_server};
-use relay::admin::view::{AttemptView, DestinationView, MessageSummary, MessageView, Outcome, Page, RecipientView};
+use relay::admin::view::{
+    AttemptView, DestinationView, DestinationsPage, MessageSummary, MessageView, Outcome, Page, RecipientView,
+};
 use relay::admin::{Command, Filter, Operator, QueueVerb, Sight, Which, may_see};
 use relay::envelope::{Envelope, Failure, Fate, Origin, QueueId};
 use relay::queue::DestinationOrder;
 use relay::queue::ask::{
-    self, Answer, Ask, DestinationSummary, DestinationsBy, DestinationsFrom, MessageDetail, MessageState, Order,
-    Selection, Tally,
+    self, Answer, Ask, DestinationMark, DestinationSummary, DestinationsBy, DestinationsFrom, MessageDetail,
+    MessageState, Order, Selection, Tally,
 };
 use relay::scheduler::Forecast;
 use smtp::time::Timestamp;
@@ -16,28 +18,79 @@ use std::time::Duration;
 /// Messages or destinations of one page.
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
+/// Which destinations: the first ones, unless it says behind or before which place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DestinationsWanted {
+    /// Part of their name.
+    pub name: Option<String>,
+    /// Those behind this place: what a page gave as its next.
+    pub after: Option<String>,
+    /// Those before this place: what a page gave as its previous.
+    pub before: Option<String>,
+    /// At most so many, and [`PAGE_ITEMS_MAX`].
+    pub limit: usize,
+}
+
+impl DestinationsWanted {
+    /// The first ones.
+    #[must_use]
+    pub fn first(limit: usize) -> DestinationsWanted {
+        DestinationsWanted { name: None, after: None, before: None, limit }
+    }
+
+    fn from(&self) -> Result<DestinationsFrom, Fault> {
+        let mark = |text: &String| {
+            let fault = || Fault::invalid(format!("\"{text}\" is no place in the list: take what a page gave"));
+            DestinationMark::parse(text).ok_or_else(fault)
+        };
+        match (&self.after, &self.before) {
+            (None, None) => Ok(DestinationsFrom::First),
+            (Some(after), None) => mark(after).map(DestinationsFrom::After),
+            (None, Some(before)) => mark(before).map(DestinationsFrom::Before),
+            (Some(_), Some(_)) => Err(Fault::invalid("either after or before, not both")),
+        }
+    }
+}
+
 impl Control {
     /// Where mail waits, the longest queue first.
     ///
     /// # Errors
-    /// He may not see it, or there is no such virtual server.
-    pub async fn destinations(&self, by: &Operator, server: &str) -> Result<Vec<DestinationView>, Fault> {
+    /// He may not see it, there is no such virtual server, or no such page.
+    pub async fn destinations(
+        &self,
+        by: &Operator,
+        server: &str,
+        wanted: &DestinationsWanted,
+    ) -> Result<DestinationsPage, Fault> {
         may_see(by, Sight::Operation, Some(server))?;
-        self.waiting_at(server).await
+        self.waiting_at(server, wanted).await
     }
 
     /// Where mail waits.
-    pub(super) async fn waiting_at(&self, server: &str) -> Result<Vec<DestinationView>, Fault> {
+    pub(super) async fn waiting_at(
+        &self,
+        server: &str,
+        wanted: &DestinationsWanted,
+    ) -> Result<DestinationsPage, Fault> {
         let ask = Ask::Destinations {
-            name: None,
+            name: wanted.name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
             order: DestinationsBy::Waiting,
-            from: DestinationsFrom::First,
-            limit: PAGE_ITEMS_MAX,
+            from: wanted.from()?,
+            limit: wanted.limit.clamp(1, PAGE_ITEMS_MAX),
         };
         match self.ask(server, ask).await? {
-            Answer::Destinations { page, .. } => {
+            Answer::Destinations { page, total, before, ends } => {
                 let now = self.house.clock.now();
-                Ok(page.iter().map(|summary| destination(summary, now)).collect())
+                let (first, last) = ends.unzip();
+                let shown = page.len();
+                Ok(DestinationsPage {
+                    items: page.iter().map(|summary| destination(summary, now)).collect(),
+                    total: total as u64,
+                    before: before as u64,
+                    previous: first.filter(|_| before > 0).map(|mark| mark.to_string()),
+                    next: last.filter(|_| before + shown < total).map(|mark| mark.to_string()),
+                })
             }
             other => Err(no_answer(&other)),
         }

@@ -77,3 +77,48 @@ fn counters_plots_and_alarms_are_shown_to_those_whose_they_are() {
     }
     assert_eq!(Ask::new(root.at, "GET", "/metrics").send().status, 401, "nobody reads them unasked");
 }
+
+/// Forwards and back again, by links alone.
+#[test]
+fn more_destinations_than_a_page_holds_are_reached_without_a_script() {
+    let site = Site::new();
+    let relay = Relay::start(&site, &with_console(&site));
+    let root = accept(site.at(1, 8025), &first_link(&relay));
+    for n in 0..230 {
+        let destination = format!("host{n:03}.test");
+        let command = json!({"command": "destination_suspend", "server": "Test", "destination": destination});
+        assert_eq!(root.post("/api/v1/commands").json(&command).send().status, 200);
+    }
+    let page = |address: &str| {
+        let page = root.get(address).send();
+        assert_eq!(page.status, 200, "{address}: {page:?}");
+        page.body
+    };
+    let link = |page: &str, rel: &str| {
+        let end = page.find(&format!("\" rel=\"{rel}\""))?;
+        let begin = page[..end].rfind('"')? + 1;
+        Some(page[begin..end].replace("&#38;", "&").replace("&amp;", "&"))
+    };
+    let names = |page: &str| -> Vec<String> {
+        let hosts = page.split("name=\"destination\" value=\"").skip(1);
+        hosts.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    };
+    let mut pages = vec![page("/servers/Test/queue")];
+    while let Some(next) = link(&pages[pages.len() - 1], "next") {
+        pages.push(page(&next));
+    }
+    assert_eq!(pages.iter().map(|page| names(page).len()).collect::<Vec<_>>(), [100, 100, 30]);
+    for (page, place) in pages.iter().zip(["1 to 100 of 230", "101 to 200 of 230", "201 to 230 of 230"]) {
+        assert!(page.contains(place) && page.contains("230 destinations"), "{place}: {page}");
+    }
+    let mut all: Vec<String> = pages.iter().flat_map(|page| names(page)).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 230, "each once");
+    let back = page(&link(&pages[2], "prev").unwrap());
+    assert_eq!(names(&back), names(&pages[1]));
+    assert_eq!(names(&page(&link(&back, "prev").unwrap())), names(&pages[0]));
+    assert_eq!(link(&pages[0], "prev"), None);
+    assert_eq!(names(&page("/servers/Test/queue?name=HOST22")).len(), 10);
+    assert_eq!(root.get("/servers/Test/queue?after=nonsense").send().status, 422);
+}

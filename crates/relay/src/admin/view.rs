@@ -97,6 +97,21 @@ pub struct DestinationView {
     pub empty_at: Option<String>,
 }
 
+/// One page of the destinations.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DestinationsPage {
+    /// Those of this page.
+    pub items: Vec<DestinationView>,
+    /// How many there are in all.
+    pub total: u64,
+    /// How many of them come before this page.
+    pub before: u64,
+    /// Ask for the page before with this; none: this is the first one.
+    pub previous: Option<String>,
+    /// Ask for the next page with this; none: this is the last one.
+    pub next: Option<String>,
+}
+
 /// A message that waits, in a line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageSummary {

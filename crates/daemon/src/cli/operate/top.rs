@@ -3,6 +3,7 @@
 //! Asks once a second what every other command asks too. Rates are differences of the counters between two answers. It needs a terminal
 //! of at least 40 columns and uses what there is; without one it prints a single picture and says so.
 
+use super::destination::destinations;
 use super::live::{Screen, Seen, is_there};
 use super::server::{waiting, word};
 use super::session::{sessions, way};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How often it asks.
 const EVERY: Duration = Duration::from_secs(1);
+/// Destinations that it asks for: more have no room on any screen.
+const DESTINATIONS_SHOWN: u64 = 200;
 /// Lines of the picture where there is no terminal.
 const ROWS: usize = 60;
 /// Columns of it.
@@ -88,7 +91,7 @@ pub(in crate::cli) fn main(top: &Top) -> ExitCode {
 async fn look(desk: &Desk) -> Result<Picture, Failure> {
     let server = desk.client.get(&desk.address("")).await?;
     // One that does not run has none to show.
-    let destinations = desk.client.get(&desk.address("/destinations")).await.unwrap_or_default();
+    let destinations = destinations(desk, None, DESTINATIONS_SHOWN).await.unwrap_or_default().0;
     let counters: Vec<CounterView> = desk.client.get(&desk.address("/counters")).await?;
     let moved = Moved::of(&counters);
     Ok(Picture { server, destinations, sessions: sessions(desk, None).await?, moved, at: Instant::now() })

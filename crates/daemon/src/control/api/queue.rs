@@ -1,25 +1,43 @@
 //! Routes of the queue.
 
 use super::{ANSWER_ITEMS_MAX, By, Failed};
-use crate::control::Control;
+use crate::control::{Control, DestinationsWanted};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use relay::admin::Filter;
-use relay::admin::view::{DestinationView, MessageSummary, MessageView, Page};
+use relay::admin::view::{DestinationsPage, MessageSummary, MessageView, Page};
 use serde::Deserialize;
 
 /// Messages of one page unless another number is asked for.
 const PAGE: usize = 100;
 
-/// Where mail waits, the longest queue first.
-#[utoipa::path(get, path = "/api/v1/servers/{server}/destinations", params(("server" = String, Path)), responses((status = 200, body = Vec<DestinationView>)))]
+/// Which destinations.
+#[derive(Deserialize)]
+pub(super) struct WantedDestinations {
+    name: Option<String>,
+    after: Option<String>,
+    before: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Where mail waits, the longest queue first, a page at a time. `name`: a part of the destination's name; `after` takes the `next` of a
+/// page, `before` its `previous`. What comes or goes meanwhile moves no page.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/destinations",
+    params(
+        ("server" = String, Path), ("name" = Option<String>, Query), ("after" = Option<String>, Query),
+        ("before" = Option<String>, Query), ("limit" = Option<usize>, Query)
+    ),
+    responses((status = 200, body = DestinationsPage)))]
 pub(super) async fn destinations(
     State(control): State<Control>,
     By(by): By,
     Path(server): Path<String>,
-) -> Result<Json<Vec<DestinationView>>, Failed> {
-    Ok(Json(control.destinations(&by, &server).await?))
+    wanted: Result<Query<WantedDestinations>, QueryRejection>,
+) -> Result<Json<DestinationsPage>, Failed> {
+    let WantedDestinations { name, after, before, limit } = wanted?.0;
+    let limit = limit.unwrap_or(PAGE).min(ANSWER_ITEMS_MAX);
+    Ok(Json(control.destinations(&by, &server, &DestinationsWanted { name, after, before, limit }).await?))
 }
 
 /// A filter and a place in the list.

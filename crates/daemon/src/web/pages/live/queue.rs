@@ -1,7 +1,7 @@
 //! Queue: destinations, messages, one message, and what is done with one or with many.
 
-use super::{Given, PAGE_ENTRIES_MAX, Visit, part, senseless, skipped};
-use crate::control::Fault;
+use super::{Given, PAGE_ENTRIES_MAX, Visit, senseless};
+use crate::control::{DestinationsWanted, Fault};
 use crate::web::Web;
 use axum::Router;
 use axum::extract::{Form, Path, Query};
@@ -33,17 +33,20 @@ async fn destinations(visit: Visit, Path(server): Path<String>, Query(query): Qu
     let page = async {
         let (control, by) = (&visit.web.control, visit.by());
         let frame = visit.frame("Queue", place(&server)).await?;
-        let (view, all) = tokio::join!(control.server(by, &server), control.destinations(by, &server));
-        let (view, all) = (view?, all?);
-        let (total, skipped) = (all.len(), skipped(&Fields(query)));
-        let destinations = part(all, skipped);
+        let query = Fields(query);
+        let field = |name: &str| query.get(name).map(str::to_owned);
+        let (name, after, before) = (field("name"), field("after"), field("before"));
+        let wanted = DestinationsWanted { name, after, before, limit: PAGE_ENTRIES_MAX };
+        let (view, page) = tokio::join!(control.server(by, &server), control.destinations(by, &server, &wanted));
+        let DestinationsWanted { name, after, before, .. } = wanted;
         Ok(Destinations {
             frame,
             server: server.clone(),
-            messages: view.queue.unwrap_or_default(),
-            destinations,
-            total,
-            skipped,
+            messages: view?.queue.unwrap_or_default(),
+            page: page?,
+            name,
+            after,
+            before,
         })
     };
     visit.answer(page.await, "/").await
