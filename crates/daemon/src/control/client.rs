@@ -2,7 +2,7 @@
 //!
 //! Bounded in size; in time by the service, which answers or goes. What cannot be reached is told in a sentence that says what to do.
 
-use super::{ProblemDetails, socket};
+use super::{ProblemDetails, Told, socket};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Collected, Full, Limited, StreamBody};
@@ -103,6 +103,38 @@ impl Client {
     pub async fn command(&self, command: &Command, dry_run: bool) -> Result<Outcome, Unanswered> {
         let address = format!("/commands?dry_run={dry_run}");
         read(&self.request(Method::POST, &address, body(command)?).await?)
+    }
+
+    /// Gives a command that may take its time; `told` hears now and then for how many messages it is done.
+    ///
+    /// # Errors
+    /// There is no answer, or it is a refusal.
+    pub async fn command_told(&self, command: &Command, mut told: impl FnMut(u64)) -> Result<Outcome, Unanswered> {
+        let (answer, _carrying) =
+            self.send(Method::POST, "/commands?progress=true", JSON, Full::new(body(command)?)).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        let mut pieces = answer.into_body();
+        let mut line = Vec::new();
+        while let Some(frame) = pieces.frame().await {
+            let Some(piece) = frame.map_err(broken)?.data_ref().cloned() else { continue };
+            for octet in piece {
+                if octet != b'\n' {
+                    line.push(octet);
+                    continue;
+                }
+                match read(&std::mem::take(&mut line))? {
+                    Told::Done(done) => told(done),
+                    Told::Outcome(outcome) => return Ok(outcome),
+                    Told::Problem(problem) => return Err(Unanswered::Refused(problem)),
+                }
+            }
+            if line.len() > REPLY_MAX {
+                break;
+            }
+        }
+        Err(Unanswered::Broken("it broke off".into()))
     }
 
     /// Puts something in its place.

@@ -38,10 +38,12 @@ use crate::service::{ConfigFile, Servers, Site};
 use operators::Operators;
 use relay::admin::view::{AuditRecord, Outcome, Page, ServerView, ServiceView};
 use relay::admin::{AuditFilter, Command, Operator, Sight, may, may_see};
+use serde::{Deserialize, Serialize};
 use smtp::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use utoipa::ToSchema;
 
 /// Orders that wait for the service's loop; whoever has more waits himself.
 const ORDERS_MAX: usize = 64;
@@ -61,6 +63,18 @@ pub enum Order {
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Outcome, Fault>>,
     },
+}
+
+/// A line of what is told while a command is carried out, and at its end.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// It is done for so many messages.
+    Done(u64),
+    /// It is done: the last line.
+    Outcome(Outcome),
+    /// It is not done: the last line.
+    Problem(ProblemDetails),
 }
 
 /// What waits for the service's loop.
@@ -204,10 +218,25 @@ impl Control {
     /// # Errors
     /// He may not, or it cannot be done, and why.
     pub async fn execute(&self, by: &Operator, from: &str, command: Command, dry_run: bool) -> Result<Outcome, Fault> {
+        self.execute_told(by, from, command, dry_run, None).await
+    }
+
+    /// The same; `told` hears for how many messages it is done so far.
+    ///
+    /// # Errors
+    /// He may not, or it cannot be done, and why.
+    pub async fn execute_told(
+        &self,
+        by: &Operator,
+        from: &str,
+        command: Command,
+        dry_run: bool,
+        told: Option<watch::Sender<u64>>,
+    ) -> Result<Outcome, Fault> {
         let (control, by, from) = (self.clone(), by.clone(), from.to_owned());
         whole(async move {
             let outcome = match may(&by, &command) {
-                Ok(()) => control.carry_out(&by, &command, dry_run).await,
+                Ok(()) => control.carry_out(&by, &command, dry_run, told).await,
                 Err(denied) => Err(Fault::Denied(denied)),
             };
             // Who only asks what would happen changes nothing; who may not even ask is written down.
@@ -234,8 +263,14 @@ impl Control {
         }
     }
 
-    async fn carry_out(&self, by: &Operator, command: &Command, dry_run: bool) -> Result<Outcome, Fault> {
-        if let Some(done) = queue::carry_out(self, command, dry_run).await {
+    async fn carry_out(
+        &self,
+        by: &Operator,
+        command: &Command,
+        dry_run: bool,
+        told: Option<watch::Sender<u64>>,
+    ) -> Result<Outcome, Fault> {
+        if let Some(done) = queue::carry_out(self, command, dry_run, told).await {
             return done;
         }
         if let Some(done) = sessions::carry_out(self, command, dry_run).await {

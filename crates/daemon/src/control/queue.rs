@@ -14,6 +14,7 @@ use relay::queue::ask::{
 use relay::scheduler::Forecast;
 use smtp::time::Timestamp;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Messages or destinations of one page.
 pub const PAGE_ITEMS_MAX: usize = 1_000;
@@ -142,15 +143,32 @@ impl Control {
 
     /// The last answer to a question.
     pub(super) async fn ask(&self, server: &str, ask: Ask) -> Result<Answer, Fault> {
+        self.ask_told(server, ask, None).await
+    }
+
+    /// The same; `told` hears what an order has done so far.
+    async fn ask_told(&self, server: &str, ask: Ask, told: Option<watch::Sender<u64>>) -> Result<Answer, Fault> {
         let name = server.to_owned();
         let answers = self.look(move |servers| servers.ask(&name, ask)).await?;
-        let last = answers.ok_or_else(|| no_server(server))?.last().await;
-        last.ok_or_else(|| Fault::Unavailable("the virtual server is stopping".into()))
+        let mut answers = answers.ok_or_else(|| no_server(server))?;
+        while let Some(answer) = answers.next().await {
+            match (&answer, &told) {
+                (Answer::SoFar(tally), Some(told)) => drop(told.send(tally.done)),
+                (Answer::SoFar(_), None) => {}
+                _ => return Ok(answer),
+            }
+        }
+        Err(Fault::Unavailable("the virtual server is stopping".into()))
     }
 }
 
 /// Carries out a command that concerns a queue; `None`: it is another's.
-pub(super) async fn carry_out(control: &Control, command: &Command, dry_run: bool) -> Option<Result<Outcome, Fault>> {
+pub(super) async fn carry_out(
+    control: &Control,
+    command: &Command,
+    dry_run: bool,
+    told: Option<watch::Sender<u64>>,
+) -> Option<Result<Outcome, Fault>> {
     let (server, ask) = match command {
         Command::Queue { server, verb, which } => match order(*verb, which) {
             Ok(ask) => (server, ask),
@@ -170,8 +188,8 @@ pub(super) async fn carry_out(control: &Control, command: &Command, dry_run: boo
     if dry_run {
         return Some(count(control, server, ask).await);
     }
-    Some(match control.ask(server, ask).await {
-        Ok(Answer::Done(tally)) => Ok(told(command, &tally)),
+    Some(match control.ask_told(server, ask, told).await {
+        Ok(Answer::Done(tally)) => Ok(outcome(command, &tally)),
         Ok(other) => Err(no_answer(&other)),
         Err(fault) => Err(fault),
     })
@@ -211,7 +229,7 @@ fn order(verb: QueueVerb, which: &Which) -> Result<Ask, Fault> {
     Ok(Ask::Order(order, selection))
 }
 
-fn told(command: &Command, tally: &Tally) -> Outcome {
+fn outcome(command: &Command, tally: &Tally) -> Outcome {
     let verb = match command {
         Command::Queue { verb: QueueVerb::Retry, .. } | Command::DestinationRetry { .. } => "tried again",
         Command::Queue { verb: QueueVerb::Hold, .. } => "held",

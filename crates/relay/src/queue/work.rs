@@ -21,7 +21,7 @@ const SLICE: usize = 500;
 /// Messages of one order that may wait for the disk.
 const ORDERED_IN_FLIGHT_MAX: u32 = 256;
 /// After so many messages an order tells how far it is.
-const TELL_EVERY: u64 = 1_000;
+const TELL_EVERY: u64 = 250;
 
 /// A question or order that is being worked at.
 #[derive(Debug)]

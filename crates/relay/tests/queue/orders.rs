@@ -263,7 +263,7 @@ fn many_are_ordered_in_slices_and_few_wait_for_the_disk_at_a_time() {
     };
     assert_eq!(tally, done(matching), "what comes after the order is not concerned");
     assert!(most <= 256 && most > 100, "{most}");
-    assert_eq!(told, matching / 1_000, "it tells how far it is");
+    assert_eq!(told, matching / 250, "it tells how far it is");
     let held = w.folder.values().filter(|e| e.recipients[0].fate == Fate::Held).count() as u64;
     assert_eq!(held, matching);
     assert!(!w.folder.get(&later).is_some_and(|e| e.recipients[0].fate == Fate::Held));

@@ -61,7 +61,10 @@ pub(in crate::cli) fn main(command: &DestinationCommand) -> ExitCode {
 fn order(place: &Place, destination: &str, command: impl FnOnce(String, String) -> Command) -> ExitCode {
     run(place, |desk| async move {
         let command = command(desk.server.clone(), destination.to_owned());
-        desk.command(&command).await
+        match command {
+            Command::DestinationRetry { .. } => desk.long_command(&command, "Trying", None).await,
+            _ => desk.command(&command).await,
+        }
     })
 }
 

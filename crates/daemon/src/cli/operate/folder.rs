@@ -1,5 +1,6 @@
 //! `mailroot badmail` and `mailroot folder`: messages in Badmail, Drop and Pickup.
 
+use super::progress::Progress;
 use super::table::{content, octets, table};
 use super::{Desk, Failure, Place, escape, run};
 use clap::{Args, Subcommand, ValueEnum};
@@ -213,11 +214,16 @@ fn order(chosen: &Chosen, folder: FolderName, verb: FolderVerb) -> ExitCode {
             desk.confirmed(&format!("{} messages are meant", names.len()))?;
         }
         let mut whole = Outcome::default();
-        for names in names.chunks(NAMES_AT_ONCE) {
+        let mut progress = Progress::new(if verb == FolderVerb::Requeue { "Requeuing" } else { "Deleting" }, desk.json);
+        let all = names.len();
+        for (n, names) in names.chunks(NAMES_AT_ONCE).enumerate() {
+            let done = n * NAMES_AT_ONCE;
+            progress.tell(done as u64, Some(all as u64), &format!("{done} of {all} messages"));
             let outcome = desk.client.command(&command(names.to_vec()), false).await?;
             whole.count += outcome.count;
             whole.troubles.extend(outcome.troubles);
         }
+        drop(progress);
         let word = if verb == FolderVerb::Requeue { "put into the queue again" } else { "deleted" };
         whole.text = format!("{} messages {word}", whole.count);
         desk.tell(&whole);

@@ -11,6 +11,7 @@ mod destination;
 mod folder;
 mod live;
 mod operator;
+mod progress;
 mod queue;
 mod server;
 mod session;
@@ -34,6 +35,7 @@ use super::{complain, load, say};
 use crate::control::client::{Client, Unanswered};
 use crate::service::ConfigFile;
 use clap::Args;
+use progress::Progress;
 use relay::admin::Command;
 use relay::admin::view::Outcome;
 use serde::Serialize;
@@ -139,7 +141,38 @@ impl Desk {
 
     async fn command(&self, command: &Command) -> Result<(), Failure> {
         let outcome = self.client.command(command, false).await?;
-        self.tell(&outcome);
+        self.end(&outcome)
+    }
+
+    /// The same for work that may take its time; `counted`: how many messages it concerns, if that is known.
+    async fn long_command(&self, command: &Command, what: &'static str, counted: Option<u64>) -> Result<(), Failure> {
+        let outcome = self.carried_out(command, what, counted).await?;
+        self.end(&outcome)
+    }
+
+    /// Carries out a command about messages, and shows how far it is.
+    async fn carried_out(
+        &self,
+        command: &Command,
+        what: &'static str,
+        counted: Option<u64>,
+    ) -> Result<Outcome, Failure> {
+        let mut progress = Progress::new(what, self.json);
+        if !progress.is_shown() {
+            return Ok(self.client.command(command, false).await?);
+        }
+        let all = match counted {
+            Some(all) => all,
+            None => self.client.command(command, true).await?.count,
+        };
+        progress.tell(0, Some(all), &format!("0 of {all} messages"));
+        let told = |done: u64| progress.tell(done, Some(all), &format!("{done} of {all} messages"));
+        Ok(self.client.command_told(command, told).await?)
+    }
+
+    /// Tells what came of a command.
+    fn end(&self, outcome: &Outcome) -> Result<(), Failure> {
+        self.tell(outcome);
         if outcome.troubles.is_empty() { Ok(()) } else { Err(Failure::Told(ExitCode::FAILURE)) }
     }
 
@@ -155,12 +188,14 @@ impl Desk {
     }
 
     /// Asks before something that concerns many things is done; `yes`: it was said already.
-    async fn agreed(&self, command: &Command, yes: bool) -> Result<(), Failure> {
+    /// Gives how many these are, if that was counted.
+    async fn agreed(&self, command: &Command, yes: bool) -> Result<Option<u64>, Failure> {
         if yes {
-            return Ok(());
+            return Ok(None);
         }
         let preview = self.client.command(command, true).await?;
-        self.confirmed(&preview.text)
+        self.confirmed(&preview.text)?;
+        Ok(Some(preview.count))
     }
 
     /// Asks a person; `what` would happen.

@@ -163,9 +163,20 @@ fn order(chosen: &Chosen, verb: QueueVerb) -> ExitCode {
         let named = matches!(which, Which::Ids(_));
         let command = Command::Queue { server: desk.server.clone(), verb, which };
         // Whoever types the ids of messages means them; but what is taken away does not come back.
-        desk.agreed(&command, yes || (named && verb != QueueVerb::Delete)).await?;
-        desk.command(&command).await
+        let counted = desk.agreed(&command, yes || (named && verb != QueueVerb::Delete)).await?;
+        desk.long_command(&command, doing(verb), counted).await
     })
+}
+
+/// What a bar calls it.
+pub(super) fn doing(verb: QueueVerb) -> &'static str {
+    match verb {
+        QueueVerb::Retry => "Trying",
+        QueueVerb::Hold => "Holding",
+        QueueVerb::Release => "Releasing",
+        QueueVerb::Return => "Returning",
+        QueueVerb::Delete => "Deleting",
+    }
 }
 
 /// At most so many messages that match, oldest first; and whether there are more.

@@ -3,7 +3,8 @@
 //! Without `--remove` messages stay in the queue and are delivered: the file is a copy. With it they are held first, written, made durable,
 //! and deleted after; what is under way meanwhile stays where it is, so that no message is in both places or in none.
 
-use super::queue::{Sieve, messages};
+use super::progress::Progress;
+use super::queue::{Sieve, doing, messages};
 use super::table::lines;
 use super::{Desk, Failure, Place, complain, run};
 use crate::control::ExportOrder;
@@ -13,7 +14,7 @@ use relay::admin::view::Outcome;
 use relay::admin::{Command, Filter, QueueVerb, Which};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,8 +25,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const IDS_AT_ONCE: usize = 10_000;
 /// How long attempts that are under way are waited for before messages are carried out for good.
 const UNDER_WAY: Duration = Duration::from_secs(60);
-/// Progress is told at most so often.
-const TOLD_EVERY: Duration = Duration::from_millis(200);
+/// How often it is looked whether attempts are still under way.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Export {
@@ -221,7 +222,7 @@ async fn rested(desk: &Desk, which: &Which) -> Result<HashSet<String>, Failure> 
         if busy.is_empty() || Instant::now() > until {
             return Ok(busy);
         }
-        tokio::time::sleep(TOLD_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -231,7 +232,7 @@ async fn order(desk: &Desk, verb: QueueVerb, ids: &[String]) -> Result<u64, Fail
     for ids in ids.chunks(IDS_AT_ONCE) {
         let which = Which::Ids(ids.to_vec());
         let command = Command::Queue { server: desk.server.clone(), verb, which };
-        done += desk.client.command(&command, false).await?.count;
+        done += desk.carried_out(&command, doing(verb), Some(ids.len() as u64)).await?.count;
     }
     Ok(done)
 }
@@ -290,7 +291,8 @@ fn sync_name(file: &Path) -> io::Result<()> {
 async fn receive(desk: &Desk, order: &ExportOrder, target: &mut dyn Write) -> Result<Copied, Failure> {
     let mut reader = Reader::default();
     let mut copied = Copied::default();
-    let mut progress = Progress::new();
+    let mut progress = Progress::new("Exporting", desk.json);
+    let all = if progress.is_shown() { counted(desk, &order.which).await } else { None };
     let mut last = String::new();
     let mut damage = None;
     let each = |octets: &[u8]| -> io::Result<()> {
@@ -316,13 +318,21 @@ async fn receive(desk: &Desk, order: &ExportOrder, target: &mut dyn Write) -> Re
                 }
             }
         }
-        progress.tell(&format!("{} messages, {} MB", copied.ids.len(), copied.octets / 1_000_000));
+        let (done, of) = (copied.ids.len(), all.map(|all| format!(" of {all}")).unwrap_or_default());
+        progress.tell(done as u64, all, &format!("{done}{of} messages, {} MB", copied.octets / 1_000_000));
         Ok(())
     };
     desk.client.download(&desk.address("/queue-export"), order, each).await?;
-    progress.end();
+    drop(progress);
     let whole = damage.is_none() && reader.finish().is_ok() && !copied.summary.is_empty();
     if whole { Ok(copied) } else { Err(Failure::Text("The service broke off; nothing was kept of the file.".into())) }
+}
+
+/// How many messages are meant, for the bar.
+async fn counted(desk: &Desk, which: &Which) -> Option<u64> {
+    let which = which.clone();
+    let command = Command::Queue { server: desk.server.clone(), verb: QueueVerb::Retry, which };
+    desk.client.command(&command, true).await.ok().map(|preview| preview.count)
 }
 
 fn told(desk: &Desk, file: &Path, copied: &Copied, what: &str) {
@@ -350,40 +360,12 @@ pub(super) fn import(wanted: &Import) -> ExitCode {
             all = open.metadata().ok().map(|data| data.len()).filter(|len| *len > 0);
             Box::new(open)
         };
-        let mut progress = Progress::new();
-        let sent = move |octets: u64| {
-            let part = all.map(|all| format!(" ({} %)", octets.saturating_mul(100) / all)).unwrap_or_default();
-            progress.tell(&format!("{} MB{part}", octets / 1_000_000));
-        };
+        let mut progress = Progress::new("Importing", desk.json);
+        let of = all.map(|all| format!(" of {}", all / 1_000_000)).unwrap_or_default();
+        let sent = move |octets: u64| progress.tell(octets, all, &format!("{}{of} MB", octets / 1_000_000));
         let address = desk.address(&format!("/queue-import?hold={hold}&again={again}"));
         let outcome: Outcome = desk.client.upload(&address, source, sent).await?;
-        Progress::new().end();
         desk.tell(&outcome);
         if outcome.troubles.is_empty() { Ok(()) } else { Err(Failure::Told(ExitCode::FAILURE)) }
     })
-}
-
-/// A line on the terminal that says how far it is; nothing where there is no terminal.
-struct Progress {
-    shown: bool,
-    told: Option<Instant>,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress { shown: io::stderr().is_terminal(), told: None }
-    }
-
-    fn tell(&mut self, text: &str) {
-        if self.shown && self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-            complain(&format!("\r\x1b[K{text}"));
-            self.told = Some(Instant::now());
-        }
-    }
-
-    fn end(&self) {
-        if self.shown {
-            complain("\r\x1b[K");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 mod content;
 mod counters;
 mod operators;
+mod progress;
 mod queue;
 mod sessions;
 mod settings;
@@ -15,7 +16,7 @@ pub use operators::{NewPassword, Session};
 
 use super::asker::Asker;
 use super::fault::title;
-use super::{Control, Fault, ProblemDetails};
+use super::{Control, Fault, ProblemDetails, Told};
 use axum::body::to_bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
@@ -288,21 +289,28 @@ async fn audit(
 }
 
 #[derive(Deserialize)]
-struct DryRun {
+struct How {
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    progress: bool,
 }
 
-/// Carries out a command, or says what it would do.
-#[utoipa::path(post, path = "/api/v1/commands", request_body = Command, params(("dry_run" = Option<bool>, Query)), responses((status = 200, body = Outcome)))]
+/// Carries out a command, or with `dry_run` says what it would do. With `progress` the answer is lines of JSON, sent as the work goes on:
+/// `{"done": NUMBER}` for how many messages it is done, at the end `{"outcome": …}`, or `{"problem": …}` if it is not done after all.
+#[utoipa::path(post, path = "/api/v1/commands", request_body = Command, params(("dry_run" = Option<bool>, Query), ("progress" = Option<bool>, Query)),
+    responses((status = 200, content((Outcome = "application/json"), (Told = "application/x-ndjson")))))]
 async fn commands(
     State(control): State<Control>,
     Asker { operator: by, from }: Asker,
-    dry: Result<Query<DryRun>, QueryRejection>,
+    how: Result<Query<How>, QueryRejection>,
     command: Result<Json<Command>, JsonRejection>,
-) -> Result<Json<Outcome>, Failed> {
-    let (Query(dry), Json(command)) = (dry?, command?);
-    Ok(Json(control.execute(&by, &from, command, dry.dry_run).await?))
+) -> Result<Response, Failed> {
+    let (Query(how), Json(command)) = (how?, command?);
+    if !how.progress {
+        return Ok(Json(control.execute(&by, &from, command, how.dry_run).await?).into_response());
+    }
+    Ok(progress::lines(control, by, from, command, how.dry_run).await)
 }
 
 /// Whoever asks, where it does not matter from where.
