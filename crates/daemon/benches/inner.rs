@@ -514,6 +514,7 @@ fn envelope(to: &str, now: Timestamp) -> Outcomes<Envelope> {
         recipients: vec![recipient],
         attempts: Vec::new(),
         released: None,
+        subject: None,
     })
 }
 

@@ -54,6 +54,7 @@ fn envelope() -> Outcome<Envelope> {
         }],
         attempts: Vec::new(),
         released: None,
+        subject: None,
     })
 }
 

@@ -100,6 +100,8 @@ pub struct Envelope {
     pub attempts: Vec<Attempt>,
     /// When an operator released it after it had been held: from then on it has its whole time again.
     pub released: Option<Timestamp>,
+    /// Its subject, for operators ([`crate::subject`]).
+    pub subject: Option<Box<str>>,
 }
 
 impl Envelope {
@@ -120,6 +122,7 @@ impl Envelope {
             recipients,
             attempts: Vec::new(),
             released: None,
+            subject: None,
         }
     }
 

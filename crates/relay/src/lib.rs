@@ -27,3 +27,4 @@ pub mod route;
 pub mod scheduler;
 pub mod settle;
 pub mod spool;
+pub mod subject;

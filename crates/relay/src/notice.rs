@@ -8,8 +8,10 @@ use crate::badmail::BadmailReason;
 use crate::config::VirtualServer;
 use crate::envelope::{Envelope, Failure, FailureKind, Origin, Recipient};
 use crate::queue::{ReportJob, ReportKind};
+use crate::subject::subject;
 use smtp::address::{Host, Mailbox, ReversePath};
 use smtp::command::{Notify, Ret};
+use smtp::header::scan;
 use smtp::reply::EnhancedStatus;
 use smtp::report::{self, About, Kind, Original, Report};
 use smtp::time::Timestamp;
@@ -115,6 +117,7 @@ pub fn compose(job: &ReportJob, original: &[u8], server: &VirtualServer, now: Ti
         utf8: composed.utf8,
         // It tells what the original was about, so it is protected like that (RFC 8689 §5).
         require_tls: about.require_tls,
+        subject: subject(&scan(&composed.octets)),
         ..Envelope::new(ReversePath::Null, recipients, Origin::Report { about: job.id }, now)
     };
     Some(Notice { content: composed.octets, envelope })

@@ -297,6 +297,7 @@ impl Life {
                 .collect(),
             attempts: Vec::new(),
             released: None,
+            subject: None,
         };
         self.node.pending.push(Pending { id, envelope, content, waits: Waiting::Session(wire) });
         self.soon(30, Act::Commit);

@@ -166,6 +166,7 @@ pub fn summary(id: u64, state: &str, hostile: &str) -> MessageSummary {
         tries: id % 5,
         next_try: (state == "waiting").then(|| "2026-11-28T03:22:59.000Z".into()),
         last_answer: (state == "waiting").then(|| format!("451 4.7.1 {hostile}")),
+        subject: Some(hostile.to_owned()),
     }
 }
 

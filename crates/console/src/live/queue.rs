@@ -143,6 +143,7 @@ pub fn filter(form: &Fields) -> Result<Filter, FormFault> {
         older_than_s: age("older_than_s")?,
         younger_than_s: age("younger_than_s")?,
         reason: text("reason"),
+        subject: text("subject"),
         held: form.get("held").map(|held| held == "yes"),
     })
 }
@@ -161,6 +162,7 @@ pub fn filter_fields(filter: &Filter) -> Vec<(&'static str, String)> {
         ("older_than_s", age(filter.older_than_s)),
         ("younger_than_s", age(filter.younger_than_s)),
         ("reason", text(&filter.reason)),
+        ("subject", text(&filter.subject)),
         ("held", held.to_owned()),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()

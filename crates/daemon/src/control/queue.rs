@@ -277,7 +277,9 @@ fn sieve(filter: &Filter) -> ask::Filter {
         older_than: filter.older_than_s.map(Duration::from_secs),
         younger_than: filter.younger_than_s.map(Duration::from_secs),
         reason: text(&filter.reason),
-        state: filter.held.filter(|held| *held).map(|_| MessageState::Held),
+        subject: text(&filter.subject),
+        held: filter.held,
+        state: None,
     }
 }
 
@@ -336,6 +338,7 @@ fn summary(message: &ask::MessageSummary, now: Timestamp) -> MessageSummary {
         tries: u64::from(message.tries),
         next_try: message.due.map(Timestamp::rfc3339),
         last_answer: message.said.as_deref().map(str::to_owned),
+        subject: message.subject.as_deref().map(str::to_owned),
     }
 }
 

@@ -20,6 +20,7 @@ use relay::envelope::{Envelope, Fate, Origin, QueueId, Recipient};
 use relay::gate::{self, CertificateIdentity, Client, Identity, PeerName, TlsIdentity};
 use relay::record::{Level, Record};
 use relay::spool::Receipt;
+use relay::subject::subject;
 use smtp::command::{MailFrom, RcptTo};
 use smtp::header::{self, ReceivedBy, With};
 use smtp::reply::Reply;
@@ -374,6 +375,7 @@ impl Guest {
             recipients: message.recipients,
             attempts: Vec::new(),
             released: None,
+            subject: subject(&head),
         };
         let wanted = self.desk.log().wants(Level::Info);
         let record = if wanted { Record::accepted(id, &envelope) } else { None };

@@ -1,5 +1,6 @@
 //! Operators on the command line: what a running service shows, and what it does for them.
 
+mod found;
 mod golden;
 
 use crate::harness::client::Client;

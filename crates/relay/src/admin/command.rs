@@ -373,6 +373,8 @@ pub struct Filter {
     pub younger_than_s: Option<u64>,
     /// Part of the last answer.
     pub reason: Option<String>,
+    /// Part of the subject.
+    pub subject: Option<String>,
     /// Held ones only, or only those that are not.
     pub held: Option<bool>,
 }

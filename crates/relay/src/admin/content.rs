@@ -73,7 +73,7 @@ fn lines(header: &Header<'_>) -> (Vec<HeaderLine>, bool) {
 }
 
 /// The field's value on one line, encoded words decoded.
-fn decoded(field: &Field<'_>) -> String {
+pub(crate) fn decoded(field: &Field<'_>) -> String {
     let end = field.value.len().min(4 * CONTENT_FIELD_MAX);
     let mut value = field.value[..end].to_vec();
     value.push(b'\n');

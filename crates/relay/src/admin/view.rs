@@ -139,6 +139,8 @@ pub struct MessageSummary {
     pub next_try: Option<String>,
     /// The last answer.
     pub last_answer: Option<String>,
+    /// Its subject, or as much of it as is kept.
+    pub subject: Option<String>,
 }
 
 /// A message that waits, with all that is known.

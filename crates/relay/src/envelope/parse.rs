@@ -112,6 +112,7 @@ struct Head {
     envid: Option<Box<str>>,
     require_tls: Option<()>,
     waives_tls: Option<()>,
+    subject: Option<Box<str>>,
 }
 
 impl Head {
@@ -141,6 +142,7 @@ impl Head {
                 once(&mut self.ret, line, ret)
             }
             "envid" => once(&mut self.envid, line, unescape(line.value)),
+            "subject" => once(&mut self.subject, line, unescape(line.value)),
             "require-tls" => once(&mut self.require_tls, line, (line.value == "yes").then_some(())),
             "tls-required" => once(&mut self.waives_tls, line, (line.value == "no").then_some(())),
             _ => Err(line.wrong("a line of this name cannot stand here")),
@@ -167,6 +169,7 @@ impl Head {
             recipients,
             attempts,
             released: self.released,
+            subject: self.subject,
         })
     }
 }

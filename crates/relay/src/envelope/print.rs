@@ -9,6 +9,7 @@
 //! account: printer
 //! sender: alice@example.com
 //! size: 10240
+//! subject: The minutes of Monday
 //! recipient: bob@example.net
 //!  notify: failure delay
 //!  fate: pending tries 2 due 2026-11-22T07:15:00.000Z
@@ -89,6 +90,9 @@ impl Envelope {
         }
         if self.waives_tls {
             writeln!(out, "tls-required: no")?;
+        }
+        if let Some(subject) = &self.subject {
+            line(out, "subject", subject)?;
         }
         let several = self.recipients.len() > 1;
         for (number, recipient) in self.recipients.iter().enumerate() {

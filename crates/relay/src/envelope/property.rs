@@ -180,6 +180,7 @@ impl Chance {
                 })
                 .collect(),
             released: self.option(Chance::time),
+            subject: self.option(Chance::text),
         }
     }
 }

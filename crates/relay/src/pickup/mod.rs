@@ -34,6 +34,7 @@ pub use unreadable::{PICKUP_CODE, Unreadable};
 
 use crate::config::VirtualServer;
 use crate::envelope::{Envelope, Origin, QueueId, Recipient};
+use crate::subject::subject;
 use bytes::Bytes;
 use smtp::address::{AddressError, Domain, Mailbox, Path, ReversePath};
 use smtp::command::BodyKind;
@@ -97,6 +98,8 @@ pub struct Submission {
     pub utf8: bool,
     /// `TLS-Required: No`.
     pub waives_tls: bool,
+    /// Its subject, as an envelope keeps it.
+    pub subject: Option<Box<str>>,
     /// The header as it is sent, with the empty line behind it, without the trace line.
     pub header: Bytes,
     /// As much of the body as came with it.
@@ -109,7 +112,8 @@ impl Submission {
     pub fn envelope(&self, recipients: &[Mailbox], file: &str, size: u64, body: BodyKind, now: Timestamp) -> Envelope {
         let recipients = recipients.iter().map(|address| Recipient::new(address.clone(), now)).collect();
         let envelope = Envelope::new(self.sender.clone(), recipients, Origin::Pickup { file: file.into() }, now);
-        Envelope { size, body, utf8: self.utf8, waives_tls: self.waives_tls, ..envelope }
+        let (utf8, waives_tls, subject) = (self.utf8, self.waives_tls, self.subject.clone());
+        Envelope { size, body, utf8, waives_tls, subject, ..envelope }
     }
 }
 
@@ -226,10 +230,11 @@ impl<'r> Reader<'r> {
         let (sender, recipients) = envelope_of(&header, &self.rules.default_domain)?;
         let utf8 = needs_utf8(&header, &sender, &recipients, &self.rules.default_domain);
         let waives_tls = header.waives_tls();
+        let subject = subject(&header);
         let header = self.rewrite(&header);
         self.count(header.len())?;
         self.count(body.len())?;
-        Ok(Submission { sender, recipients, utf8, waives_tls, header, body })
+        Ok(Submission { sender, recipients, utf8, waives_tls, subject, header, body })
     }
 
     fn rewrite(&self, header: &Header<'_>) -> Bytes {

@@ -147,6 +147,10 @@ pub struct Filter {
     pub younger_than: Option<Duration>,
     /// Its last answer, or the trouble of a destination that it waits for, contains this, without regard to case.
     pub reason: Option<Box<str>>,
+    /// Its subject contains this, without regard to case.
+    pub subject: Option<Box<str>>,
+    /// It is held, or it is not.
+    pub held: Option<bool>,
     /// It stands so.
     pub state: Option<MessageState>,
 }
@@ -214,6 +218,8 @@ pub struct MessageSummary {
     pub due: Option<Timestamp>,
     /// The last answer, or the trouble of the destination that it waits for, cut at [`super::ANSWER_KEPT_MAX`] octets.
     pub said: Option<Box<str>>,
+    /// Its subject, as far as it is kept.
+    pub subject: Option<Box<str>>,
 }
 
 /// Destinations of one message that a listing names.

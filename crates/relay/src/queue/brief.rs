@@ -18,6 +18,7 @@ pub(super) struct Brief {
     /// Sender and recipients, each on a line of its own.
     addresses: Box<str>,
     pub said: Option<Arc<str>>,
+    pub subject: Option<Box<str>>,
     pub size: u64,
     pub recipients: u32,
     /// Some recipients found no room.
@@ -40,7 +41,8 @@ impl Brief {
         }
         let said = last_answer(envelope).map(|said| words.one(said));
         let recipients = u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX);
-        Brief { addresses: addresses.into(), said, size: envelope.size, recipients, cut }
+        let subject = envelope.subject.clone();
+        Brief { addresses: addresses.into(), said, subject, size: envelope.size, recipients, cut }
     }
 
     /// Sender and those recipients that are kept, each on a line of its own.
@@ -113,7 +115,9 @@ pub(super) struct Needle(Finder<'static>);
 
 impl Needle {
     pub fn new(part: &str) -> Needle {
-        Needle(Finder::new(&part.to_ascii_lowercase()).into_owned())
+        let mut lower = part.to_owned();
+        make_lower(&mut lower);
+        Needle(Finder::new(&lower).into_owned())
     }
 
     /// Does the text, which is in lower case, contain it?
@@ -127,12 +131,21 @@ impl Needle {
     }
 }
 
-/// The text in lower case (ASCII).
-pub(super) fn lower<'b>(text: &str, buffer: &'b mut String) -> &'b str {
+/// The text in lower case.
+fn lower<'b>(text: &str, buffer: &'b mut String) -> &'b str {
     buffer.clear();
     buffer.push_str(text);
-    buffer.make_ascii_lowercase();
+    make_lower(buffer);
     buffer
+}
+
+/// Writes a text in lower case: without memory for it, unless it is more than ASCII.
+pub(super) fn make_lower(text: &mut String) {
+    if text.is_ascii() {
+        text.make_ascii_lowercase();
+    } else {
+        *text = text.chars().flat_map(char::to_lowercase).collect();
+    }
 }
 
 #[cfg(test)]
@@ -188,7 +201,7 @@ mod tests {
         let mut buffer = String::new();
         let mut contains = |text: &str, part: &str| Needle::new(part).is_in_any_case(text, &mut buffer);
         assert!(contains("Alice@Far.Test", "@FAR") && contains("x", "") && !contains("far", "far.test"));
-        assert!(contains("\u{dc}ber", "\u{dc}BER") && !contains("\u{dc}ber", "\u{fc}ber"), "ASCII alone");
+        assert!(contains("\u{dc}bergröße", "\u{fc}BERGRÖ") && !contains("\u{dc}ber", "uber"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::ask::{
     DESTINATIONS_NAMED, DestinationSummary, DestinationsBy, FILTER_TEXT_MAX, Filter, MessageDetail, MessageState,
     MessageSummary,
 };
-use super::brief::{Needle, bounded, last_answer, sender_of, write_addresses};
+use super::brief::{Needle, bounded, last_answer, make_lower, sender_of, write_addresses};
 use super::message::{Lane, Lot, LotState, Message};
 use crate::envelope::{Envelope, QueueId};
 use crate::scheduler::{DestinationId, Standing};
@@ -20,6 +20,7 @@ pub(super) struct Sieve {
     recipient: Option<Needle>,
     address: Option<Needle>,
     reason: Option<Needle>,
+    subject: Option<Needle>,
 }
 
 /// Does a message match?
@@ -34,15 +35,15 @@ pub(super) enum Match {
 impl Sieve {
     pub fn new(filter: Filter) -> Sieve {
         let needle = |text: &Option<Box<str>>| text.as_deref().map(Needle::new);
-        let [sender, recipient, address, reason] =
-            [&filter.sender, &filter.recipient, &filter.address, &filter.reason].map(needle);
-        Sieve { filter, sender, recipient, address, reason }
+        let [sender, recipient, address] = [&filter.sender, &filter.recipient, &filter.address].map(needle);
+        let [reason, subject] = [&filter.reason, &filter.subject].map(needle);
+        Sieve { filter, sender, recipient, address, reason, subject }
     }
 
     /// Nothing can match a text that is too long, or that has more than one line.
     pub fn is_vain(&self) -> bool {
-        let Filter { sender, recipient, address, reason, destination, .. } = &self.filter;
-        let texts = [sender, recipient, address, reason, destination];
+        let Filter { sender, recipient, address, reason, destination, subject, .. } = &self.filter;
+        let texts = [sender, recipient, address, reason, destination, subject];
         texts.into_iter().flatten().any(|text| text.len() > FILTER_TEXT_MAX || text.contains('\n'))
     }
 
@@ -55,7 +56,7 @@ impl Sieve {
     pub fn fits(&self, envelope: &Envelope) -> bool {
         let mut lines = String::new();
         write_addresses(envelope, &mut lines);
-        lines.make_ascii_lowercase();
+        make_lower(&mut lines);
         self.fits_lines(&lines, false) == Match::Yes
     }
 
@@ -87,7 +88,9 @@ impl Queue {
         if filter.older_than.is_some_and(|least| age < least) || filter.younger_than.is_some_and(|most| age > most) {
             return Match::No;
         }
-        if filter.state.is_some_and(|state| self.state(message, now) != state) {
+        let state = || self.state(message, now);
+        let is_held = || state() == MessageState::Held;
+        if filter.state.is_some_and(|wanted| state() != wanted) || filter.held.is_some_and(|held| held != is_held()) {
             return Match::No;
         }
         if let Some(name) = &filter.destination
@@ -97,6 +100,11 @@ impl Queue {
         }
         if let Some(reason) = &sieve.reason
             && !self.answers(message).any(|said| reason.is_in_any_case(said, buffer))
+        {
+            return Match::No;
+        }
+        if let Some(part) = &sieve.subject
+            && !subject_of(message).is_some_and(|subject| part.is_in_any_case(subject, buffer))
         {
             return Match::No;
         }
@@ -115,7 +123,7 @@ impl Queue {
             }
             (None, None) => return Match::Unsure,
         };
-        buffer.make_ascii_lowercase();
+        make_lower(buffer);
         sieve.fits_lines(buffer, cut)
     }
 
@@ -194,6 +202,7 @@ impl Queue {
             tries: message.lots.iter().map(|lot| lot.tries).max().unwrap_or(0),
             due: message.lots.iter().filter_map(|lot| self.tried_next(lot, now)).min(),
             said: self.answers(message).next().map(|said| bounded(said).into()),
+            subject: subject_of(message).map(Into::into),
         })
     }
 
@@ -252,5 +261,12 @@ impl Queue {
         let oldest = first.map(|message| message.since);
         let suspended_since = self.scheduler.suspended_since(&standing.name);
         Some(DestinationSummary { standing, oldest, said, next_try, suspended_since })
+    }
+}
+
+fn subject_of(message: &Message) -> Option<&str> {
+    match (&message.envelope, &message.brief) {
+        (Some(envelope), _) => envelope.subject.as_deref(),
+        (None, brief) => brief.as_ref().and_then(|brief| brief.subject.as_deref()),
     }
 }

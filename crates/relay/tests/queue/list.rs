@@ -4,7 +4,7 @@ use super::*;
 use relay::queue::DestinationOrder;
 use relay::queue::ask::{
     ASKS_MAX, Answer, Ask, AskId, DestinationMark, DestinationSummary, DestinationsBy, DestinationsFrom, Filter,
-    MessageState, MessageSummary, PAGE_MAX,
+    MessageState, MessageSummary, Order, PAGE_MAX, Selection,
 };
 
 fn page(w: &mut World, filter: Filter, after: Option<QueueId>, limit: usize) -> (Vec<MessageSummary>, bool) {
@@ -132,11 +132,55 @@ fn each_part_of_a_filter_finds_what_it_says() {
         (Filter { reason: text("no connection"), ..all.clone() }, vec![dead_one, waiting]),
         (Filter { state: Some(MessageState::Resting), ..all.clone() }, vec![dead_one, waiting]),
         (Filter { state: Some(MessageState::Waiting), ..all.clone() }, vec![old]),
+        (Filter { held: Some(true), ..all.clone() }, vec![]),
+        (Filter { held: Some(false), ..all.clone() }, vec![old, dead_one, waiting]),
         (Filter { recipient: text(&"x".repeat(600)), ..all.clone() }, vec![]),
         (Filter { recipient: text("erin"), sender: text("dave"), ..all.clone() }, vec![waiting]),
     ] {
         assert_eq!(found(&mut w, filter.clone()), expected, "{filter:?}");
     }
+}
+
+/// Whether the envelope is in memory or on the disk.
+#[test]
+fn a_search_by_subject_finds_what_it_says_and_reads_no_disk() {
+    let mut w = World::new("");
+    let with = |w: &mut World, subject: &str| {
+        let mut envelope = w.envelope("a@local.test", &["b@far.test"]);
+        envelope.subject = Some(subject.into());
+        w.accept_envelope(envelope)
+    };
+    let invoice = with(&mut w, "Invoice 4711: Grüße aus KÖLN");
+    let other = with(&mut w, "Invoice 4712");
+    let without = w.accept("a@local.test", &["b@far.test"]);
+    w.load_fails = Some(io::ErrorKind::Other);
+    for in_folder in [false, true] {
+        if in_folder {
+            (0..3).for_each(|_| w.refuse_all_but(&[]));
+            assert_eq!(w.queue.envelopes_in_memory(), 0);
+        }
+        for (text, expected) in [
+            ("invoice", vec![invoice, other]),
+            ("4711", vec![invoice]),
+            ("GRÜSSE", vec![]),
+            ("grüße aus köln", vec![invoice]),
+            ("a@local", vec![]),
+            ("", vec![invoice, other]),
+        ] {
+            let filter = Filter { subject: Some(text.into()), ..Filter::default() };
+            assert_eq!(found(&mut w, filter), expected, "{text}, {in_folder}");
+        }
+        let shown = page(&mut w, Filter::default(), None, 10).0;
+        assert_eq!(shown[1].subject.as_deref(), Some("Invoice 4712"));
+        assert_eq!((shown[2].id, shown[2].subject.as_deref()), (without, None));
+    }
+    // What is counted is what an order takes.
+    w.load_fails = None;
+    let by = Filter { subject: Some("invoice".into()), ..Filter::default() };
+    assert!(matches!(w.ask(Ask::Count(by.clone())), Answer::Count { messages: 2, .. }));
+    let tally = w.tally(Ask::Order(Order::Delete, Selection::Filter(by)));
+    assert_eq!((tally.matched, tally.done), (2, 2));
+    assert_eq!(w.queue.ids().collect::<Vec<_>>(), [without]);
 }
 
 /// What somebody who clicks at a destination pays for is what waits there, whatever waits elsewhere.
@@ -341,7 +385,7 @@ fn too_many_questions_are_refused_and_those_that_nobody_waits_for_are_dropped() 
     assert_eq!(effects.len(), 1);
 }
 
-/// Not a test: how long searches take, each with a slice that takes longest. `cargo test --release -p relay --test main -- --ignored
+/// Not a test: how long searches take, and their slices at most. `cargo test --release -p relay --test main -- --ignored
 /// --nocapture how_long_searches_take`
 #[test]
 #[ignore = "a measurement"]
@@ -351,7 +395,10 @@ fn how_long_searches_take() {
     let (connection, parcel) = w.one_parcel();
     w.not_reached(connection, &parcel, &dead());
     for n in 1..100_000 {
-        w.accept(&format!("a{}@local.test", n % 32), &[&format!("u{}-{n}@far{}.test", n % 32, n % 50)]);
+        let mut envelope =
+            w.envelope(&format!("a{}@local.test", n % 32), &[&format!("u{}-{n}@far{}.test", n % 32, n % 50)]);
+        envelope.subject = Some(format!("Your order {n} is on its way to you").into());
+        w.accept_envelope(envelope);
     }
     for _ in 0..40 {
         w.wait(Duration::from_secs(1));
@@ -362,6 +409,7 @@ fn how_long_searches_take() {
     for (name, filter) in [
         ("recipient", Filter { recipient: text("nobody"), ..all.clone() }),
         ("sender", Filter { sender: text("nobody"), ..all.clone() }),
+        ("subject", Filter { subject: text("nothing"), ..all.clone() }),
         ("address", Filter { address: text("local.testing"), ..all.clone() }),
         ("reason", Filter { reason: text("refused"), ..all.clone() }),
         ("destination", Filter { destination: text("nowhere.test"), ..all.clone() }),

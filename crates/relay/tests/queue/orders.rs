@@ -278,6 +278,10 @@ fn held_mail_belongs_to_its_destination() {
     let of = |name: &str| Filter { destination: Some(name.into()), ..Filter::default() };
     assert_eq!(w.tally(Ask::Order(Order::Hold, Selection::Filter(of("far.test")))), done(1));
     w.restart(server(""));
+    for held in [true, false] {
+        let filter = Filter { held: Some(held), ..Filter::default() };
+        assert!(matches!(w.ask(Ask::Count(filter)), Answer::Count { messages: 1, .. }), "{held}");
+    }
     let held = Filter { state: Some(MessageState::Held), ..of("far.test") };
     assert_eq!(w.tally(Ask::Order(Order::Release, Selection::Filter(held))), done(1));
     assert!(w.parcels().iter().any(|(_, parcel, _)| parcel.id == id));

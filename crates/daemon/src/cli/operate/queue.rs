@@ -7,6 +7,9 @@ use relay::admin::view::{ContentView, MessageSummary, MessageView, Page};
 use relay::admin::{Command, Filter, QueueVerb, Which};
 use std::process::ExitCode;
 
+/// Characters of a subject in a line of a list.
+const SUBJECT_SHOWN: usize = 40;
+
 #[derive(Subcommand, Debug)]
 pub(in crate::cli) enum QueueCommand {
     /// List messages that wait, oldest first
@@ -22,7 +25,8 @@ pub(in crate::cli) enum QueueCommand {
     /// Search messages: a word of the sender's or a recipient's address, and all that `list` knows
     Search {
         /// Part of an address, of the sender or a recipient
-        word: String,
+        #[arg(required_unless_present_any = ["sender", "recipient", "destination", "reason", "subject", "older_than", "younger_than", "held"])]
+        word: Option<String>,
         #[command(flatten)]
         sieve: Sieve,
         /// At most so many
@@ -95,6 +99,9 @@ pub(in crate::cli) struct Sieve {
     /// Part of the last answer
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Part of the subject
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
     /// Held ones only
     #[arg(long)]
     held: bool,
@@ -110,6 +117,7 @@ impl Sieve {
             older_than_s: self.older_than,
             younger_than_s: self.younger_than,
             reason: self.reason.clone(),
+            subject: self.subject.clone(),
             held: self.held.then_some(true),
         }
     }
@@ -133,7 +141,7 @@ pub(in crate::cli) fn main(command: &QueueCommand) -> ExitCode {
     match command {
         QueueCommand::List { sieve, limit, place } => list(place, &sieve.filter(), *limit),
         QueueCommand::Search { word, sieve, limit, place } => {
-            list(place, &Filter { address: Some(word.clone()), ..sieve.filter() }, *limit)
+            list(place, &Filter { address: word.clone(), ..sieve.filter() }, *limit)
         }
         QueueCommand::Show { id, headers, content, place } if *headers || *content => look(place, id, *headers),
         QueueCommand::Show { id, place, .. } => show(place, id),
@@ -201,7 +209,7 @@ fn list(place: &Place, filter: &Filter, limit: u64) -> ExitCode {
         desk.print(&messages, |messages| {
             let rows: Vec<Vec<String>> = messages.iter().map(row).collect();
             let mut text = table(
-                &["ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE", "TRIES", "NEXT TRY", "LAST ANSWER"],
+                &["ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE", "TRIES", "NEXT TRY", "SUBJECT", "LAST ANSWER"],
                 &rows,
             );
             if more {
@@ -221,6 +229,7 @@ fn address(desk: &Desk, filter: &Filter, after: Option<&str>, limit: u64) -> Str
         ("address", &filter.address),
         ("destination", &filter.destination),
         ("reason", &filter.reason),
+        ("subject", &filter.subject),
     ];
     for (key, value) in texts.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
         address.push_str(&format!("&{key}={}", escape(value)));
@@ -251,8 +260,18 @@ fn row(message: &MessageSummary) -> Vec<String> {
         message.state.clone(),
         message.tries.to_string(),
         message.next_try.clone().unwrap_or_else(|| "-".into()),
+        message.subject.as_deref().map_or_else(|| "-".into(), cut),
         message.last_answer.clone().unwrap_or_else(|| "-".into()),
     ]
+}
+
+/// A subject's first words: there are other columns.
+fn cut(subject: &str) -> String {
+    if subject.chars().count() <= SUBJECT_SHOWN {
+        subject.to_owned()
+    } else {
+        subject.chars().take(SUBJECT_SHOWN - 1).chain(['…']).collect()
+    }
 }
 
 fn show(place: &Place, id: &str) -> ExitCode {
@@ -283,6 +302,9 @@ fn told(view: &MessageView) -> String {
         clean(&view.origin),
         view.account.as_deref().map(|account| format!(", account {}", clean(account))).unwrap_or_default()
     );
+    if let Some(subject) = &head.subject {
+        text.push_str(&format!("Subject: {}\n\n", clean(subject)));
+    }
     let rows: Vec<Vec<String>> = view
         .recipients
         .iter()

@@ -50,6 +50,7 @@ pub(super) struct Wanted {
     older_than_s: Option<u64>,
     younger_than_s: Option<u64>,
     reason: Option<String>,
+    subject: Option<String>,
     held: Option<bool>,
     after: Option<String>,
     limit: Option<usize>,
@@ -61,7 +62,8 @@ pub(super) struct Wanted {
         ("server" = String, Path), ("sender" = Option<String>, Query), ("recipient" = Option<String>, Query),
         ("address" = Option<String>, Query),
         ("destination" = Option<String>, Query), ("older_than_s" = Option<u64>, Query),
-        ("younger_than_s" = Option<u64>, Query), ("reason" = Option<String>, Query), ("held" = Option<bool>, Query),
+        ("younger_than_s" = Option<u64>, Query), ("reason" = Option<String>, Query), ("subject" = Option<String>, Query),
+        ("held" = Option<bool>, Query),
         ("after" = Option<String>, Query), ("limit" = Option<usize>, Query)
     ),
     responses((status = 200, body = Page<MessageSummary>)))]
@@ -71,9 +73,11 @@ pub(super) async fn messages(
     Path(server): Path<String>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Page<MessageSummary>>, Failed> {
-    let Wanted { sender, recipient, address, destination, older_than_s, younger_than_s, reason, held, after, limit } =
-        wanted?.0;
-    let filter = Filter { sender, recipient, address, destination, older_than_s, younger_than_s, reason, held };
+    let Query(wanted) = wanted?;
+    let Wanted { sender, recipient, address, destination, older_than_s, younger_than_s, reason, subject, .. } = wanted;
+    let Wanted { held, after, limit, .. } = wanted;
+    let filter =
+        Filter { sender, recipient, address, destination, older_than_s, younger_than_s, reason, subject, held };
     let limit = limit.unwrap_or(PAGE).min(ANSWER_ITEMS_MAX);
     Ok(Json(control.messages(&by, &server, &filter, after.as_deref(), limit).await?))
 }

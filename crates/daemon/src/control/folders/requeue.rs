@@ -13,6 +13,7 @@ use relay::badmail::{ENVELOPE_LINES_MAX, Resend, resend};
 use relay::envelope::{Envelope, Origin, QueueId, Recipient};
 use relay::pickup::{Normalizer, Reader, Rules, Submission, trace_line};
 use relay::record::Record;
+use relay::subject::subject;
 use smtp::address::{Mailbox, ReversePath};
 use smtp::command::BodyKind;
 use smtp::header::scan;
@@ -52,10 +53,11 @@ pub(super) fn requeue(shelf: &Shelf, name: &str, site: &Site, now: Timestamp) ->
             // As when it came: a second field may stand behind what was looked at, and then nothing was said.
             let header = scan(&head[content_at..]);
             let waives_tls = header.is_complete() && header.waives_tls();
+            let subject = subject(&header);
             let require_tls = properties.is_some_and(|properties| properties.require_tls);
             let recipients = recipients.into_iter().map(|address| Recipient::new(address, now)).collect();
             let envelope = Envelope::new(sender, recipients, Origin::Pickup { file: origin.into() }, now);
-            let envelope = Envelope { body: kind, utf8, require_tls, waives_tls, ..envelope };
+            let envelope = Envelope { body: kind, utf8, require_tls, waives_tls, subject, ..envelope };
             (incoming, envelope)
         }
         Resend::AsPickup => as_pickup(store, id, source, site, &origin, now)?,
