@@ -6,14 +6,18 @@
 use super::Queue;
 use super::ask::{AskId, Filter};
 use super::list::{Match, Sieve};
+use super::message::Message;
 use super::work::Work;
 use crate::envelope::{Envelope, QueueId};
 use crate::scheduler::LotName;
 use smtp::time::Timestamp;
+use std::hint::black_box;
 use std::ops::Bound;
 
 /// Messages looked at in one slice.
-const SLICE: usize = 2_000;
+const SLICE: usize = 2_048;
+/// Messages that are fetched from memory together.
+const AHEAD: usize = 32;
 
 /// Messages that match, in the order of their ids.
 #[derive(Debug)]
@@ -122,17 +126,17 @@ impl Queue {
             return slice;
         }
         let from = scan.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut left = SLICE;
-        for (id, message) in self.messages.range((from, Bound::Included(last))) {
-            if left == 0 {
-                slice.is_all = false;
-                break;
-            }
-            left -= 1;
-            if !look(&mut slice, *id, message) {
-                break;
+        let mut rest = self.messages.range((from, Bound::Included(last)));
+        let mut next: Vec<(&QueueId, &Message)> = Vec::with_capacity(AHEAD);
+        for _ in 0..SLICE / AHEAD {
+            next.clear();
+            next.extend(rest.by_ref().take(AHEAD));
+            fetch(&next);
+            if !next.iter().all(|(id, message)| look(&mut slice, **id, message)) {
+                return slice;
             }
         }
+        slice.is_all = rest.next().is_none();
         slice
     }
 
@@ -163,6 +167,16 @@ impl Queue {
             }
         }
     }
+}
+
+/// Touches what a look at these needs: where each load waits for no other, the processor waits for all of them together, and not for
+/// the memory once or twice for each message.
+fn fetch(messages: &[(&QueueId, &Message)]) {
+    let briefs = || messages.iter().filter_map(|(_, message)| message.brief.as_ref());
+    black_box(briefs().fold(0, |sum: u64, brief| sum.wrapping_add(brief.size)));
+    black_box(briefs().filter_map(|brief| brief.addresses().as_bytes().first()).fold(0, |sum, octet| sum ^ octet));
+    let lots = messages.iter().filter_map(|(_, message)| message.lots.first());
+    black_box(lots.fold(0, |sum: u32, lot| sum ^ lot.name));
 }
 
 /// What a look at some messages brought.
