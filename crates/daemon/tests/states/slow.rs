@@ -17,7 +17,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// A start that waits.
 struct Slow {
@@ -26,7 +28,10 @@ struct Slow {
 }
 
 /// A start that has got there.
-struct Waiting(Slow, File);
+struct Waiting(Slow, Arc<Mutex<Option<File>>>);
+
+/// After this it goes on anyway, so that a test fails and does not hang, when somebody waits for it who should not.
+const LONGEST: Duration = Duration::from_secs(60);
 
 impl Slow {
     fn at(home: &Path) -> Slow {
@@ -42,7 +47,12 @@ impl Slow {
     fn reached(self) -> Waiting {
         // As long as nobody reads a pipe it cannot be opened without waiting.
         let open = || OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&self.path).ok();
-        let pipe = until(SOON, "the start gets there", open);
+        let pipe = Arc::new(Mutex::new(Some(until(SOON, "the start gets there", open))));
+        let at_last = Arc::clone(&pipe);
+        thread::spawn(move || {
+            thread::sleep(LONGEST);
+            drop(at_last.lock().unwrap().take());
+        });
         Waiting(self, pipe)
     }
 }
@@ -50,7 +60,8 @@ impl Slow {
 impl Waiting {
     /// The start goes on.
     fn let_go(self) {
-        let Waiting(slow, mut pipe) = self;
+        let Waiting(slow, pipe) = self;
+        let mut pipe = pipe.lock().unwrap().take().expect("somebody has waited for the start");
         let what = slow.before.as_deref().unwrap_or(b"{}");
         fs::remove_file(&slow.path).unwrap();
         fs::write(&slow.path, what).unwrap();
