@@ -4,6 +4,7 @@
 use super::House;
 use crate::harness::client::Client;
 use crate::harness::peer::{At, Mood, Peer, Script};
+use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 
@@ -31,6 +32,13 @@ fn pictures_are_taken() {
     fs::write(house.relay.folder("Badmail").join("0006614ecd7a8a7a-0.BAD"), text).unwrap();
     let list = house.wait_for("/servers/Test/queue/messages", "greylisted");
     let id = list.split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    house.operator("anna", "administrator");
+    house.operator("helen", "help_desk");
+    let only = json!({ "servers": ["Test"] });
+    let add = json!({ "command": "operator_add", "name": "otto", "role": "operator", "scope": only });
+    assert_eq!(house.first.command(&add).status, 200);
+    let token = json!({ "command": "token_new", "name": "monitoring", "role": "auditor", "scope": "all", "days": 90 });
+    assert_eq!(house.first.command(&token).status, 200);
     let browser = house.browser("administrator");
     let message = format!("/servers/Test/queue/messages/{id}");
     let pages = [
@@ -43,6 +51,8 @@ fn pictures_are_taken() {
         ("counters", "/servers/Test/counters"),
         ("properties", "/servers/Test/properties"),
         ("domains", "/servers/Test/domains"),
+        ("explain", "/explain?from=192.0.2.9&sender=crm%40local.test&rcpt=anna%40partner.example"),
+        ("operators", "/operators"),
     ];
     for (name, page) in pages {
         browser.looks_like(1280, false);
@@ -58,4 +68,12 @@ fn pictures_are_taken() {
         browser.go(page);
         browser.picture(&folder.join(format!("{name}.png")));
     }
+    // A change, before it is made.
+    browser.looks_like(1280, false);
+    browser.go("/servers/Test/properties/messages");
+    browser.fill("[name='set:messages.size_max']", "25 MB");
+    browser.fill("[name='set:messages.recipients_max']", "500");
+    browser.press("Save…");
+    browser.see("What restarts");
+    browser.picture(&folder.join("preview.png"));
 }
