@@ -166,6 +166,7 @@ impl Opening<'_> {
             Login::new(self.shared, &self.candidate.terms, self.candidate.host.as_ref(), self.candidate.port, label);
         let (mut fault, mut used) = (None, None);
         let mut said = self.turn.unless_wanted(pin!(talk.next())).await.ok_or_else(|| self.silent(label))?;
+        self.turn.answered();
         loop {
             match said {
                 Said::Ready => break,

@@ -51,12 +51,13 @@ impl Crowd {
         // Whoever counts holds the lock; whoever ends may be late, and then there is one second turn less for a moment.
         let has_room = self.patient.load(Ordering::Relaxed) < second_turns_max;
         let is_known = gave_way.contains(destination);
-        let is_first = if is_known { !has_room } else { gave_way.len() < GAVE_WAY_MAX };
+        let is_first = !has_room || !is_known && gave_way.len() < GAVE_WAY_MAX;
         if !is_first {
             gave_way.remove(destination);
             self.patient.fetch_add(1, Ordering::Relaxed);
         }
-        Turn { crowd: self, destination, is_first, given: AtomicBool::new(false) }
+        let is_counted = AtomicBool::new(!is_first);
+        Turn { crowd: self, destination, is_first, is_known, is_counted, given: AtomicBool::new(false) }
     }
 
     /// Returns when somebody waits for a place and nobody else has given him one.
@@ -83,6 +84,10 @@ pub(super) struct Turn<'a> {
     crowd: &'a Crowd,
     destination: &'a str,
     is_first: bool,
+    /// It has given way before.
+    is_known: bool,
+    /// It is one of the second turns under way.
+    is_counted: AtomicBool,
     given: AtomicBool,
 }
 
@@ -100,11 +105,29 @@ impl Turn<'_> {
             () = lost => {
                 if self.is_first {
                     let mut gave_way = self.crowd.gave_way.lock().unwrap_or_else(PoisonError::into_inner);
-                    gave_way.insert(self.destination.into());
+                    // Beyond the bound, the next turn is a second one at once, if there is room for one.
+                    if gave_way.len() < GAVE_WAY_MAX {
+                        gave_way.insert(self.destination.into());
+                    }
                     self.given.store(true, Ordering::Relaxed);
                 }
                 None
             }
+        }
+    }
+
+    /// The host has said something: from now on nobody wants its place, and its next turn is a first one.
+    pub(super) fn answered(&self) {
+        if self.is_first && self.is_known {
+            let mut gave_way = self.crowd.gave_way.lock().unwrap_or_else(PoisonError::into_inner);
+            gave_way.remove(self.destination);
+        }
+        self.uncount();
+    }
+
+    fn uncount(&self) {
+        if self.is_counted.swap(false, Ordering::Relaxed) {
+            self.crowd.patient.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -121,9 +144,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.is_first {
-            self.crowd.patient.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.uncount();
     }
 }
 
@@ -177,8 +198,18 @@ mod tests {
         let c = crowd.turn("c", 4);
         assert_eq!(lost(&c).await, FIRST_TURN, "a short one again");
         assert!(c.is_given(), "and it is not to blame");
-        drop(a);
-        assert_eq!(crowd.turn("c", 4).patience(), SECOND_TURN);
+        a.answered();
+        assert_eq!(crowd.turn("c", 4).patience(), SECOND_TURN, "its mail may take as long as it takes");
+        drop((a, b));
+        assert_eq!(crowd.patient.load(Ordering::Relaxed), 0);
+        // Who answers in a first turn is known no more.
+        crowd.note(1);
+        lost(&crowd.turn("d", 0)).await;
+        let _patient = (crowd.turn("d", 2), crowd.turn("e", 2));
+        crowd.note(1);
+        lost(&crowd.turn("e", 2)).await;
+        crowd.turn("e", 2).answered();
+        assert!(crowd.gave_way.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

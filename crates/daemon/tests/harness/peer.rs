@@ -112,6 +112,7 @@ struct Shared {
     connections: AtomicUsize,
     open: AtomicUsize,
     most_open: AtomicUsize,
+    stalls: AtomicUsize,
     over: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -172,6 +173,11 @@ impl Peer {
 
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often it has begun to say nothing more ([`Mood::Stall`]).
+    pub fn stalls(&self) -> usize {
+        self.shared.stalls.load(Ordering::SeqCst)
     }
 
     /// The most connections that were open at one time.
@@ -420,6 +426,7 @@ impl<'a> Dialogue<'a> {
             }
             Some(Mood::Stall) => {
                 // Until the other side gives up, or the test is over.
+                self.shared.stalls.fetch_add(1, Ordering::SeqCst);
                 let mut octets = [0; 512];
                 loop {
                     let read = self.reader.read(&mut octets)?;

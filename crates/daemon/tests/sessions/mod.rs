@@ -41,14 +41,14 @@ impl Stretch {
         took.saturating_sub(queued.saturating_sub(self.queued))
     }
 
-    /// How long the service's threads and those of this test have been ready to run and did not (the second number of schedstat).
+    /// How long that one of the service's threads which waited longest, and this test's, have been ready to run and did not (the second number of schedstat).
     fn queued(process: u32) -> Duration {
         let of = |path: std::path::PathBuf| {
             let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
             text.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
         };
         let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-        let service: u64 = threads.map(|thread| of(thread.path())).sum();
+        let service = threads.map(|thread| of(thread.path())).max().unwrap_or(0);
         Duration::from_nanos(service + of("/proc/thread-self".into()))
     }
 }
@@ -240,6 +240,7 @@ fn an_outbound_one_is_ended_where_its_peer_stalls_and_the_message_goes_later() {
         let dialogue: DialogueView =
             serde_json::from_str(&ask(&relay, "GET", &format!("/servers/Test/sessions/{}", view.id), "")).unwrap();
         assert_eq!(dialogue.lines.is_empty(), at == At::Banner, "{dialogue:?}");
+        until(SOON, "the peer stalls", || (peer.stalls() == 1).then_some(()));
         peer.play(Script::default());
         // How long this takes, the tests of the connection know.
         end(&mut relay, &view.id);

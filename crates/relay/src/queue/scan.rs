@@ -1,6 +1,6 @@
 //! Which messages a filter means, looked for in slices.
 //!
-//! A slice looks at so many messages ([`SLICE`]) that nothing waits for it: no text of a message is copied for itself, and a filter
+//! A slice looks at so few messages ([`SLICE`]; fewer, if they have many recipients) that nothing waits for it: no text of a message is copied for itself, and a filter
 //! that names a destination looks at nothing but what waits there.
 
 use super::Queue;
@@ -128,9 +128,14 @@ impl Queue {
         let from = scan.after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.messages.range((from, Bound::Included(last)));
         let mut next: Vec<(&QueueId, &Message)> = Vec::with_capacity(AHEAD);
-        for _ in 0..SLICE / AHEAD {
+        let mut left = SLICE;
+        while left > 0 {
             next.clear();
             next.extend(rest.by_ref().take(AHEAD));
+            if next.is_empty() {
+                return slice;
+            }
+            left = left.saturating_sub(next.iter().map(|(_, message)| weight(message)).sum());
             fetch(&next);
             if !next.iter().all(|(id, message)| look(&mut slice, **id, message)) {
                 return slice;
@@ -167,6 +172,11 @@ impl Queue {
             }
         }
     }
+}
+
+/// For how many messages one counts: of one that has its envelope in memory each recipient is looked at.
+fn weight(message: &Message) -> usize {
+    message.envelope.as_ref().map_or(1, |envelope| 1 + envelope.recipients.len() / 2)
 }
 
 /// Touches what a look at these needs: where each load waits for no other, the processor waits for all of them together, and not for
