@@ -73,10 +73,13 @@ impl Halted {
         let mut entries = Vec::new();
         for server in servers {
             if let Some(at) = find(&left, server, servers) {
+                let entry = left.swap_remove(at);
                 entries.push(Entry {
                     name: server.name.to_string(),
+                    // Nobody has counted what waits in another home.
+                    waiting: entry.waiting.filter(|_| entry.home == server.home),
                     home: server.home.clone(),
-                    ..left.swap_remove(at)
+                    ..entry
                 });
             }
         }
@@ -225,5 +228,22 @@ mod tests {
         let mut halted = Halted::default();
         halted.keep_in(folder.path(), &log);
         assert_eq!(halted.of(&one[0]), None);
+    }
+
+    #[test]
+    fn what_waits_in_another_home_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::nowhere();
+        let before = servers(&[("one", "h1")]);
+        let mut halted = Halted::default();
+        halted.keep_in(folder.path(), &log);
+        halted.set(&before[0], Some(Halt::Stopped)).unwrap();
+        halted.note_left(&before[0].home, 5).unwrap();
+        let renamed = servers(&[("uno", "h1")]);
+        halted.follow(&renamed, &log);
+        assert_eq!(halted.left(&renamed[0]), Some(5));
+        let moved = servers(&[("uno", "h2")]);
+        halted.follow(&moved, &log);
+        assert_eq!((halted.of(&moved[0]), halted.left(&moved[0])), (Some(Halt::Stopped), None));
     }
 }
