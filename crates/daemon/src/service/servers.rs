@@ -14,9 +14,9 @@
 //!
 //! Addresses are closed everywhere before any is opened, so that one may move from one virtual server to another.
 
-use super::halted::Halted;
+use super::halted::{Halt, Halted};
 use super::limits::open_files;
-use super::starts::{Faults, Starting, Starts};
+use super::starts::{Faults, Progress, Starting, Starts};
 use super::states::Stopping;
 use crate::auth::Passwords;
 use crate::clock::Clock;
@@ -229,20 +229,24 @@ impl Servers {
         self.rename(config);
         self.exchange_resolvers(&config.dns);
         self.keep_counts();
-        let replaced = self.stop_outdated(config).await;
+        let mut replaced = self.stop_outdated(config).await;
         for running in &mut self.running {
             if let Some(server) = config.servers.iter().find(|server| server.name == running.server.name) {
                 running.listeners.close_others(&wanted(server)).await;
             }
         }
+        self.starting.iter_mut().for_each(Starting::goes_forward);
         let mut starts = Starts::default();
         for server in &config.servers {
             if self.runs(&server.name).is_some() {
                 self.follow(server).await;
             } else if self.starts(&server.name).is_none() && !self.is_stopped(server) {
                 let log = self.log_of(server);
-                let before = replaced.iter().find(|old| old.name == server.name).cloned();
+                let (before, course) = replaced.remove(&server.name).unzip();
                 self.begin_start(server, &log, before);
+                if let (Some(Some(course)), Some(starting)) = (course, self.starting.last_mut()) {
+                    starting.set_course(course);
+                }
                 starts.0.push((server.name.clone(), self.when_started(self.starting.len() - 1)));
             }
         }
@@ -318,7 +322,7 @@ impl Servers {
                 if let Some(counts) = self.counts.remove(&old.name) {
                     self.counts.insert(new.name.clone(), counts);
                 }
-                starting.server = Arc::new(VirtualServer { name: new.name.clone(), ..(**old).clone() });
+                starting.rename(&new.name);
             }
             starting.log.set_server(several.then_some(&*starting.server.name));
         }
@@ -335,7 +339,7 @@ impl Servers {
                 self.dns.clone_from(dns);
             }
             // Those that are to be started say it for themselves.
-            Err(_) if self.running.is_empty() => self.dns.clone_from(dns),
+            Err(_) if self.running.is_empty() && self.starting.is_empty() => self.dns.clone_from(dns),
             Err(error) => {
                 let log = self.log.clone();
                 self.fault(&log, format!("The changed [dns] is not used; the one from before goes on: {error}."));
@@ -343,22 +347,29 @@ impl Servers {
         }
     }
 
-    /// Lets those stop that are not in the configuration any more, and those that must be started anew; gives them, as they were
-    /// configured.
-    async fn stop_outdated(&mut self, config: &Config) -> Vec<Arc<VirtualServer>> {
+    /// Lets those stop that are not in the configuration any more, and those that must be started anew; gives these, as they were
+    /// configured, and who waits for the start of one that had not started yet.
+    async fn stop_outdated(&mut self, config: &Config) -> HashMap<Box<str>, (Arc<VirtualServer>, Option<Progress>)> {
         let stays = |old: &VirtualServer| {
             let new = config.servers.iter().find(|server| server.name == old.name);
             new.is_some_and(|new| !needs_restart(old, new))
         };
         let (stay, end): (Vec<_>, Vec<_>) = self.running.drain(..).partition(|running| stays(&running.server));
         self.running = stay;
-        let mut ended = Vec::new();
+        let mut ended = HashMap::new();
         for running in end {
-            ended.push(Arc::clone(&running.server));
+            ended.insert(running.server.name.clone(), (Arc::clone(&running.server), None));
             self.let_stop(running).await;
         }
         while let Some(at) = self.starting.iter().position(|starting| !stays(&starting.server)) {
-            ended.push(self.starting[at].last_good());
+            let starting = &mut self.starting[at];
+            let (name, last_good) = (starting.server.name.clone(), starting.last_good());
+            let again = config
+                .servers
+                .iter()
+                .any(|server| server.name == name && self.halted.of(server) != Some(Halt::Stopped));
+            let course = again.then(|| starting.take_course());
+            ended.insert(name, (last_good, course));
             self.let_go(at, RELOAD_BOUND);
         }
         ended

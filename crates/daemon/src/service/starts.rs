@@ -24,8 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 /// How long whoever starts one waits to hear how it went; after that he hears that it is still starting.
 pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -53,15 +54,32 @@ impl Faults {
     }
 }
 
-/// How a start went.
-pub(super) struct Started {
-    pub runs: bool,
+/// How a start goes.
+#[derive(Clone, Default)]
+pub(super) struct Course {
+    /// `None`: that is not known yet.
+    pub runs: Option<bool>,
+    /// What has gone wrong so far.
     pub troubles: Vec<String>,
 }
 
-/// Starts that were begun, by name, and how each went, once it is known.
+/// Tells how a start goes.
+pub(super) struct Going(watch::Receiver<Course>);
+
+impl Going {
+    /// Waits until it is known how it went, but no longer than this; without a result only what is known so far. Whether it was told in
+    /// time.
+    pub async fn settled(mut self, until: Instant) -> (Course, bool) {
+        // Without its sender, the service has given it up.
+        let in_time = timeout_at(until, self.0.wait_for(|course| course.runs.is_some())).await.is_ok();
+        let course = self.0.borrow().clone();
+        (course, in_time)
+    }
+}
+
+/// Starts that were begun, by name, and how each goes.
 #[derive(Default)]
-pub struct Starts(pub(super) Vec<(Box<str>, oneshot::Receiver<Started>)>);
+pub struct Starts(pub(super) Vec<(Box<str>, Going)>);
 
 impl Starts {
     /// Is there none to wait for?
@@ -72,14 +90,13 @@ impl Starts {
 
     /// Waits for all, but not for long: what went wrong, and the names of those that are still starting.
     pub async fn settled(self) -> (Vec<String>, Vec<Box<str>>) {
-        let until = tokio::time::Instant::now() + TOLD_WITHIN;
+        let until = Instant::now() + TOLD_WITHIN;
         let (mut troubles, mut late) = (Vec::new(), Vec::new());
-        for (name, started) in self.0 {
-            match tokio::time::timeout_at(until, started).await {
-                Ok(Ok(started)) => troubles.extend(started.troubles),
-                // It was given up with the service.
-                Ok(Err(_)) => {}
-                Err(_) => late.push(name),
+        for (name, going) in self.0 {
+            let (course, in_time) = going.settled(until).await;
+            troubles.extend(course.troubles);
+            if !in_time {
+                late.push(name);
             }
         }
         (troubles, late)
@@ -100,16 +117,42 @@ pub(super) struct Starting {
     before: Option<Arc<VirtualServer>>,
     /// This is how it ran before.
     goes_back: bool,
-    /// What has gone wrong so far.
-    troubles: Vec<String>,
-    /// Whoever wants to know how it goes.
-    waiting: Vec<oneshot::Sender<Started>>,
+    /// For whoever wants to know how it goes.
+    course: Progress,
 }
+
+/// Whoever wants to know how a start goes hears it here.
+pub(super) type Progress = watch::Sender<Course>;
 
 impl Starting {
     /// As it shall go on if what comes next cannot be started.
     pub(super) fn last_good(&self) -> Arc<VirtualServer> {
         Arc::clone(self.before.as_ref().unwrap_or(&self.server))
+    }
+
+    /// It is known by another name from now on.
+    pub(super) fn rename(&mut self, name: &str) {
+        for server in std::iter::once(&mut self.server).chain(&mut self.before) {
+            *server = Arc::new(VirtualServer { name: name.into(), ..(**server).clone() });
+        }
+    }
+
+    /// A newer configuration came that it can start by: what it goes back to is not wanted any more, unless that cannot listen.
+    pub(super) fn goes_forward(&mut self) {
+        if std::mem::take(&mut self.goes_back) {
+            self.before = Some(Arc::clone(&self.server));
+        }
+    }
+
+    /// Whoever wants to know how it goes hears of the one that takes its place.
+    pub(super) fn take_course(&mut self) -> Progress {
+        let course = std::mem::take(&mut self.course);
+        course.send_modify(|course| course.troubles.clear());
+        course
+    }
+
+    pub(super) fn set_course(&mut self, course: Progress) {
+        self.course = course;
     }
 }
 
@@ -167,16 +210,13 @@ impl Servers {
             given_up,
             before,
             goes_back: false,
-            troubles: Vec::new(),
-            waiting: Vec::new(),
+            course: Progress::default(),
         });
     }
 
     /// Tells how the start of one that is starting goes.
-    pub(super) fn when_started(&mut self, at: usize) -> oneshot::Receiver<Started> {
-        let (tell, told) = oneshot::channel();
-        self.starting[at].waiting.push(tell);
-        told
+    pub(super) fn when_started(&self, at: usize) -> Going {
+        Going(self.starting[at].course.subscribe())
     }
 
     /// The next one whose home is open, or cannot be opened; to be [finished](Servers::finish). Waits for ever while none is starting.
@@ -203,20 +243,17 @@ impl Servers {
             self.goes_on_as_before(&log, &server);
         }
         let faults = Faults(std::mem::take(&mut self.faults));
-        starting.troubles.extend(faults.0.iter().map(|(_, text)| text.clone()));
+        let texts = faults.0.iter().map(|(_, text)| text.clone());
+        starting.course.send_modify(|course| course.troubles.extend(texts));
         if !runs && let Some(before) = starting.before.take() {
             self.begin_start(&before, &log, None);
             if let Some(again) = self.starting.last_mut() {
                 again.goes_back = true;
-                again.troubles = starting.troubles;
-                again.waiting = starting.waiting;
+                again.course = starting.course;
             }
             return faults;
         }
-        for waiting in starting.waiting {
-            // He may have gone.
-            let _ = waiting.send(Started { runs, troubles: starting.troubles.clone() });
-        }
+        starting.course.send_modify(|course| course.runs = Some(runs));
         faults
     }
 
@@ -274,12 +311,12 @@ impl Servers {
 
     /// Gives up the start of one: it comes to its end beside the others, as soon as it can.
     pub(super) fn let_go(&mut self, at: usize, bound: Duration) -> Ended {
-        let Starting { server, task, given_up, waiting, .. } = self.starting.remove(at);
+        let Starting { server, task, given_up, course, .. } = self.starting.remove(at);
         given_up.store(true, Ordering::Relaxed);
-        for waiting in waiting {
-            let troubles = vec![format!("'{}' was stopped before it had started.", server.name)];
-            let _ = waiting.send(Started { runs: false, troubles });
-        }
+        course.send_modify(|course| {
+            course.runs = Some(false);
+            course.troubles.push(format!("'{}' was stopped before it had started.", server.name));
+        });
         self.let_end(&server, async move {
             match task.await {
                 Ok(Ok(runtime)) => Some(runtime.stop(bound).await),

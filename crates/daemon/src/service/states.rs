@@ -13,7 +13,7 @@
 use super::Servers;
 use super::halted::{FORGOTTEN, Halt};
 use super::servers::{RELOAD_BOUND as STOP_BOUND, Running, stop};
-use super::starts::{Started, TOLD_WITHIN};
+use super::starts::{Going, TOLD_WITHIN};
 use relay::admin::ServerVerb;
 use relay::admin::view::Outcome;
 use relay::config::VirtualServer;
@@ -21,8 +21,8 @@ use relay::record::Record;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 /// A virtual server that is coming to its end, beside those that run.
 pub(super) struct Stopping {
@@ -277,17 +277,18 @@ impl Servers {
 }
 
 /// Waits for a start, but not for long.
-async fn told_of_start(name: Box<str>, mut troubles: Vec<String>, started: oneshot::Receiver<Started>) -> Outcome {
-    let text = match timeout(TOLD_WITHIN, started).await {
-        Ok(Ok(started)) => {
-            troubles.extend(started.troubles);
-            if started.runs { format!("'{name}' runs") } else { format!("'{name}' could not be started") }
-        }
-        Ok(Err(_)) => {
-            troubles.push("The service is ending.".into());
+async fn told_of_start(name: Box<str>, mut troubles: Vec<String>, going: Going) -> Outcome {
+    let (course, in_time) = going.settled(Instant::now() + TOLD_WITHIN).await;
+    troubles.extend(course.troubles);
+    let text = match course.runs {
+        Some(true) => format!("'{name}' runs"),
+        None if !in_time => format!("'{name}' is still starting"),
+        ended => {
+            if ended.is_none() {
+                troubles.push("The service is ending.".into());
+            }
             format!("'{name}' could not be started")
         }
-        Err(_) => format!("'{name}' is still starting"),
     };
     Outcome { troubles, ..told(text, 0) }
 }

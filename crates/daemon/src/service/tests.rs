@@ -548,3 +548,125 @@ async fn the_end_of_the_process_waits_for_a_start_but_not_for_ever() {
     let queue = house.folder.0.join("one/Queue");
     assert!(queue.join("journal").is_dir(), "what had begun was ended in order");
 }
+
+/// The first one in it has another home, which cannot be opened.
+fn without_home(house: &House, servers: &[(&str, SocketAddr, &str)]) -> Config {
+    std::fs::write(house.folder.0.join("file"), "not a folder").unwrap();
+    let mut config = house.folder.configure(servers);
+    let mut server = (*config.servers[0]).clone();
+    server.home = house.folder.0.join("file/home");
+    config.servers[0] = Arc::new(server);
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_goes_back_takes_what_is_configured_meanwhile() {
+    let mut house = House::new();
+    let (a, taken) = (free_port(), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    house.carry_out(&[("one", a, "")]).await;
+    let bad = without_home(&house, &[("one", a, "")]);
+    for (mended, runs_as_mended) in [(a, true), (taken.local_addr().unwrap(), false)] {
+        house.begin(&bad).await;
+        house.servers.stopped().await;
+        let slow = house.slow("one");
+        assert!(house.turn().await[0].starts_with("'one' is not started: "));
+        assert_eq!(house.state("one").0, ServerState::Starting, "as it was before");
+        let config = house.folder.configure(&[("one", mended, "connections_max = 7")]);
+        assert!(house.begin(&config).await.faults.texts().is_empty());
+        slow.let_go().await;
+        while house.servers.is_starting() {
+            house.turn().await;
+        }
+        let one = house.servers.iter().next().unwrap();
+        let as_mended = one.server().general.connections_max == config.servers[0].general.connections_max;
+        assert_eq!(as_mended, runs_as_mended, "{mended}");
+        visit(a, "one").await;
+        // For the next one it has other settings again.
+        house.carry_out(&[("one", a, "")]).await;
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_renamed_while_it_starts_anew_goes_back_under_its_new_name() {
+    let mut house = House::new();
+    let a = free_port();
+    house.carry_out(&[("one", a, "")]).await;
+    for name in ["one", "uno"] {
+        let config = without_home(&house, &[(name, a, "")]);
+        assert!(house.begin(&config).await.faults.texts().is_empty());
+    }
+    while house.servers.is_starting() {
+        house.turn().await;
+    }
+    assert_eq!(house.names(), ["uno"]);
+    assert_eq!(house.state("uno").0, ServerState::Running);
+    assert_eq!(house.change("uno", ServerVerb::Stop).await.text, "'uno' is stopped; 0 sessions ended");
+    assert!(beside(move || TcpStream::connect(a)).await.is_err());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unusable_name_servers_are_told_of_while_all_are_starting() {
+    let mut house = House::new();
+    let a = free_port();
+    let slow = house.slow("one");
+    let mut config = house.folder.configure(&[("one", a, "")]);
+    house.begin(&config).await;
+    config.dns.dnssec = relay::config::Dnssec::Validate;
+    config.dns.trust_anchor = Some(house.folder.0.join("missing"));
+    for _ in 0..2 {
+        let faults = house.begin(&config).await.faults.texts();
+        assert!(faults.iter().any(|fault| fault.starts_with("The changed [dns] is not used")), "{faults:?}");
+    }
+    slow.let_go().await;
+    assert_eq!(house.turn().await, Vec::<String>::new());
+    visit(a, "one").await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_start_hears_of_the_one_that_takes_its_place() {
+    let mut house = House::new();
+    let a = free_port();
+    let mut slow = house.slow("one");
+    let mut config = house.folder.configure(&[("one", a, "")]);
+    let first = house.begin(&config).await.starts;
+    slow.is_read().await;
+    let mut server = (*config.servers[0]).clone();
+    server.home = house.folder.0.join("elsewhere");
+    config.servers[0] = Arc::new(server);
+    let second = house.begin(&config).await.starts;
+    slow.let_go().await;
+    house.turn().await;
+    visit(a, "one").await;
+    for starts in [first, second] {
+        assert_eq!(starts.settled().await, (Vec::new(), Vec::new()));
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_gone_wrong_so_far_is_told_to_whoever_does_not_wait_longer() {
+    let mut house = House::new();
+    let a = free_port();
+    house.carry_out(&[("one", a, "")]).await;
+    let bad = without_home(&house, &[("one", a, "")]);
+    let starts = house.begin(&bad).await.starts;
+    house.servers.stopped().await;
+    let mut slow = house.slow("one");
+    house.turn().await;
+    slow.is_read().await;
+    let Ok(Changed::When(again)) = house.servers.change_state("one", ServerVerb::Start).await else { panic!() };
+    tokio::time::pause();
+    let past = tokio::time::advance(starts::TOLD_WITHIN + Duration::from_secs(1));
+    let ((troubles, late), again, ()) = tokio::join!(starts.settled(), again, past);
+    tokio::time::resume();
+    assert_eq!(late, ["one".into()]);
+    assert!(troubles.len() == 1 && troubles[0].starts_with("'one' is not started: "), "{troubles:?}");
+    assert_eq!((again.text.as_str(), again.troubles), ("'one' is still starting", troubles));
+    slow.let_go().await;
+    house.turn().await;
+    visit(a, "one").await;
+    house.stop().await;
+}
