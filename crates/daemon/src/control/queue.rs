@@ -254,7 +254,7 @@ fn outcome(command: &Command, tally: &Tally) -> Outcome {
     Outcome { text, count: tally.done, troubles, ..Outcome::default() }
 }
 
-fn no_answer(answer: &Answer) -> Fault {
+pub(super) fn no_answer(answer: &Answer) -> Fault {
     match answer {
         Answer::Failed(why) => Fault::Unavailable(why.to_string()),
         Answer::Busy => Fault::Unavailable("the queue has too many questions open; ask again in a moment".into()),

@@ -6,6 +6,7 @@
 
 use super::ledger::Ledger;
 use super::{ImportWishes, Pieces};
+use crate::control::queue::no_answer;
 use crate::control::{Control, Fault};
 use crate::log::Log;
 use crate::store::{Incoming, Store};
@@ -15,6 +16,7 @@ use relay::admin::transfer::imported;
 use relay::admin::view::Outcome;
 use relay::envelope::{Envelope, QueueId};
 use relay::pickup::Normalizer;
+use relay::queue::ask::{Answer, Ask};
 use relay::record::Record;
 use smtp::command::BodyKind;
 use smtp::reply::Reply;
@@ -229,10 +231,11 @@ impl Import<'_> {
         if let Some(new) = self.ledger.before(id) {
             return Ok(Some(format!("it was carried in before, as {new}; --again carries it in once more")));
         }
-        match self.control.detail(self.server, &id.to_string()).await {
-            Ok(_) => Ok(Some("it is in this queue; --again makes a second one of it".to_owned())),
-            Err(Fault::NotFound(_)) => Ok(None),
-            Err(fault) => Err(fault),
+        // A virtual server that is not found is no queue that has not got it.
+        match self.control.ask(self.server, Ask::Message(id)).await? {
+            Answer::Message(None) => Ok(None),
+            Answer::Message(Some(_)) => Ok(Some("it is in this queue; --again makes a second one of it".to_owned())),
+            other => Err(no_answer(&other)),
         }
     }
 
@@ -364,18 +367,23 @@ impl Receiving {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::control::tests::control;
+    use crate::control::{Orders, obey};
+    use crate::listen::Inherited;
+    use crate::service::{ConfigFile, Servers};
     use relay::config::Config;
+    use std::path::Path;
 
-    #[tokio::test]
-    async fn nothing_more_is_taken_when_the_queue_does_not_say_what_it_has() {
+    /// What an import into a virtual server called `test` says to a message, when `answer` has been given what is asked of the service.
+    async fn begun(answer: impl FnOnce(Orders, &Path, Config)) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mailroot.toml");
         let text = "[[virtual_server]]\nname = \"test\"\nhome = \"home\"\n";
         let config = Config::parse(text, path.to_str().unwrap(), "relay.test").unwrap();
         let (store, _) = Store::open(&config.servers[0], std::sync::mpsc::channel().0).unwrap();
-        // Nobody answers for the virtual servers.
-        let (control, _) = control(folder.path());
+        let (control, orders) = control(folder.path());
+        answer(orders, &path, config);
         let mut import = Import {
             control: &control,
             server: "test",
@@ -391,6 +399,31 @@ mod tests {
             tally: Tally::default(),
         };
         let begun = import.begin("0000000000000001.env", 10).await;
-        assert!(begun.is_err() && matches!(import.file, File::Other), "it may be there already");
+        assert_eq!(begun.is_ok(), matches!(import.file, File::Envelope(..)));
+        begun
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_taken_when_the_queue_does_not_say_what_it_has() {
+        let begun = begun(|orders, _, _| drop(orders)).await;
+        assert!(begun.is_err(), "it may be there already");
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_taken_when_its_virtual_server_has_another_name_meanwhile() {
+        let begun = begun(|mut orders, path, mut config| {
+            let clock = Clock::start();
+            let mut servers = Servers::new(Log::nowhere(), clock, Inherited::default());
+            let file = ConfigFile::new(path);
+            config.servers.clear();
+            tokio::spawn(async move {
+                servers.carry_out(&config).await;
+                while let Some(order) = orders.recv().await {
+                    obey(order, &mut servers, &file).await;
+                }
+            });
+        });
+        let why = begun.await.unwrap_err();
+        assert!(why.contains("\"test\""), "{why}");
     }
 }
