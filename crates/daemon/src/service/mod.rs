@@ -10,7 +10,7 @@
 //! - **SIGHUP**: read the configuration again. A bad file changes nothing and is reported; a good one is carried out by
 //!   [`servers`], which touches only what has changed.
 //! - Operators: what they want comes as [`control::Order`]s, one after the other ([`crate::control`]).
-//! - systemd: `READY=1` (when nothing is starting any more), `RELOADING=1`, `STOPPING=1`, the watchdog, and sockets that it hands over.
+//! - systemd: `READY=1` (when nothing is starting any more, or only what is not waited for), `RELOADING=1`, `STOPPING=1`, the watchdog, and sockets that it hands over.
 //!
 //! It decides nothing about mail, and has no settings but those of the command line.
 
@@ -151,10 +151,18 @@ async fn begin(servers: &mut Servers, loaded: &Loaded, supervisor: &Supervisor) 
     while servers.is_starting() && servers.iter().next().is_none() {
         tokio::select! {
             opened = servers.opened() => faults.extend(servers.finish(opened).await),
-            _ = extend.tick() => supervisor.starting(&servers.summary()),
+            _ = extend.tick() => tell_of_starts(servers, supervisor),
         }
     }
     faults
+}
+
+/// The service manager hears that the start goes on, as long as that is worth waiting for; operators hear of what takes too long.
+fn tell_of_starts(servers: &mut Servers, supervisor: &Supervisor) {
+    servers.tell_of_long_starts();
+    if servers.is_start_awaited() {
+        supervisor.starting(&servers.summary());
+    }
 }
 
 /// Where operators come in.
@@ -190,7 +198,7 @@ async fn serve(
     extend.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut jumped, mut is_ready) = (false, false);
     loop {
-        if !is_ready && !servers.is_starting() {
+        if !is_ready && !servers.is_start_awaited() {
             supervisor.ready(&servers.summary());
             is_ready = true;
         }
@@ -212,7 +220,7 @@ async fn serve(
                 is_ready = false;
             }
             Turn::Ended => servers.forget_ended(),
-            Turn::Starting => supervisor.starting(&servers.summary()),
+            Turn::Starting => tell_of_starts(servers, supervisor),
             Turn::Resynchronise => {
                 jumped = follow_time(servers, jumped);
                 // A port that was taken may be free by now.

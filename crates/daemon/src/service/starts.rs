@@ -31,6 +31,11 @@ use tokio::time::{Instant, timeout_at};
 /// How long whoever starts one waits to hear how it went; after that he hears that it is still starting.
 pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
+/// One that is starting for so long is told of; the service manager waits for it no more, if another one runs,
+pub(super) const START_LONG: Duration = Duration::from_secs(600);
+/// and in any case no longer than this: a very large queue takes less.
+pub(super) const START_LONGEST: Duration = Duration::from_secs(3_600);
+
 /// What has gone wrong, each with the log that it belongs into.
 #[derive(Default)]
 pub struct Faults(pub(super) Vec<(Log, String)>);
@@ -110,6 +115,9 @@ pub(super) struct Starting {
     /// As it was when its home was begun to be opened, with what name servers.
     opened_as: (Arc<VirtualServer>, Dns),
     pub log: Log,
+    since: Instant,
+    /// That it takes long was told.
+    is_told_of: bool,
     task: JoinHandle<Result<ServerRuntime, String>>,
     /// Nobody wants it any more.
     given_up: Arc<AtomicBool>,
@@ -169,6 +177,27 @@ impl Servers {
         !self.starting.is_empty()
     }
 
+    /// Is any starting that is worth waiting for?
+    pub(super) fn is_start_awaited(&self) -> bool {
+        let patience = if self.running.is_empty() { START_LONGEST } else { START_LONG };
+        self.starting.iter().any(|starting| starting.since.elapsed() < patience)
+    }
+
+    /// Tells of those that take too long, each once.
+    pub(super) fn tell_of_long_starts(&mut self) {
+        for starting in &mut self.starting {
+            if !starting.is_told_of && starting.since.elapsed() >= START_LONG {
+                starting.is_told_of = true;
+                let (name, home) = (&starting.server.name, starting.server.home.display());
+                starting.log.alarm(format!(
+                    "'{name}' has been starting for {} minutes. Look whether the disk, or the file server, answers where {home} lies; \
+                     if it does, a very large queue may take so long. Stopping '{name}' gives it up.",
+                    START_LONG.as_secs() / 60
+                ));
+            }
+        }
+    }
+
     /// Where it is among those that are starting.
     pub(super) fn starts(&self, name: &str) -> Option<usize> {
         self.starting.iter().position(|starting| &*starting.server.name == name)
@@ -206,6 +235,8 @@ impl Servers {
             server: Arc::clone(server),
             opened_as: (Arc::clone(server), self.dns.clone()),
             log: log.clone(),
+            since: Instant::now(),
+            is_told_of: false,
             task,
             given_up,
             before,

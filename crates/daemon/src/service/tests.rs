@@ -670,3 +670,40 @@ async fn what_has_gone_wrong_so_far_is_told_to_whoever_does_not_wait_longer() {
     visit(a, "one").await;
     house.stop().await;
 }
+
+#[tokio::test]
+async fn one_that_does_not_come_to_the_end_of_its_start_is_told_of_and_not_waited_for() {
+    let mut house = House::new();
+    let (a, b) = (free_port(), free_port());
+    let mut slow = house.slow("one");
+    house.begin(&house.folder.configure(&[("one", a, "")])).await;
+    slow.is_read().await;
+    let pass = async |time: Duration| {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    };
+    let told = |house: &House| house.log().matches(" alarm text=\"'one' has been starting for 10 minutes").count();
+    pass(starts::START_LONG - Duration::from_secs(60)).await;
+    house.servers.tell_of_long_starts();
+    assert!(told(&house) == 0 && house.servers.is_start_awaited());
+    pass(Duration::from_secs(60)).await;
+    for _ in 0..2 {
+        house.servers.tell_of_long_starts();
+    }
+    assert_eq!(told(&house), 1, "{}", house.log());
+    assert!(house.servers.is_start_awaited(), "none runs");
+    house.begin(&house.folder.configure(&[("one", a, ""), ("two", b, "")])).await;
+    assert!(house.servers.is_start_awaited());
+    house.turn().await;
+    assert!(house.servers.is_starting() && !house.servers.is_start_awaited(), "another one runs");
+    let Ok(Changed::When(stopped)) = house.servers.change_state("two", ServerVerb::Stop).await else { panic!() };
+    stopped.await;
+    assert!(house.servers.is_start_awaited());
+    pass(starts::START_LONGEST).await;
+    assert!(!house.servers.is_start_awaited());
+    slow.let_go().await;
+    house.turn().await;
+    assert_eq!(house.names(), ["one"], "it starts nevertheless");
+    house.stop().await;
+}
