@@ -38,21 +38,23 @@ impl Control {
         })
     }
 
-    /// All counters of a virtual server.
+    /// All counters of a virtual server, but those that are not known now.
     ///
     /// # Errors
     /// He may not see it, or there is no such virtual server.
     pub async fn counters(&self, by: &Operator, server: &str) -> Result<Vec<CounterView>, Fault> {
         may_see(by, Sight::Operation, Some(server))?;
         let values = self.values(&self.site(server).await?).await;
-        let view = |(definition, value): (&relay::counter::Definition, u64)| CounterView {
-            name: definition.name.into(),
-            label: definition.label.into(),
-            help: definition.help.into(),
-            rises: definition.kind == Kind::Sum,
-            value,
+        let view = |(definition, value): (&relay::counter::Definition, Option<u64>)| {
+            Some(CounterView {
+                name: definition.name.into(),
+                label: definition.label.into(),
+                help: definition.help.into(),
+                rises: definition.kind == Kind::Sum,
+                value: value?,
+            })
         };
-        Ok(ALL.iter().zip(values).map(view).collect())
+        Ok(ALL.iter().zip(values).filter_map(view).collect())
     }
 
     /// The last hour of a virtual server, or of all that are his.
@@ -88,17 +90,22 @@ impl Control {
         Ok(sites.into_iter().filter(|site| may_see(by, Sight::Operation, Some(&site.view.name)).is_ok()).collect())
     }
 
-    async fn values(&self, site: &Site) -> [u64; COUNTERS] {
-        let mut values = site.counts.values(&site.view);
-        if let Some(waiting @ 1..) = site.view.queue
-            && let Some(depth) = self.depth(site).await
-        {
-            let mut set = |counter: Counter, value| values[counter.index()] = value;
-            set(Counter::LocalQueue, depth.local);
-            set(Counter::LocalRetryQueue, depth.local_retry);
-            set(Counter::RemoteQueue, waiting.saturating_sub(depth.local));
-            set(Counter::RemoteRetryQueue, depth.retry.saturating_sub(depth.local_retry));
-            set(Counter::Held, depth.held);
+    async fn values(&self, site: &Site) -> [Option<u64>; COUNTERS] {
+        let mut values = site.counts.values(&site.view).map(Some);
+        let mut set = |counter: Counter, value| values[counter.index()] = value;
+        let waiting = site.view.queue;
+        if waiting.is_none() {
+            set(Counter::Queue, None);
+        }
+        if waiting != Some(0) {
+            let depth = self.depth(site).await;
+            let of = |value: fn(&Depth) -> u64| depth.as_ref().map(value);
+            set(Counter::LocalQueue, of(|depth| depth.local));
+            set(Counter::LocalRetryQueue, of(|depth| depth.local_retry));
+            let remote = waiting.zip(of(|depth| depth.local));
+            set(Counter::RemoteQueue, remote.map(|(all, local)| all.saturating_sub(local)));
+            set(Counter::RemoteRetryQueue, of(|depth| depth.retry.saturating_sub(depth.local_retry)));
+            set(Counter::Held, of(|depth| depth.held));
         }
         values
     }

@@ -139,8 +139,10 @@ fn what_goes_out_is_counted() {
 /// The rules of the text format, one by one, for whatever a virtual server is called.
 #[test]
 fn prometheus_can_read_it() {
-    let servers =
-        [("Default SMTP Virtual Server".to_owned(), [1; COUNTERS]), ("a\\b\"c\nd} 7".to_owned(), [u64::MAX; COUNTERS])];
+    let servers = [
+        ("Default SMTP Virtual Server".to_owned(), [Some(1); COUNTERS]),
+        ("a\\b\"c\nd} 7".to_owned(), [Some(u64::MAX); COUNTERS]),
+    ];
     let text = exposition(&servers);
     assert!(text.ends_with('\n') && !text.contains('\r'));
     let mut lines = text.lines();
@@ -153,6 +155,15 @@ fn prometheus_can_read_it() {
         }
     }
     assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn of_what_is_not_known_there_is_no_sample() {
+    let mut values = [Some(0); COUNTERS];
+    values[Counter::Queue.index()] = None;
+    let text = exposition(&[("one".to_owned(), values)]);
+    let samples = text.lines().filter(|line| !line.starts_with("# ")).count();
+    assert!(samples == COUNTERS - 1 && !text.contains("mailroot_queue_messages{"), "{text}");
 }
 
 #[test]

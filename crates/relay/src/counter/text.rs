@@ -10,9 +10,9 @@ use std::fmt::Write;
 /// The media type of [`exposition`].
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What Prometheus reads: of each virtual server its name and its counters, in the order of [`ALL`].
+/// What Prometheus reads: of each virtual server its name and its counters, in the order of [`ALL`]; of what is not known, nothing.
 #[must_use]
-pub fn exposition(servers: &[(String, [u64; COUNTERS])]) -> String {
+pub fn exposition(servers: &[(String, [Option<u64>; COUNTERS])]) -> String {
     let mut out = String::new();
     for (place, definition) in ALL.iter().enumerate() {
         let kind = match definition.kind {
@@ -22,7 +22,9 @@ pub fn exposition(servers: &[(String, [u64; COUNTERS])]) -> String {
         let help = definition.help.replace('\\', "\\\\").replace('\n', "\\n");
         let _ = writeln!(out, "# HELP {0} {help}\n# TYPE {0} {kind}", definition.name);
         for (server, values) in servers {
-            let _ = writeln!(out, "{}{{server=\"{}\"}} {}", definition.name, label(server), values[place]);
+            if let Some(value) = values[place] {
+                let _ = writeln!(out, "{}{{server=\"{}\"}} {value}", definition.name, label(server));
+            }
         }
     }
     out
@@ -53,6 +55,7 @@ quotients of two counters. Not here: bytes with commands and replies, the catego
 none: they are tried until they are.
 
 *rises*: a sum since the start. *level*: how much there is now; lengths of queues may be a second old, or more with very long ones.
+Where a length is not known, because the virtual server is starting, or nobody has counted since it stopped, it is left out; plots then draw 0.
 ";
 
 /// docs/counters.md.
