@@ -97,6 +97,8 @@ fn one_that_starts_slowly_holds_up_nobody() {
     let waiting = slow.reached();
     // Pages and commands are answered, for this one and for others.
     assert_eq!(house.states(), ["Test running", "Other starting"]);
+    let counters = house.done(&["counters", "--json", "--server", "Other"]);
+    assert!(counters.contains("mailroot_up") && !counters.contains("mailroot_queue_messages"), "{counters}");
     let page = root.get("/").send();
     assert!(page.status == 200 && page.body.contains("starting"), "{page:?}");
     let view = root.get("/api/v1/servers/Other").send().json();
