@@ -139,15 +139,19 @@ def through(load, cookie):
     start = time.perf_counter()
     subprocess.run(["smtp-source", "-s", "20", "-m", str(load), "-l", "1024", "-f", "a@local.test", "-t", "u@load.test",
                     f"{SMTP[0]}:{SMTP[1]}"], check=True)
+    until = time.perf_counter() + 60
     while waiting(cookie) > before:
+        assert time.perf_counter() < until, "not delivered within a minute"
         time.sleep(0.02)
     return load / (time.perf_counter() - start)
 
 
 def with_a_viewer(pairs, load, cookie):
-    sink = subprocess.Popen(["smtp-sink", f"{SINK[0]}:{SINK[1]}", "1024"], stdout=subprocess.DEVNULL)
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    sink = subprocess.Popen(["smtp-sink", *user, f"{SINK[0]}:{SINK[1]}", "1024"], stdout=subprocess.DEVNULL)
     try:
         time.sleep(0.5)
+        assert sink.poll() is None, "smtp-sink has ended"
         through(load, cookie)
         alone, watched, fetched = [], [], 0
         for pair in range(pairs):
@@ -175,6 +179,7 @@ def main():
     p.add_argument("--program", default="target/release/mailroot")
     p.add_argument("--messages", type=int, default=100_000)
     p.add_argument("--sessions", type=int, default=2_000)
+    p.add_argument("--pages", type=int, default=1, help="0: leaves the pages out")
     p.add_argument("--pairs", type=int, default=8)
     p.add_argument("--load", type=int, default=20_000)
     args = p.parse_args()
@@ -196,7 +201,8 @@ def main():
         cookie = answer.getheader("set-cookie").split(";")[0]
         idle = fill(args.messages, args.sessions)
         time.sleep(3)
-        pages(cookie)
+        if args.pages:
+            pages(cookie)
         if args.pairs:
             # All that waits has its files by now.
             time.sleep(15)
