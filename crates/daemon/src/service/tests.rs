@@ -705,5 +705,6 @@ async fn one_that_does_not_come_to_the_end_of_its_start_is_told_of_and_not_waite
     slow.let_go().await;
     house.turn().await;
     assert_eq!(house.names(), ["one"], "it starts nevertheless");
+    assert!(!house.log().contains(" repeated "), "{}", house.log());
     house.stop().await;
 }
